@@ -1,0 +1,1 @@
+"""The theory: tensors only, no model and no data."""
