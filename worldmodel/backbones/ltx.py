@@ -1,0 +1,173 @@
+"""LTX-Video as a `Backbone`: the diffusers modules, their normalisation, their positions, their decode noise.
+
+Sources: diffusers 0.42 `pipelines/ltx/pipeline_ltx_condition.py` (positions, normalisation, decoding) and
+`models/autoencoders/autoencoder_kl_ltx.py`; LTX-Video's own 2B 0.9.5 settings (decode timestep 0.05, noise 0.025).
+Shape legend: see `backbone.py`; N tokens = f * h * w, L prompt tokens, D prompt width, 3 = (time, row, column).
+"""
+
+from functools import lru_cache
+
+import torch
+from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
+from diffusers.utils.torch_utils import randn_tensor
+from jaxtyping import Float
+from torch import Tensor
+
+from worldmodel.backbones.backbone import Backbone, LatentGeometry, Posterior
+from worldmodel.errors import InputError
+
+
+@lru_cache(maxsize=64)
+def video_coords(
+    latent_shape_fhw: tuple[int, int, int], temporal: int, spatial: int, frame_rate: float, device: torch.device
+) -> Float[Tensor, "1 3 N"]:
+    """Where each token lies: (seconds, pixel row, pixel column) of its first frame and upper left corner.
+
+    Latent k > 0 starts at frame `temporal * k + 1 - temporal` because latent 0 covers one frame only (the causal
+    fix). Equal to what `LTXConditionPipeline` passes to the transformer. Cached: treat the result as read-only.
+    """
+    # A tensor born in inference mode could not be used by a later training step.
+    with torch.inference_mode(False):
+        f, h, w = (torch.arange(size, device=device) for size in latent_shape_fhw)
+        frame = (temporal * f + 1 - temporal).clamp(min=0).float() * (1.0 / frame_rate)
+        grid = torch.meshgrid(frame, (spatial * h).float(), (spatial * w).float(), indexing="ij")
+        return torch.stack(grid).flatten(1)[None]
+
+
+class LTXBackbone(Backbone):
+    """LTX-Video (2B 0.9.5 and its tiny relatives).
+
+    `decode_timestep` and `decode_noise_scale` matter only where the VAE's decoder is conditioned on a timestep.
+    `empty_prompt_embeds` "1 L D" (with `empty_prompt_mask` "1 L") is a cached embedding of the empty prompt; without it
+    one zero token stands for the empty prompt.
+    """
+
+    default_guidance = 3.5  # the paper's Table 4
+
+    def __init__(
+        self,
+        vae: AutoencoderKLLTXVideo,
+        transformer: LTXVideoTransformer3DModel,
+        decode_timestep: float = 0.05,
+        decode_noise_scale: float = 0.025,
+        empty_prompt_embeds: Float[Tensor, "1 L D"] | None = None,
+        empty_prompt_mask: Tensor | None = None,
+        name: str = "ltx",
+    ) -> None:
+        """Raise `InputError` where VAE and transformer do not belong together."""
+        if transformer.config.in_channels != vae.config.latent_channels:
+            raise InputError(
+                f"transformer with in_channels {transformer.config.in_channels}: the VAE has "
+                f"{vae.config.latent_channels} latent channels; load a pair that belongs together"
+            )
+        if (transformer.config.patch_size_t, transformer.config.patch_size) != (1, 1):
+            raise InputError("transformer with patch_size other than 1: LTX-Video uses 1; check its config.json")
+        self.name = name
+        self.vae = vae
+        self.transformer = transformer
+        self.decode_timestep = decode_timestep
+        self.decode_noise_scale = decode_noise_scale
+        # Read now: a wrapped transformer (DDP, compiled) may hide its config later.
+        self._prompt_width = transformer.config.caption_channels
+        self._empty_prompt = (empty_prompt_embeds, empty_prompt_mask)
+        self._geometry = LatentGeometry(
+            channels=vae.config.latent_channels,
+            temporal=vae.temporal_compression_ratio,
+            spatial=vae.spatial_compression_ratio,
+        )
+
+    @property
+    def geometry(self) -> LatentGeometry:
+        """Ratios of the loaded VAE; LTX 0.9.5: 128 channels, 8 frames, 32 pixels."""
+        return self._geometry
+
+    def encode(self, video_BCFHW: Float[Tensor, "B 3 F H W"]) -> Posterior:
+        """Pixels in [-1, 1] to the normalised posterior, float32; `InputError` for a size without a latent."""
+        self.geometry.check(*video_BCFHW.shape[-3:])
+        vae_dtype = next(self.vae.parameters()).dtype
+        posterior = self.vae.encode(video_BCFHW.to(vae_dtype)).latent_dist
+        mean_1C111, scale_1C111 = self._statistics()
+        return Posterior(
+            mean_BCfhw=(posterior.mean.float() - mean_1C111) / scale_1C111,
+            std_BCfhw=torch.exp(0.5 * posterior.logvar.float()) / scale_1C111,
+        )
+
+    def decode(
+        self, latents_BCfhw: Float[Tensor, "B C f h w"], generator: torch.Generator | None = None
+    ) -> Float[Tensor, "B 3 F H W"]:
+        """Normalised latents to pixels, about [-1, 1] (not clamped), in the VAE's dtype.
+
+        A timestep-conditioned decoder sees latents mixed with a little noise. It is drawn from `generator`; without
+        one, from a fixed seed and equal for every clip of the batch, so that a prediction is deterministic and does
+        not depend on which other clips are decoded with it.
+        """
+        mean_1C111, scale_1C111 = self._statistics()
+        raw_BCfhw = latents_BCfhw.float() * scale_1C111 + mean_1C111
+        timestep_B = None
+        if self.vae.config.timestep_conditioning:
+            noise_BCfhw = self._decode_noise(raw_BCfhw, generator)
+            raw_BCfhw = (1 - self.decode_noise_scale) * raw_BCfhw + self.decode_noise_scale * noise_BCfhw
+            timestep_B = raw_BCfhw.new_full((len(raw_BCfhw),), self.decode_timestep)
+        vae_dtype = next(self.vae.parameters()).dtype
+        timestep_B = None if timestep_B is None else timestep_B.to(vae_dtype)
+        return self.vae.decode(raw_BCfhw.to(vae_dtype), timestep_B).sample
+
+    def velocity(
+        self,
+        latents_BCfhw: Float[Tensor, "B C f h w"],
+        sigma_B: Float[Tensor, " B"],
+        prompt_embeds: Float[Tensor, "B L D"],
+        prompt_mask: Tensor | None = None,
+        frame_rate: float = 12.0,
+    ) -> Float[Tensor, "B C f h w"]:
+        """x_source - x_target as predicted, in the latents' dtype; `frame_rate` in frames a second of the clip.
+
+        One timestep a clip: the network broadcasts it over the tokens, which gives the same numbers as repeating it
+        per token (tested) without computing its embedding once a token. A prompt of batch 1 serves every clip.
+        """
+        batch, _, f, h, w = latents_BCfhw.shape
+        dtype = next(self.transformer.parameters()).dtype
+        if len(prompt_embeds) != batch:
+            prompt_embeds = prompt_embeds.expand(batch, -1, -1)
+        if prompt_mask is not None and len(prompt_mask) != batch:
+            prompt_mask = prompt_mask.expand(batch, -1)
+        tokens_BNC = self.transformer(
+            hidden_states=latents_BCfhw.flatten(2).transpose(1, 2).to(dtype),
+            encoder_hidden_states=prompt_embeds.to(dtype),
+            timestep=1000.0 * sigma_B.float()[:, None],
+            encoder_attention_mask=prompt_mask,
+            video_coords=self.video_coords((f, h, w), frame_rate, latents_BCfhw.device),
+            return_dict=False,
+        )[0]
+        return tokens_BNC.transpose(1, 2).unflatten(2, (f, h, w)).to(latents_BCfhw.dtype)
+
+    def video_coords(
+        self, latent_shape_fhw: tuple[int, int, int], frame_rate: float, device: torch.device
+    ) -> Float[Tensor, "1 3 N"]:
+        """`video_coords` at this VAE's ratios."""
+        geometry = self.geometry
+        return video_coords(latent_shape_fhw, geometry.temporal, geometry.spatial, float(frame_rate), device)
+
+    def default_scheduler(self) -> FlowMatchEulerDiscreteScheduler:
+        """Euler without shift: sigma and timestep then agree whatever sigmas the solver passes."""
+        return FlowMatchEulerDiscreteScheduler(shift=1.0, use_dynamic_shifting=False)
+
+    def empty_prompt(self) -> tuple[Float[Tensor, "1 L D"], Tensor | None]:
+        """The cached embedding and mask given at construction, else one zero token with mask 1."""
+        embeds, mask = self._empty_prompt
+        weight = next(self.transformer.parameters())
+        if embeds is None:
+            return weight.new_zeros(1, 1, self._prompt_width), torch.ones(1, 1, device=weight.device)
+        return embeds.to(weight), None if mask is None else mask.to(weight.device)
+
+    def _statistics(self) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
+        """Mean, and standard deviation over scaling factor, of raw latents per channel."""
+        mean_C, std_C = self.vae.latents_mean.float(), self.vae.latents_std.float()
+        shape = (1, -1, 1, 1, 1)
+        return mean_C.view(shape), std_C.view(shape) / self.vae.config.scaling_factor
+
+    def _decode_noise(self, like_BCfhw: Tensor, generator: torch.Generator | None) -> Tensor:
+        shape = tuple(like_BCfhw.shape)
+        if generator is None:
+            generator, shape = torch.Generator("cpu").manual_seed(0), (1, *shape[1:])
+        return randn_tensor(shape, generator=generator, device=like_BCfhw.device, dtype=like_BCfhw.dtype)
