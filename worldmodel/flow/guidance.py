@@ -22,12 +22,19 @@ class Prompt:
 
     def equals(self, other: "Prompt") -> bool:
         """True where both would give the same velocity."""
-        masks = (self.mask_BL, other.mask_BL)
-        same_mask = masks == (None, None) or (None not in masks and torch.equal(*masks))
-        return same_mask and torch.equal(self.embeds_BLD, other.embeds_BLD)
+        if not torch.equal(self.embeds_BLD, other.embeds_BLD):
+            return False
+        if self.mask_BL is None or other.mask_BL is None:
+            return self.mask_BL is other.mask_BL
+        return torch.equal(self.mask_BL, other.mask_BL)
+
+    def joins(self, other: "Prompt") -> bool:
+        """True where both can be one batch."""
+        same_length = self.embeds_BLD.shape == other.embeds_BLD.shape
+        return same_length and (self.mask_BL is None) == (other.mask_BL is None)
 
     def join(self, other: "Prompt") -> "Prompt":
-        """Both as one batch, `self` first."""
+        """Both as one batch, `self` first; see `joins`."""
         mask = None if self.mask_BL is None else torch.cat([self.mask_BL, other.mask_BL])
         return Prompt(torch.cat([self.embeds_BLD, other.embeds_BLD]), mask)
 
@@ -55,7 +62,7 @@ class GuidedVelocity(CountedVelocity):
         return negative + self._scale * (prompted - negative)
 
     def _both_branches(self, x: Tensor, sigma_B: Tensor) -> tuple[Tensor, Tensor]:
-        if self._prompt.embeds_BLD.shape != self._negative.embeds_BLD.shape:
+        if not self._prompt.joins(self._negative):
             return self._forward(x, sigma_B, self._negative), self._forward(x, sigma_B, self._prompt)
         both = self._forward(torch.cat([x, x]), sigma_B.repeat(2), self._negative.join(self._prompt))
         return both.chunk(2)

@@ -110,9 +110,7 @@ def integrate(
     return Integration(x, counted.evaluations)
 
 
-def set_sigmas(
-    scheduler: SchedulerMixin, num_inference_steps: int, device: torch.device | str = "cpu"
-) -> list[float]:
+def set_sigmas(scheduler: SchedulerMixin, num_inference_steps: int, device: torch.device | str = "cpu") -> list[float]:
     """Prepare `scheduler` and give its num_inference_steps + 1 sigmas, from 1 (UniPC: 1 - 1e-6) down to 0.
 
     Euler gets equal steps 1, 1 - 1/n, ..., 1/n: its own default would spend the last evaluation on 0.001 to 0.
