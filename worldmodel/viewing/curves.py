@@ -1,0 +1,18 @@
+"""Numbers per frame that are drawn beside the pictures.
+
+Shape legend: N cameras, T frames, C colours (3), H height, W width.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+from torch import Tensor
+
+
+def psnr_per_frame(
+    predicted_NTCHW: UInt8[Tensor, "N T 3 H W"], truth_NTCHW: UInt8[Tensor, "N T 3 H W"]
+) -> Float64[np.ndarray, "N T"]:
+    """10 log10(1 / MSE) in dB with pixels in [0, 1], in float64; infinite where the frames are equal."""
+    difference = predicted_NTCHW.to(torch.float64) - truth_NTCHW.to(torch.float64)
+    mse_NT = (difference / 255.0).square().mean(dim=(2, 3, 4))
+    return (-10.0 * torch.log10(mse_NT)).numpy()
