@@ -1,0 +1,80 @@
+"""Settings and fixtures of all tests: shapes are checked, threads are few, golden numbers and footage are found.
+
+`WORLDMODEL_GOLDEN` and `WORLDMODEL_TEST_DATA` name the folders (default: `shared/golden` and `shared/data` beside the
+checkout); a test goes through whatever is listed there.
+"""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two pytest workers on two cores: more threads only get in the way
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook("worldmodel", "tensor_typecheck.checked")  # before any room is imported
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def folder_from(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / default))
+    if not folder.is_dir():
+        pytest.skip(f"{variable} is not set and {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """The folder of golden numbers; skips where there is none."""
+    return folder_from("WORLDMODEL_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def footage_folder() -> Path:
+    """The folder of real footage; skips where there is none."""
+    return folder_from("WORLDMODEL_TEST_DATA", "data")
+
+
+@pytest.fixture(scope="session")
+def footage_manifest(footage_folder: Path) -> dict:
+    """What is listed about the real footage."""
+    return json.loads((footage_folder / "manifest.json").read_text())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what this machine lacks, with the reason."""
+    for item in items:
+        for marker, reason in missing_here(item):
+            item.add_marker(pytest.mark.skip(reason=f"{marker}: {reason}"))
+
+
+def missing_here(item: pytest.Item) -> list[tuple[str, str]]:
+    from importlib.util import find_spec
+
+    reasons = []
+    if item.get_closest_marker("gpu") and not has_gpu():
+        reasons.append(("gpu", "no CUDA device"))
+    if item.get_closest_marker("network") and os.environ.get("WORLDMODEL_NETWORK") != "1":
+        reasons.append(("network", "set WORLDMODEL_NETWORK=1 to reach model hubs"))
+    if item.get_closest_marker("weights") and "WORLDMODEL_WEIGHTS" not in os.environ:
+        reasons.append(("weights", "WORLDMODEL_WEIGHTS names no folder"))
+    if item.get_closest_marker("devkit") and find_spec("nuscenes") is None:
+        reasons.append(("devkit", "nuscenes-devkit is not installed"))
+    return reasons
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,7 @@
+"""`python -m worldmodel`, which is also what `accelerate launch -m worldmodel` starts."""
+
+import sys
+
+from worldmodel.cli import main
+
+sys.exit(main())

@@ -1,0 +1,226 @@
+"""`worldmodel VERB [key=value ...]`: the verbs, their help, and errors in one line.
+
+Nothing but the standard library is imported before a verb is known, so that `worldmodel --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from worldmodel import __version__
+from worldmodel.errors import InputError
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing the command line does.
+
+    Attributes:
+        summary: one line for the list of verbs.
+        config: ``module:Class`` of the plain dataclass with its keys.
+        function: ``module:name`` of the function that takes that dataclass.
+        examples: commands that can be pasted.
+    """
+
+    summary: str
+    config: str
+    function: str
+    examples: tuple[str, ...]
+
+    def load(self, dotted: str) -> Any:
+        module, _, name = dotted.partition(":")
+        return getattr(import_module(module), name)
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb(
+        "make a small toy drive, predict six cameras from a held-out scene, show pictures and figures",
+        "worldmodel.demo:DemoConfig",
+        "worldmodel.demo:run_demo",
+        ("worldmodel demo", "worldmodel demo --help"),
+    ),
+    "data toyworld": Verb(
+        "draw a procedural drive with six cameras as a nuScenes dataset",
+        "worldmodel.conf.data:ToyWorldVerb",
+        "worldmodel.conf.data:toyworld",
+        (
+            "worldmodel data toyworld",
+            "worldmodel data toyworld root=data/toyworld train_scenes=20 val_scenes=5 seed=1",
+        ),
+    ),
+    "data index": Verb(
+        "index the tables of a nuScenes dataset and say what it holds",
+        "worldmodel.conf.data:IndexVerb",
+        "worldmodel.conf.data:index",
+        (
+            "worldmodel data index root=data/toyworld",
+            "worldmodel data index root=/datasets/nuscenes version=v1.0-trainval",
+        ),
+    ),
+    "train": Verb(
+        "train FlowFrames on consecutive chunks",
+        "worldmodel.training.config:TrainConfig",
+        "worldmodel.training:train",
+        ("worldmodel train --help",),
+    ),
+    "predict": Verb(
+        "predict the next frames of a nuScenes scene, a video file or a folder",
+        "worldmodel.prediction:PredictConfig",
+        "worldmodel.prediction:predict",
+        ("worldmodel predict --help",),
+    ),
+    "view": Verb(
+        "open, save or serve a Rerun recording of a rollout",
+        "worldmodel.viewing:ViewConfig",
+        "worldmodel.viewing:view",
+        ("worldmodel view --help",),
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, or 2 after one line `error: ...`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        run(words)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # `worldmodel --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        message = one_line(error)
+        if message is None or os.environ.get("WORLDMODEL_TRACEBACK") == "1":
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+
+
+def run(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(general_help())
+    elif words[0] == "--version":
+        print(f"worldmodel {__version__}")
+    else:
+        name, rest = split_verb(words)
+        run_verb(name, VERBS[name], rest)
+
+
+def split_verb(words: list[str]) -> tuple[str, list[str]]:
+    """The verb (one or two words) and what follows it."""
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in VERBS:
+            return name, words[length:]
+    seconds = [verb.split()[1] for verb in VERBS if verb.startswith(f"{words[0]} ")]
+    if seconds and words[1:2] in ([], ["-h"], ["--help"]):
+        raise InputError(f"{words[0]!r} needs a second word: worldmodel {words[0]} {' | '.join(seconds)}")
+    raise InputError(f"no verb {' '.join(words[:2])!r}: choose one of {', '.join(VERBS)} (worldmodel --help)")
+
+
+def run_verb(name: str, verb: Verb, words: list[str]) -> None:
+    """Composes the configuration from the words and calls the verb's function with it."""
+    flags, words, folder = take_flags(words)
+    preset = name.replace(" ", "_")
+    config_class = verb.load(verb.config)
+    if "--help" in flags:
+        print(verb_help(name, verb, config_class, preset))
+        return
+    from worldmodel.conf.compose import compose, compose_values
+
+    if "--cfg" in flags:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(OmegaConf.create(compose_values(config_class, preset, words, folder))), end="")
+        return
+    config = compose(config_class, preset, words, folder)
+    function: Callable[[Any], Any] = verb.load(verb.function)
+    function(config)
+
+
+def take_flags(words: list[str]) -> tuple[set[str], list[str], Path | None]:
+    """Separates `--help`, `--cfg` and `--config-dir DIR` from the overrides."""
+    flags, rest, folder = set(), [], None
+    queue = iter(words)
+    for word in queue:
+        if word in ("-h", "--help", "--cfg"):
+            flags.add("--help" if word == "-h" else word)
+        elif word == "--config-dir":
+            folder = Path(next(queue, ""))
+        elif word.startswith("--") or word == "-":
+            raise InputError(f"no flag {word}: settings are written key=value (worldmodel VERB --help lists the keys)")
+        else:
+            rest.append(word)
+    return flags, rest, folder
+
+
+def general_help() -> str:
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {name.ljust(width)}{verb.summary}" for name, verb in VERBS.items())
+    return f"""usage: worldmodel VERB [key=value ...]
+
+From observed camera frames of a drive to the next frames.
+
+verbs:
+{verbs}
+
+worldmodel VERB --help   keys with defaults, presets, examples
+worldmodel VERB --cfg    the composed settings as YAML, and nothing is run
+worldmodel --version
+
+examples:
+  worldmodel demo
+  worldmodel data toyworld root=data/toyworld
+
+WORLDMODEL_TRACEBACK=1 shows where an error came from."""
+
+
+def verb_help(name: str, verb: Verb, config_class: type, preset: str) -> str:
+    from worldmodel.conf.compose import compose_values
+    from worldmodel.conf.describe import describe, entry, presets
+
+    keys = "\n".join(describe(config_class, compose_values(config_class, preset, [])))
+    shipped = [line for group, doc in presets("experiment").items() for line in entry(f"experiment={group}", doc)]
+    lines = [f"usage: worldmodel {name} [key=value ...] [--cfg] [--config-dir DIR]", "", verb.summary, "", "examples:"]
+    lines += [f"  {example}" for example in verb.examples]
+    if name == "train" and shipped:
+        lines += ["", "presets (your own: --config-dir DIR with DIR/experiment/NAME.yaml):", *shipped]
+    return "\n".join([*lines, "", "keys (a value ??? must be given):", keys])
+
+
+def one_line(error: BaseException) -> str | None:
+    """The line that the user sees, or None where the traceback is worth more."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: finished files are kept, half-written ones are not"
+    if isinstance(error, InputError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return os_error_line(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory: choose fewer cameras, a smaller batch or a smaller size"
+    return None
+
+
+def os_error_line(error: OSError) -> str:
+    from errno import EACCES, EDQUOT, ENOENT, ENOSPC, EPERM, EROFS
+
+    remedies = {
+        ENOSPC: "free some space or choose another folder",
+        EDQUOT: "free some space or choose another folder",
+        EACCES: "choose a folder and files that you may use",
+        EPERM: "choose a folder and files that you may use",
+        EROFS: "choose a folder that can be written",
+        ENOENT: "check the path",
+    }
+    where = f"{error.filename}: " if error.filename else ""
+    what = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    remedy = remedies.get(error.errno or 0)
+    return f"{where}{what}" + (f": {remedy}" if remedy else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""From `key=value` words and a YAML preset to a checked dataclass; the only place that calls Hydra."""
+
+import difflib
+import re
+import types
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from worldmodel.conf.schema import build, schema_of
+from worldmodel.errors import InputError
+
+ConfigT = TypeVar("ConfigT")
+
+
+def compose(config_class: type[ConfigT], preset: str, words: Sequence[str], folder: Path | None = None) -> ConfigT:
+    """The configuration of one verb.
+
+    Args:
+        config_class: dataclass of the room that does the work.
+        preset: name of the YAML file in `worldmodel/conf`, for example ``train``.
+        words: Hydra overrides as typed, for example ``["steps=10", "experiment=tiny"]``.
+        folder: searched for further presets (``experiment/NAME.yaml``) beside the shipped ones.
+
+    Raises:
+        InputError: unknown or missing key, wrong type, unreadable word, unknown preset.
+    """
+    return build(config_class, compose_values(config_class, preset, words, folder))
+
+
+def compose_values(
+    config_class: type, preset: str, words: Sequence[str], folder: Path | None = None
+) -> dict[str, Any]:
+    """The same as nested dictionaries, where a required key that was not given is still ``???``."""
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"--config-dir {folder} is no folder: give the folder that holds experiment/NAME.yaml")
+    schema = schema_of(config_class)
+    ConfigStore.instance().store(name=f"schema_{preset}", node=schema)
+    words = [quoted(word, schema) for word in words]
+    path = [f"hydra.searchpath=['file://{folder.resolve()}']"] if folder else []
+    with initialize_config_module("worldmodel.conf", version_base="1.3"):
+        plain = hydra_compose(preset, return_hydra_config=True)
+        known = {group for group in plain.hydra.runtime.choices if not group.startswith("hydra/")}
+        known |= keys_of(hydra_compose(preset))
+        check_words(words, known)
+        try:
+            return OmegaConf.to_container(hydra_compose(preset, overrides=[*path, *words]), resolve=True)  # type: ignore[return-value]
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(in_one_line(error, known)) from error
+
+
+def keys_of(config: DictConfig, prefix: str = "") -> set[str]:
+    """All dotted keys; an entry `name.*` marks a dictionary that takes any key."""
+    keys = set()
+    for name in config:
+        keys.add(f"{prefix}{name}")
+        node = None if OmegaConf.is_missing(config, name) else config[name]
+        if isinstance(node, DictConfig):
+            free = OmegaConf.get_type(node) is dict
+            keys |= {f"{prefix}{name}.*"} if free else keys_of(node, f"{prefix}{name}.")
+    return keys
+
+
+def check_words(words: Sequence[str], known: set[str]) -> None:
+    """Refuses what Hydra would pass over or explain in five lines."""
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            raise InputError(f"cannot read {word!r}: write key=value (text with odd characters as key='\"...\"')") from error
+        refuse_unknown(override, known)
+        if override.is_sweep_override():
+            key = override.key_or_group
+            raise InputError(f"{word!r} reads as several runs: for a list write '{key}=[a,b]', for text quote it")
+
+
+def refuse_unknown(override: Override, known: set[str]) -> None:
+    key = override.key_or_group.replace("/", ".")
+    parents = [key[: match.start()] for match in re.finditer(r"\.", key)]
+    if key not in known and not any(f"{parent}.*" in known for parent in parents):
+        raise InputError(unknown_key(key, known))
+    if override.type == OverrideType.DEL:
+        raise InputError(f"key {key!r} cannot be removed: give it a value, {key}=...")
+
+
+def unknown_key(key: str, known: set[str]) -> str:
+    """One line with the key and the nearest valid ones."""
+    names = sorted(name for name in known if not name.endswith(".*"))
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    return f"unknown key {key!r}: " + (f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}")
+
+
+def in_one_line(error: BaseException, known: set[str]) -> str:
+    """What Hydra and OmegaConf explain in a paragraph, with the key's name in front."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    text, key = str(error), getattr(root, "full_key", None)
+    stray = re.search(r"Key '([^']+)' not in", str(root))
+    if stray:
+        where = re.match(r"In '([^']+)'", text)
+        return (f"{where[1]}.yaml: " if where else "") + unknown_key(key or stray[1], known)
+    group = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    if group:
+        return f"no preset {group[1]}={group[2]}: choose one of {', '.join(re.findall(r'^\t([\w-]+)$', text, flags=re.M))}"
+    first = " ".join((str(root).splitlines() or [""])[0].split())
+    return f"{key}: {first}" if key else " ".join(text.split())
+
+
+def quoted(word: str, schema: type) -> str:
+    """Text keys take their value as typed: `video=/drives/Zürich (1).mp4` needs no quotes of Hydra's grammar."""
+    match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.+)", word, flags=re.S)
+    if match is None or match[2][0] in "'\"" or match[2] == "null":
+        return word
+    hint: Any = schema
+    for part in match[1].split("."):
+        hint = get_type_hints(hint).get(part, object) if is_dataclass(hint) else object
+    arms = set(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else {hint}
+    if not arms <= {str, Path, type(None)}:
+        return word
+    escaped = match[2].replace("\\", "\\\\").replace("'", "\\'")
+    return f"{match[1]}='{escaped}'"

@@ -1,0 +1,100 @@
+"""What `worldmodel VERB --help` says about the keys of a dataclass."""
+
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+from importlib import resources
+from typing import Any
+
+WIDTH = 112
+
+
+def describe(config_class: type, values: dict[str, Any], prefix: str = "") -> list[str]:
+    """One line per key: name, value of the preset, and the one line that the dataclass says about it."""
+    docs, lines = docs_of(config_class), []
+    for field in dataclasses.fields(config_class):
+        if field.name not in values:
+            continue
+        value, key = values[field.name], prefix + field.name
+        if isinstance(value, dict) and dataclasses.is_dataclass(field.type):
+            lines += describe(field.type, value, f"{key}.")  # type: ignore[arg-type]
+        else:
+            lines += entry(f"{key}={shown(value)}", docs.get(field.name, ""))
+    return lines
+
+
+def entry(left: str, doc: str, column: int = 34) -> list[str]:
+    """Two columns; a long left side gets a line of its own."""
+    wrapped = textwrap.wrap(doc, WIDTH - column - 2) or [""]
+    head = [f"  {left}".ljust(column) + "  " + wrapped[0]] if len(left) + 2 <= column else [f"  {left}"] + [""] * 0
+    rest = wrapped[1:] if len(left) + 2 <= column else wrapped
+    return [line.rstrip() for line in head + [" " * (column + 2) + line for line in rest]]
+
+
+def shown(value: Any) -> str:
+    """A value as it may be typed after `key=`."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(shown(item) for item in value) + "]"
+    return str(value)
+
+
+def docs_of(config_class: type) -> dict[str, str]:
+    """Key to its documentation: the docstring's Attributes section, else the comment behind or the string below the field."""
+    docs: dict[str, str] = {}
+    for base in reversed(config_class.__mro__):
+        if dataclasses.is_dataclass(base):
+            docs |= comments_of(base) | attributes_of(base.__doc__ or "")
+    return docs
+
+
+def attributes_of(docstring: str) -> dict[str, str]:
+    """`name: text` and `name, name: text` below `Attributes:` or `Args:`, continued on deeper lines."""
+    docs: dict[str, str] = {}
+    names: list[str] = []
+    _, _, section = re.sub(r"\b(Args|Attributes):\n", "\0", inspect.cleandoc(docstring), count=1).partition("\0")
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            break
+        item = re.match(r" {2,4}(\w+(?:, \w+)*)(?: \([^)]*\))?: (.*)", line)
+        if item:
+            names = item[1].split(", ")
+            docs |= {name: item[2].strip() for name in names}
+        elif line.strip():
+            docs |= {name: f"{docs[name]} {line.strip()}" for name in names}
+    return docs
+
+
+def comments_of(config_class: type) -> dict[str, str]:
+    """The comment behind each field, or the string literal on the line below it."""
+    try:
+        source = textwrap.dedent(inspect.getsource(config_class))
+    except (OSError, TypeError):
+        return {}
+    lines, docs = source.splitlines(), {}
+    body = ast.parse(source).body[0].body  # type: ignore[attr-defined]
+    for node, below in zip(body, body[1:] + [None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            comment = lines[(node.end_lineno or node.lineno) - 1][node.end_col_offset or 0 :].partition("#")[2].strip()
+            literal = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            docs[node.target.id] = comment or (inspect.cleandoc(str(below.value.value)) if literal else "")  # type: ignore[union-attr]
+    return {name: doc for name, doc in docs.items() if doc}
+
+
+def presets(group: str) -> dict[str, str]:
+    """Shipped presets of a group, with the first comment line of each file."""
+    folder = resources.files("worldmodel.conf").joinpath(group)
+    if not folder.is_dir():
+        return {}
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): headline(file.read_text()) for file in files}
+
+
+def headline(text: str) -> str:
+    comments = (line[1:].strip() for line in text.splitlines() if line.startswith("#"))
+    return next((line for line in comments if line and not line.startswith("@package")), "")
