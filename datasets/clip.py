@@ -3,9 +3,12 @@
 Shape legend: N cameras, F observed frames, G future frames, C colours (3), H height, W width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
@@ -36,3 +39,22 @@ class ChunkPair:
     ego_poses: Float64[np.ndarray, "N F+G 4 4"] | None
     frame_rate: float
     paths: tuple[tuple[str, ...], ...] = ()
+
+
+def collate(pairs: Sequence[ChunkPair]) -> dict[str, Any]:
+    """Stack pairs of one shape into a batch; give it to a `DataLoader` as `collate_fn`.
+
+    Returns:
+        ``observed_BNFCHW`` and ``future_BNGCHW`` uint8, ``times_s`` [B, N, F+G], ``intrinsics`` [B, N, 3, 3], ``extrinsics``
+        [B, N, 4, 4], ``ego_poses`` [B, N, F+G, 4, 4] float64 (None unless every pair has them), ``frame_rate`` [B] float64,
+        and lists of B: ``scene``, ``cameras``, ``paths``.
+    """
+    batch: dict[str, Any] = {
+        "observed_BNFCHW": torch.stack([pair.observed_NFCHW for pair in pairs]),
+        "future_BNGCHW": torch.stack([pair.future_NGCHW for pair in pairs]),
+        "frame_rate": torch.tensor([pair.frame_rate for pair in pairs], dtype=torch.float64),
+    }
+    for name in ("times_s", "intrinsics", "extrinsics", "ego_poses"):
+        arrays = [getattr(pair, name) for pair in pairs]
+        batch[name] = None if any(array is None for array in arrays) else torch.from_numpy(np.stack(arrays))
+    return batch | {name: [getattr(pair, name) for pair in pairs] for name in ("scene", "cameras", "paths")}

@@ -1,0 +1,93 @@
+"""Each camera's frames in order: the `next` chains of `sample_data`, walked for all cameras and scenes at once.
+
+Shape legend: R frames of one chain, S all frames of all chains.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+from worldmodel.datasets.nuscenes.index import NuScenesIndex
+from worldmodel.errors import InputError
+
+
+@dataclass(frozen=True)
+class CameraChains:
+    """All chains of some cameras. A chain is a run of frames of one camera in one scene, linked by `next`.
+
+    Attributes:
+        rows_S: rows of `sample_data`, chain after chain, each in driving order.
+        starts: K + 1 offsets into `rows_S`; chain k is ``rows_S[starts[k]:starts[k + 1]]``.
+        scenes, sensors: row of `scene` and of `sensor` of each of the K chains.
+        times_S: capture time of each frame in seconds, from each dataset's own clock.
+    """
+
+    rows_S: Int32[np.ndarray, "S"]
+    starts: np.ndarray
+    scenes: np.ndarray
+    sensors: np.ndarray
+    times_S: Float64[np.ndarray, "S"]
+
+    def frame_time(self) -> float:
+        """Median time between two consecutive frames, in seconds."""
+        steps = np.diff(self.times_S)
+        inside = np.ones(len(steps), dtype=bool)
+        inside[self.starts[1:-1] - 1] = False
+        if not inside.any():
+            raise InputError("no camera has two consecutive frames; the tables hold no chain to cut clips from")
+        return float(np.median(steps[inside]))
+
+
+def camera_chains(index: NuScenesIndex, cameras: tuple[str, ...]) -> CameraChains:
+    """Walk the `next` chains of `cameras` in all scenes.
+
+    All chains advance together, one frame per step, so the cost is one vectorised step per frame of the longest chain.
+    Frames whose references were left out (`skip_bad`) end a chain. Raises InputError for a camera that the rig lacks.
+    """
+    sensors = [_sensor_row(index, camera) for camera in cameras]
+    sensor, following = index.column("sample_data", "sensor"), index.column("sample_data", "next")
+    complete = np.isin(sensor, sensors)
+    for column in ("sample_token", "ego_pose_token"):
+        complete &= index.column("sample_data", column) >= 0
+    after = np.where(complete, following, -1)
+    after[(after >= 0) & ~complete[after]] = -1
+    return _chains(index, complete, after)
+
+
+def _sensor_row(index: NuScenesIndex, camera: str) -> int:
+    names = index.camera_names
+    if camera not in names:
+        raise InputError(f"camera {camera!r} is not in {index.root / index.version}/sensor.json; use one of {', '.join(names)}")
+    return index.texts("sensor", "channel").index(camera)
+
+
+def _chains(index: NuScenesIndex, complete: np.ndarray, after: np.ndarray) -> CameraChains:
+    has_before = np.zeros(len(after), dtype=bool)
+    has_before[after[after >= 0]] = True
+    heads = np.flatnonzero(complete & ~has_before)
+    scene = index.column("sample", "scene_token")[index.column("sample_data", "sample_token")[heads]]
+    sensor = index.column("sample_data", "sensor")[heads]
+    first = index.column("sample_data", "timestamp")[heads]
+    order = np.lexsort((first, sensor, scene))
+    heads, scene, sensor = heads[order], scene[order], sensor[order]
+    rows, lengths = _walk(heads, after)
+    if len(rows) != int(complete.sum()):
+        raise InputError(f"{index.root / index.version}/sample_data.json: a `next` chain turns in a circle; restore the table")
+    times = index.column("sample_data", "timestamp")[rows] * 1e-6
+    return CameraChains(rows, np.concatenate([[0], np.cumsum(lengths)]), scene, sensor, times)
+
+
+def _walk(heads: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows chain by chain, and the length of each chain."""
+    chain, row = np.arange(len(heads)), heads.astype(np.int32)
+    steps: list[tuple[np.ndarray, np.ndarray]] = []
+    while len(row):
+        steps.append((chain, row))
+        row = after[row]
+        alive = row >= 0
+        chain, row = chain[alive], row[alive]
+    if not steps:
+        return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
+    chains, rows = (np.concatenate(parts) for parts in zip(*steps, strict=True))
+    return rows[np.argsort(chains, kind="stable")], np.bincount(chains, minlength=len(heads))

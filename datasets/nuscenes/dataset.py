@@ -1,0 +1,266 @@
+"""`chunk_pairs`: observed and future chunks of synchronised cameras, read lazily from a nuScenes-format dataset."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.images import RESAMPLES, Resample, adjust_intrinsics, read_image
+from worldmodel.datasets.nuscenes import geometry
+from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
+from worldmodel.datasets.nuscenes.index import NuScenesIndex
+from worldmodel.datasets.nuscenes.splits import scenes_of_split
+from worldmodel.datasets.nuscenes.windows import Report, WindowRule, cut_windows
+from worldmodel.errors import InputError
+
+RING = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")
+
+
+class ChunkPairs(Dataset[ChunkPair]):
+    """A sequence of `ChunkPair`s that reads its pictures when asked. Made by `chunk_pairs`.
+
+    It pickles as the index's path and two small arrays, so it serves in `DataLoader` workers under fork and spawn; all of them
+    map the same pages. With `skip_bad`, a pair with an unreadable picture is replaced by the next good one; which pairs were
+    bad is kept in shared memory, so `.report` in the main process knows what the workers met. `.check()` reads every picture
+    beforehand and returns a sequence without the bad pairs, so that nothing is replaced or seen twice.
+    """
+
+    def __init__(
+        self,
+        index: NuScenesIndex,
+        cameras: tuple[str, ...],
+        rows_S: np.ndarray,
+        starts_PN: np.ndarray,
+        lengths: tuple[int, int],
+        frame_rate: float,
+        size: tuple[int, int],
+        resample: Resample,
+        skip_bad: bool,
+        report: Report,
+    ) -> None:
+        self.index, self.cameras, self.frame_rate = index, cameras, frame_rate
+        self.observed_frames, self.future_frames = lengths
+        self.size, self.resample, self.skip_bad = size, resample, skip_bad
+        self._rows_S, self._starts_PN, self._report = rows_S, starts_PN, report
+        self._bad_P = torch.zeros(len(starts_PN), dtype=torch.uint8).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self._starts_PN)
+
+    def __getitem__(self, number: int) -> ChunkPair:
+        """Pair `number`; raises InputError naming the picture if one cannot be read, unless `skip_bad`."""
+        number = range(len(self))[number]
+        if not self.skip_bad:
+            return self._read(number)
+        for candidate in [*range(number, len(self)), *range(number)]:
+            if not self._bad_P[candidate]:
+                try:
+                    return self._read(candidate)
+                except InputError:
+                    self._bad_P[candidate] = 1
+        raise InputError(f"every one of the {len(self)} chunk pairs of {self.index.root} has a picture that cannot be read")
+
+    @property
+    def report(self) -> Report:
+        """What was left out so far and why, pictures that workers could not read included."""
+        bad = np.flatnonzero(self._bad_P.numpy())
+        rows = np.unique(self.frame_rows[bad])
+        new = [message for row in rows.tolist() if (message := self._complaint(row))]
+        known = self._report.bad_images
+        return replace(
+            self._report,
+            pairs=len(self) - len(bad),
+            bad_images=known + [message for message in new if message not in known],
+            bad_pairs=self._report.bad_pairs + len(bad),
+        )
+
+    @property
+    def frame_rows(self) -> np.ndarray:
+        """Rows of `sample_data` of every frame: [P, N, observed + future] int32."""
+        return self._rows_S[self._starts_PN[:, :, None] + np.arange(self.observed_frames + self.future_frames)]
+
+    def scene(self, number: int) -> str:
+        """Scene name of pair `number`."""
+        sample = self.index.column("sample_data", "sample_token")[self._rows_S[self._starts_PN[number, 0]]]
+        return self.index.text("scene", "name", self.index.column("sample", "scene_token")[sample])
+
+    def paths(self, number: int) -> tuple[tuple[str, ...], ...]:
+        """Picture files of pair `number`: N rows of observed + future."""
+        return tuple(tuple(str(self._path(row)) for row in rows) for rows in self.frame_rows_of(number).tolist())
+
+    def frame_rows_of(self, number: int) -> np.ndarray:
+        """Rows of `sample_data` of one pair: [N, observed + future] int32."""
+        return self._rows_S[self._starts_PN[number][:, None] + np.arange(self.observed_frames + self.future_frames)]
+
+    def subset(self, numbers: Sequence[int]) -> "ChunkPairs":
+        """The same sequence with only the given pairs, in the given order."""
+        report = replace(self._report, pairs=len(numbers))
+        return self._with(self._starts_PN[list(numbers)], report)
+
+    def check(self) -> "ChunkPairs":
+        """Read every picture once; return the pairs that have no bad one. Its report names each bad picture."""
+        frames = self.frame_rows
+        rows = np.unique(frames)
+        complaints = {row: message for row in rows.tolist() if (message := self._complaint(row))}
+        bad = np.isin(frames, list(complaints)).any(axis=(1, 2)) if complaints else np.zeros(len(self), dtype=bool)
+        known = self._report.bad_images
+        report = replace(
+            self._report, pairs=int((~bad).sum()), bad_images=known + list(complaints.values()), bad_pairs=self._report.bad_pairs + int(bad.sum())
+        )
+        return self._with(self._starts_PN[~bad], report)
+
+    def _with(self, starts_PN: np.ndarray, report: Report) -> "ChunkPairs":
+        lengths = (self.observed_frames, self.future_frames)
+        rest = (lengths, self.frame_rate, self.size, self.resample, self.skip_bad, report)
+        return ChunkPairs(self.index, self.cameras, self._rows_S, starts_PN, *rest)
+
+    def _path(self, row: int) -> str:
+        return f"{self.index.root}/{self.index.text('sample_data', 'filename', row)}"
+
+    def _complaint(self, row: int) -> str:
+        try:
+            read_image(self._path(row), self.size, self.resample)
+        except InputError as why:
+            return f"{why} (sample_data {self.index.token('sample_data', row)})"
+        return ""
+
+    def _read(self, number: int) -> ChunkPair:
+        rows_NL = self.frame_rows_of(number)
+        first = rows_NL[:, 0]
+        frames = self._frames(rows_NL)
+        poses = geometry.ego_poses(self.index, rows_NL.reshape(-1)).reshape(*rows_NL.shape, 4, 4)
+        return ChunkPair(
+            scene=self.scene(number),
+            cameras=self.cameras,
+            observed_NFCHW=frames[:, : self.observed_frames],
+            future_NGCHW=frames[:, self.observed_frames :],
+            times_s=self.index.column("sample_data", "timestamp")[rows_NL] * 1e-6,
+            intrinsics=self._intrinsics(first),
+            extrinsics=geometry.extrinsics(self.index, first),
+            ego_poses=poses,
+            frame_rate=self.frame_rate,
+            paths=self.paths(number),
+        )
+
+    def _frames(self, rows_NL: np.ndarray) -> torch.Tensor:
+        frames = np.empty((*rows_NL.shape, 3, *self.size), dtype=np.uint8)
+        for place in np.ndindex(*rows_NL.shape):
+            row = int(rows_NL[place])
+            try:
+                frames[place] = read_image(self._path(row), self.size, self.resample).transpose(2, 0, 1)
+            except InputError as why:
+                raise InputError(f"{why} (sample_data {self.index.token('sample_data', row)})") from None
+        return torch.from_numpy(frames)
+
+    def _intrinsics(self, rows_N: np.ndarray) -> np.ndarray | None:
+        raw = geometry.intrinsics(self.index, rows_N)
+        if np.isnan(raw).any():  # a rig may be uncalibrated
+            return None
+        widths, heights = (self.index.column("sample_data", name)[rows_N].tolist() for name in ("width", "height"))
+        return np.stack([adjust_intrinsics(k, w, h, self.size) for k, w, h in zip(raw, widths, heights, strict=True)])
+
+
+def chunk_pairs(
+    index: NuScenesIndex,
+    *,
+    scenes: Sequence[str] | None = None,
+    split: str | None = None,
+    cameras: Sequence[str] | None = None,
+    observed_frames: int = 17,
+    future_frames: int = 17,
+    stride: int = 17,
+    size: tuple[int, int] = (256, 384),
+    resample: Resample = "area",
+    max_gap: float = 0.3,
+    skip_bad: bool = False,
+) -> ChunkPairs:
+    """Cut every scene's camera chains into consecutive observed and future chunks.
+
+    Args:
+        index: from `open_index`.
+        scenes, split: scene names, or the name of a split; all scenes if neither is given.
+        cameras: any of the rig's camera names; the first leads, the others are matched to it by nearest time. By default the six
+            nuScenes cameras that are present in ring order, or all cameras of another rig.
+        observed_frames, future_frames: lengths of the two chunks; `stride`: frames between the starts of two pairs.
+        size: (H, W) of the frames: centre crop to the aspect, antialiased resize. `resample`: see `read_image`.
+        max_gap: a step between frames may differ from the nominal frame time (their median) by this part of it.
+        skip_bad: replace a pair whose picture cannot be read by the next good one, and count it in `.report`.
+
+    Returns:
+        A lazy sequence with `.report`.
+
+    Raises:
+        InputError: unknown scene, split or camera, sizes that make no sense, or scenes that give no pair at all.
+    """
+    _refuse_nonsense(observed_frames, future_frames, stride, size, resample, max_gap)
+    names, absent = _chosen_scenes(index, scenes, split)
+    cameras = tuple(cameras) if cameras is not None else _default_cameras(index)
+    chains = camera_chains(index, cameras)
+    frame_rate = round(1 / chains.frame_time(), 1)
+    rule = WindowRule(observed_frames + future_frames, stride, 1 / frame_rate, max_gap)
+    report = Report(absent_scenes=absent, dropped_references=index.dropped)
+    starts_PN = _cut_scenes(index, chains, names, cameras, rule, report)
+    lengths = (observed_frames, future_frames)
+    return ChunkPairs(index, cameras, chains.rows_S, starts_PN, lengths, frame_rate, tuple(size), resample, skip_bad, report)
+
+
+def _cut_scenes(
+    index: NuScenesIndex, chains: CameraChains, names: list[str], cameras: tuple[str, ...], rule: WindowRule, report: Report
+) -> np.ndarray:
+    channels, row_of = index.texts("sensor", "channel"), {name: row for row, name in enumerate(index.scene_names)}
+    sensors = [channels.index(camera) for camera in cameras]
+    parts = [cut_windows(chains, row_of[name], name, cameras, sensors, rule, report) for name in names]
+    starts_PN = np.concatenate(parts)
+    report.pairs = len(starts_PN)
+    if len(starts_PN) == 0:
+        more = f" (and {len(names) - 1} more scenes)" if len(names) > 1 else ""
+        remedy = "ask for fewer frames, fewer cameras or a larger max_gap"
+        raise InputError(f"no chunk pair in {index.root / index.version}: {report.short_scenes[0]}{more}; {remedy}")
+    return starts_PN
+
+
+def _chosen_scenes(index: NuScenesIndex, scenes: Sequence[str] | None, split: str | None) -> tuple[list[str], list[str]]:
+    here = index.scene_names
+    if scenes is not None and split is not None:
+        raise InputError("give scenes or split, not both")
+    if split is not None:
+        wanted = scenes_of_split(index.root, index.version, split)
+        found = [name for name in wanted if name in set(here)]
+        if not found:
+            raise InputError(f"no scene of split {split!r} is in {index.root / index.version}; it has {_some(here)}")
+        return found, [name for name in wanted if name not in set(here)]
+    if isinstance(scenes, str):
+        scenes = [scenes]
+    unknown = [name for name in scenes or () if name not in here]
+    if unknown:
+        raise InputError(f"scene {unknown[0]!r} is not in {index.root / index.version}; it has {_some(here)}")
+    if not (here if scenes is None else scenes):
+        raise InputError(f"no scene to cut: {index.root / index.version}/scene.json or the list of scenes is empty")
+    return list(here if scenes is None else scenes), []
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _default_cameras(index: NuScenesIndex) -> tuple[str, ...]:
+    present = index.camera_names
+    ring = tuple(name for name in RING if name in present)
+    if not present:
+        raise InputError(f"{index.root / index.version}/sensor.json has no sensor of modality 'camera'; use another version")
+    return ring or tuple(present)
+
+
+def _refuse_nonsense(observed: int, future: int, stride: int, size: tuple[int, int], resample: str, max_gap: float) -> None:
+    for name, value in (("observed_frames", observed), ("future_frames", future), ("stride", stride)):
+        if value < 1:
+            raise InputError(f"{name}={value} must be at least 1")
+    if len(size) != 2 or min(size) < 1:
+        raise InputError(f"size={size} must be (height, width) in pixels")
+    if resample not in RESAMPLES:
+        raise InputError(f"resample={resample!r} is unknown; use one of {', '.join(RESAMPLES)}")
+    if not 0 < max_gap < 1:
+        raise InputError(f"max_gap={max_gap} must be between 0 and 1 (part of the frame time)")

@@ -1,0 +1,199 @@
+"""A columnar index of the raw tables on disk: built once, opened in milliseconds, memory-mapped by every worker.
+
+Layout: `<root>/<version>/.worldmodel-index/<key>/<table>.arrow`, one Arrow IPC file of a single record batch per table, rows in
+the table's own order. Tokens are 16 raw bytes, references are int32 rows of the table they point into (-1: none), vectors are
+fixed-size float64 lists. `sample_data` has one column more than the raw table, `sensor`, taken through `calibrated_sensor`.
+The key is a hash of every table's name, size and modification time: changed tables get a new index and the old one is removed.
+Where the version folder cannot be written, `$WORLDMODEL_CACHE` (default `~/.cache/worldmodel`) holds it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from worldmodel.datasets.nuscenes.columns import Column, read_columns, resolve_references
+from worldmodel.datasets.nuscenes.tables import TABLES, table_path
+from worldmodel.errors import InputError
+
+FORMAT = 1
+
+
+class NuScenesIndex:
+    """The tables of one version as memory-mapped columns. Pickles as its path: workers share the pages, not copies.
+
+    Attributes:
+        root, version: the dataset's root folder and version name.
+        folder: where the index lies.
+        dropped: references that were dangling and left out (only with `skip_bad`), one sentence each.
+    """
+
+    def __init__(self, root: Path, version: str, folder: Path) -> None:
+        self.root, self.version, self.folder = root, version, folder
+        try:
+            self.dropped: list[str] = json.loads((folder / "index.json").read_text())["dropped"]
+            self._tables = {name: _open_table(folder / f"{name}.arrow") for name in TABLES}
+        except (OSError, ValueError, KeyError, pa.ArrowException) as why:
+            raise InputError(f"index {folder} is gone or damaged ({why}); remove the folder and open the dataset again") from None
+        self._columns: dict[tuple[str, str], np.ndarray] = {}
+
+    def __reduce__(self) -> tuple:
+        return NuScenesIndex, (self.root, self.version, self.folder)
+
+    def __len__(self) -> int:
+        return self.rows("sample_data")
+
+    def rows(self, table: str) -> int:
+        """Number of records of a table."""
+        return self._tables[table].num_rows
+
+    def column(self, table: str, name: str) -> np.ndarray:
+        """A numeric column without a copy: [rows] or, for vectors, [rows, k]; tokens as [rows, 16] uint8."""
+        key = (table, name)
+        if key not in self._columns:
+            self._columns[key] = _as_numpy(self._arrow(table, name))
+        return self._columns[key]
+
+    def text(self, table: str, name: str, row: int) -> str:
+        """One value of a string column."""
+        return self._arrow(table, name)[int(row)].as_py()
+
+    def texts(self, table: str, name: str) -> list[str]:
+        """All values of a string column; meant for the small tables."""
+        return self._arrow(table, name).to_pylist()
+
+    def token(self, table: str, row: int) -> str:
+        """The record's token, 32 hexadecimal digits."""
+        return self.column(table, "token")[int(row)].tobytes().hex()
+
+    def row(self, table: str, token: str) -> int:
+        """Row of the record with this token; raises InputError where there is none."""
+        try:
+            wanted = np.frombuffer(bytes.fromhex(token), dtype=np.uint8)
+        except ValueError:
+            wanted = np.zeros(0, dtype=np.uint8)
+        found = np.flatnonzero((self.column(table, "token") == wanted).all(axis=1)) if wanted.size == 16 else wanted
+        if found.size == 0:
+            raise InputError(f"{table} has no record with token {token!r}; take one from {self.root / self.version}/{table}.json")
+        return int(found[0])
+
+    @property
+    def scene_names(self) -> list[str]:
+        """Names of all scenes, in the table's order."""
+        return self.texts("scene", "name")
+
+    @property
+    def camera_names(self) -> list[str]:
+        """Channels of all sensors whose modality is `camera`, in the table's order."""
+        modalities = self.texts("sensor", "modality")
+        return [name for name, kind in zip(self.texts("sensor", "channel"), modalities, strict=True) if kind == "camera"]
+
+    def _arrow(self, table: str, name: str) -> pa.Array:
+        column = self._tables[table].column(name)
+        return column.chunk(0) if column.num_chunks else column.combine_chunks()
+
+
+def open_index(root: str | Path, version: str = "v1.0-mini", *, skip_bad: bool = False) -> NuScenesIndex:
+    """Open the index of `<root>/<version>/*.json`, building it first where it is absent or the tables have changed.
+
+    Args:
+        root: folder that holds `samples/`, `sweeps/` and the version folders.
+        version: v1.0-mini, v1.0-trainval, v1.0-test or any other folder in nuScenes' format.
+        skip_bad: leave out records whose references dangle, and say which in `.dropped`, instead of refusing the tables.
+
+    Raises:
+        InputError: a table is missing, truncated, lacks a column, or has a dangling or repeated token.
+    """
+    root = Path(root)
+    key = _identity(root, version, skip_bad)
+    places = [root / version / ".worldmodel-index", _cache_folder(root, version)]
+    for place in places:
+        if (place / key / "index.json").is_file():
+            return NuScenesIndex(root, version, place / key)
+    return NuScenesIndex(root, version, _build(root, version, key, _writable(places), skip_bad))
+
+
+def _identity(root: Path, version: str, skip_bad: bool) -> str:
+    stats = [(name, table_path(root, version, name).stat()) for name in TABLES]
+    identity = [FORMAT, skip_bad, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
+def _cache_folder(root: Path, version: str) -> Path:
+    place = hashlib.sha256(str(root.resolve() / version).encode()).hexdigest()[:16]
+    cache = os.environ.get("WORLDMODEL_CACHE") or Path.home() / ".cache" / "worldmodel"
+    return Path(cache) / "nuscenes" / place
+
+
+def _writable(places: list[Path]) -> Path:
+    for place in places:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):
+                return place
+        except OSError:
+            continue
+    raise InputError(f"neither {places[0]} nor {places[1]} can be written; set WORLDMODEL_CACHE to a folder for the index")
+
+
+def _build(root: Path, version: str, key: str, place: Path, skip_bad: bool) -> Path:
+    """Write the index into a folder of its own and rename it: readers see all of it or nothing, builders may race."""
+    part = Path(tempfile.mkdtemp(prefix=f"{key}-", suffix=".part", dir=place))
+    try:
+        tables = {name: read_columns(table_path(root, version, name), TABLES[name]) for name in TABLES}
+        dropped = resolve_references(tables, root / version, skip_bad)
+        for name, columns in tables.items():
+            _write_table(part / f"{name}.arrow", columns)
+        about = {"format": FORMAT, "version": version, "rows": {name: len(c["token"]) for name, c in tables.items()}}
+        (part / "index.json").write_text(json.dumps(about | {"dropped": dropped}, indent=1))
+        part.chmod(0o755)
+        return _publish(part, place / key)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _publish(part: Path, final: Path) -> Path:
+    try:
+        part.rename(final)
+    except OSError:
+        if not (final / "index.json").is_file():
+            raise
+        return final  # another process was first; its index is of the same tables
+    for old in final.parent.iterdir():
+        if old != final and not old.name.endswith(".part"):
+            shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _write_table(path: Path, columns: dict[str, Column]) -> None:
+    arrays = {name: _as_arrow(column) for name, column in columns.items()}
+    batch = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def _open_table(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path), "r")).read_all()
+
+
+def _as_arrow(column: Column) -> pa.Array:
+    if isinstance(column, pa.Array):
+        return column
+    if column.dtype == np.uint8 and column.ndim == 2:
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(column), [None, pa.py_buffer(column)])
+    if column.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), column.shape[1])
+    return pa.array(column)
+
+
+def _as_numpy(array: pa.Array) -> np.ndarray:
+    if pa.types.is_fixed_size_binary(array.type):
+        return np.frombuffer(array.buffers()[1], dtype=np.uint8).reshape(len(array), 16)
+    if pa.types.is_fixed_size_list(array.type):
+        return array.flatten().to_numpy(zero_copy_only=True).reshape(len(array), array.type.list_size)
+    return array.to_numpy(zero_copy_only=True)

@@ -1,0 +1,182 @@
+"""The raw nuScenes tables: which of their columns we read, and how a JSON array is read piece by piece.
+
+Format: nuScenes schema v1.0 (docs/schema_nuscenes.md of nutonomy/nuscenes-devkit). Columns that are not listed here are
+skipped by the parser and cost nothing.
+"""
+
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from worldmodel.errors import InputError
+
+Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+
+class Log(msgspec.Struct, gc=False):
+    token: str
+    logfile: str
+    vehicle: str
+    date_captured: str
+    location: str
+
+
+class Scene(msgspec.Struct, gc=False):
+    token: str
+    name: str
+    description: str
+    log_token: str
+    nbr_samples: int
+    first_sample_token: str
+    last_sample_token: str
+
+
+class Sample(msgspec.Struct, gc=False):
+    token: str
+    timestamp: int
+    scene_token: str
+    prev: str
+    next: str
+
+
+class Sensor(msgspec.Struct, gc=False):
+    token: str
+    channel: str
+    modality: str
+
+
+class CalibratedSensor(msgspec.Struct, gc=False):
+    token: str
+    sensor_token: str
+    translation: Vector
+    rotation: Quaternion
+    camera_intrinsic: list[Vector]  # three rows, or none for lidar and radar
+
+
+class EgoPose(msgspec.Struct, gc=False):
+    token: str
+    timestamp: int
+    translation: Vector
+    rotation: Quaternion
+
+
+class SampleData(msgspec.Struct, gc=False):
+    token: str
+    sample_token: str
+    ego_pose_token: str
+    calibrated_sensor_token: str
+    timestamp: int
+    is_key_frame: bool
+    height: int
+    width: int
+    filename: str
+    prev: str
+    next: str
+
+
+class Table(NamedTuple):
+    """One raw table: its record type and, per token column, the table that the token points into."""
+
+    record: type[msgspec.Struct]
+    references: dict[str, str]
+
+
+TABLES: dict[str, Table] = {
+    "log": Table(Log, {}),
+    "scene": Table(Scene, {"log_token": "log", "first_sample_token": "sample", "last_sample_token": "sample"}),
+    "sample": Table(Sample, {"scene_token": "scene", "prev": "sample", "next": "sample"}),
+    "sensor": Table(Sensor, {}),
+    "calibrated_sensor": Table(CalibratedSensor, {"sensor_token": "sensor"}),
+    "ego_pose": Table(EgoPose, {}),
+    "sample_data": Table(
+        SampleData,
+        {
+            "sample_token": "sample",
+            "ego_pose_token": "ego_pose",
+            "calibrated_sensor_token": "calibrated_sensor",
+            "prev": "sample_data",
+            "next": "sample_data",
+        },
+    ),
+}
+
+_BETWEEN_RECORDS = re.compile(rb"\}\s*,\s*(?=\{)")
+
+
+def table_path(root: str | Path, version: str, name: str) -> Path:
+    """Path of one table; raises InputError where the root, the version or the table is absent."""
+    root, folder = Path(root), Path(root) / version
+    path = folder / f"{name}.json"
+    if path.is_file():
+        return path
+    if not root.is_dir():
+        raise InputError(f"nuScenes root {root} is not a folder; give the folder that holds samples/, sweeps/ and v1.0-*/")
+    if not folder.is_dir():
+        found = sorted(table.parent.name for table in root.glob("*/sample_data.json"))
+        raise InputError(f"nuScenes version {version!r} is not in {root}; found: {', '.join(found) or 'no version at all'}")
+    raise InputError(f"table {path} is missing; unpack the complete metadata archive of {version}")
+
+
+def read_records(path: Path, record: type[msgspec.Struct], window: int = 1 << 26) -> Iterator[list[msgspec.Struct]]:
+    """Yield the records of one table in pieces of about `window` bytes, so that a table of gigabytes needs little memory.
+
+    Raises:
+        InputError: the file is empty, truncated, not a JSON array of objects, or a record lacks a column or has a wrong type;
+            the message gives the record's number (from 0).
+    """
+    if path.stat().st_size == 0:
+        raise InputError(f"table {path} has 0 bytes; copy or unpack it again")
+    decoder = msgspec.json.Decoder(list[record])
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        start, done = _opening(path, text), 0
+        while start < len(text):
+            end = _cut(text, start, window)
+            piece = b"[" + text[start:end] + (b"]" if end < len(text) else b"")
+            try:
+                records = decoder.decode(piece)
+            except msgspec.DecodeError as why:
+                if end < len(text):  # the cut may have gone through a nested object: let the parser judge the whole rest
+                    window = len(text)
+                    continue
+                raise _bad_table(path, done, why) from None
+            done += len(records)
+            yield records
+            start = end if end == len(text) else text.find(b"{", end)
+
+
+def _opening(path: Path, text: mmap.mmap) -> int:
+    match = re.match(rb"(?:\xef\xbb\xbf)?\s*\[", text)
+    if match is None:
+        raise InputError(f"table {path} does not start with '[': it is no nuScenes table; unpack it again")
+    return match.end()
+
+
+def _cut(text: mmap.mmap, start: int, window: int) -> int:
+    """End of a piece: just behind the last record that ends inside the window, or the end of the file."""
+    end = start + window
+    while end < len(text):
+        brace = text.rfind(b"}", start, end)
+        if brace < 0:
+            return len(text)
+        if _BETWEEN_RECORDS.match(text, brace):
+            return brace + 1
+        end = brace
+    return len(text)
+
+
+def _bad_table(path: Path, done: int, why: msgspec.DecodeError) -> InputError:
+    reason = str(why)
+    place = re.search(r"`\$\[(\d+)\]", reason)
+    if isinstance(why, msgspec.ValidationError) and place:
+        number = done + int(place[1])
+        return InputError(f"table {path}, record {number}: {_plain(reason)}; restore the table from its archive")
+    return InputError(f"table {path} is truncated or no valid JSON behind record {done} ({reason}); unpack it again")
+
+
+def _plain(reason: str) -> str:
+    return re.sub(r" - at `\$\[\d+\]\.?([^`]*)`", lambda at: f" in column {at[1]!r}" if at[1] else "", reason)
