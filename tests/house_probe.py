@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 import worldmodel.datasets.clip
-import worldmodel.datasets.nuscenes  # noqa: F401
+import worldmodel.datasets.nuscenes
 
 state = accelerate.PartialState(cpu=True)
 ones = torch.ones(1)

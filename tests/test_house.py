@@ -24,9 +24,8 @@ def test_room_is_a_relative_link_and_no_regular_package(repository: Path, room: 
 def test_two_process_launch_from_the_root_finds_both_datasets(repository: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     env = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, "--module", "tests.house_probe"], cwd=repository, env=env, capture_output=True, text=True, timeout=240
-    )
+    words = [*command, "--module", "tests.house_probe"]
+    done = subprocess.run(words, cwd=repository, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("probe passed") == 2
 
@@ -51,8 +50,8 @@ def built(tree: Path, kind: str) -> Path:
 
 def expected_files(tree: Path) -> set[str]:
     """Every module and every shipped data file, by its path through the links."""
-    files = (Path(folder) / name for folder, _, names in os.walk(tree / "worldmodel", followlinks=True) for name in names)
-    names = {file.relative_to(tree).as_posix() for file in files}
+    walk = os.walk(tree / "worldmodel", followlinks=True)
+    names = {(Path(folder) / name).relative_to(tree).as_posix() for folder, _, files in walk for name in files}
     suffixes = (".py", ".yaml", ".safetensors", ".json", ".csv", ".md", ".txt")
     return {name for name in names if name.endswith(suffixes) and "benchmarks/results/" not in name}
 
@@ -71,7 +70,7 @@ def test_wheel_and_sdist_hold_every_room_and_preset(copied: Path, tmp_path: Path
 def test_dependencies_have_lower_bounds_and_no_devkit(repository: Path) -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    wanted = sum(project["optional-dependencies"].values(), project["dependencies"])
     assert all(">=" in line for line in wanted), [line for line in wanted if ">=" not in line]
     assert not any(line.startswith("nuscenes-devkit") for line in wanted)
     export, export_gpu = (project["optional-dependencies"][name] for name in ("export", "export-gpu"))

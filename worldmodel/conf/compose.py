@@ -38,9 +38,7 @@ def compose(config_class: type[ConfigT], preset: str, words: Sequence[str], fold
     return build(config_class, compose_values(config_class, preset, words, folder))
 
 
-def compose_values(
-    config_class: type, preset: str, words: Sequence[str], folder: Path | None = None
-) -> dict[str, Any]:
+def compose_values(config_class: type, preset: str, words: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
     """The same as nested dictionaries, where a required key that was not given is still ``???``."""
     if folder is not None and not folder.is_dir():
         raise InputError(f"--config-dir {folder} is no folder: give the folder that holds experiment/NAME.yaml")
@@ -62,7 +60,7 @@ def compose_values(
 def keys_of(config: DictConfig, prefix: str = "") -> set[str]:
     """All dotted keys; an entry `name.*` marks a dictionary that takes any key."""
     keys = set()
-    for name in config:
+    for name in map(str, config):
         keys.add(f"{prefix}{name}")
         node = None if OmegaConf.is_missing(config, name) else config[name]
         if isinstance(node, DictConfig):
@@ -77,7 +75,7 @@ def check_words(words: Sequence[str], known: set[str]) -> None:
         try:
             override = OverridesParser.create().parse_override(word)
         except HydraException as error:
-            raise InputError(f"cannot read {word!r}: write key=value (text with odd characters as key='\"...\"')") from error
+            raise InputError(f"cannot read {word!r}: write key=value, odd text as key='\"...\"'") from error
         refuse_unknown(override, known)
         if override.is_sweep_override():
             key = override.key_or_group
@@ -97,7 +95,8 @@ def unknown_key(key: str, known: set[str]) -> str:
     """One line with the key and the nearest valid ones."""
     names = sorted(name for name in known if not name.endswith(".*"))
     near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    return f"unknown key {key!r}: " + (f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
+    return f"unknown key {key!r}: {hint}"
 
 
 def in_one_line(error: BaseException, known: set[str]) -> str:
@@ -112,7 +111,8 @@ def in_one_line(error: BaseException, known: set[str]) -> str:
         return (f"{where[1]}.yaml: " if where else "") + unknown_key(key or stray[1], known)
     group = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
     if group:
-        return f"no preset {group[1]}={group[2]}: choose one of {', '.join(re.findall(r'^\t([\w-]+)$', text, flags=re.M))}"
+        options = re.findall(r"^\t([\w-]+)$", text, flags=re.M)
+        return f"no preset {group[1]}={group[2]}: choose one of {', '.join(options)}"
     first = " ".join((str(root).splitlines() or [""])[0].split())
     return f"{key}: {first}" if key else " ".join(text.split())
 
@@ -128,5 +128,5 @@ def quoted(word: str, schema: type) -> str:
     arms = set(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else {hint}
     if not arms <= {str, Path, type(None)}:
         return word
-    escaped = match[2].replace("\\", "\\\\").replace("'", "\\'")
+    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", match[2]).replace("'", "\\'")
     return f"{match[1]}='{escaped}'"

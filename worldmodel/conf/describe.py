@@ -28,7 +28,7 @@ def describe(config_class: type, values: dict[str, Any], prefix: str = "") -> li
 def entry(left: str, doc: str, column: int = 34) -> list[str]:
     """Two columns; a long left side gets a line of its own."""
     wrapped = textwrap.wrap(doc, WIDTH - column - 2) or [""]
-    head = [f"  {left}".ljust(column) + "  " + wrapped[0]] if len(left) + 2 <= column else [f"  {left}"] + [""] * 0
+    head = [f"  {left}".ljust(column) + "  " + wrapped[0]] if len(left) + 2 <= column else [f"  {left}"]
     rest = wrapped[1:] if len(left) + 2 <= column else wrapped
     return [line.rstrip() for line in head + [" " * (column + 2) + line for line in rest]]
 
@@ -45,7 +45,7 @@ def shown(value: Any) -> str:
 
 
 def docs_of(config_class: type) -> dict[str, str]:
-    """Key to its documentation: the docstring's Attributes section, else the comment behind or the string below the field."""
+    """Key to documentation: the docstring's Attributes section, else the comment behind or the string below a field."""
     docs: dict[str, str] = {}
     for base in reversed(config_class.__mro__):
         if dataclasses.is_dataclass(base):

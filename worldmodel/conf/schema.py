@@ -29,7 +29,7 @@ def schema_of(config_class: type) -> type:
 
 
 def hydra_type(hint: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return schema_of(hint)
     if get_origin(hint) is Literal:
         return type(get_args(hint)[0])
@@ -65,7 +65,7 @@ def build(config_class: type[ConfigT], values: dict[str, Any], prefix: str = "")
 def typed(hint: Any, value: Any, key: str) -> Any:
     if value == MISSING:
         raise InputError(f"key {key!r} has no value: add {key}=...")
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build(hint, value, f"{key}.")
     if get_origin(hint) in (Union, types.UnionType):
         arms = [arm for arm in get_args(hint) if arm is not type(None)]
