@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone, LatentGeometry, Posterior
+from worldmodel.backbones.dtypes import compute_dtype
 from worldmodel.errors import InputError
 
 
@@ -84,8 +85,7 @@ class LTXBackbone(Backbone):
     def encode(self, video_BCFHW: Float[Tensor, "B 3 F H W"]) -> Posterior:
         """Pixels in [-1, 1] to the normalised posterior, float32; `InputError` for a size without a latent."""
         self.geometry.check(*video_BCFHW.shape[-3:])
-        vae_dtype = next(self.vae.parameters()).dtype
-        posterior = self.vae.encode(video_BCFHW.to(vae_dtype)).latent_dist
+        posterior = self.vae.encode(video_BCFHW.to(compute_dtype(self.vae))).latent_dist
         mean_1C111, scale_1C111 = self._statistics()
         return Posterior(
             mean_BCfhw=(posterior.mean.float() - mean_1C111) / scale_1C111,
@@ -108,7 +108,7 @@ class LTXBackbone(Backbone):
             noise_BCfhw = self._decode_noise(raw_BCfhw, generator)
             raw_BCfhw = (1 - self.decode_noise_scale) * raw_BCfhw + self.decode_noise_scale * noise_BCfhw
             timestep_B = raw_BCfhw.new_full((len(raw_BCfhw),), self.decode_timestep)
-        vae_dtype = next(self.vae.parameters()).dtype
+        vae_dtype = compute_dtype(self.vae)
         timestep_B = None if timestep_B is None else timestep_B.to(vae_dtype)
         return self.vae.decode(raw_BCfhw.to(vae_dtype), timestep_B).sample
 
@@ -126,7 +126,7 @@ class LTXBackbone(Backbone):
         per token (tested) without computing its embedding once a token. A prompt of batch 1 serves every clip.
         """
         batch, _, f, h, w = latents_BCfhw.shape
-        dtype = next(self.transformer.parameters()).dtype
+        dtype = compute_dtype(self.transformer)
         if len(prompt_embeds) != batch:
             prompt_embeds = prompt_embeds.expand(batch, -1, -1)
         if prompt_mask is not None and len(prompt_mask) != batch:
@@ -157,8 +157,8 @@ class LTXBackbone(Backbone):
         embeds, mask = self._empty_prompt
         weight = next(self.transformer.parameters())
         if embeds is None:
-            return weight.new_zeros(1, 1, self._prompt_width), torch.ones(1, 1, device=weight.device)
-        return embeds.to(weight), None if mask is None else mask.to(weight.device)
+            embeds, mask = torch.zeros(1, 1, self._prompt_width), torch.ones(1, 1)
+        return embeds.to(weight.device, compute_dtype(self.transformer)), None if mask is None else mask.to(weight.device)
 
     def _statistics(self) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
         """Mean, and standard deviation over scaling factor, of raw latents per channel."""

@@ -1,0 +1,152 @@
+"""Weight files opened lazily, and loaded into a module key by key or not at all.
+
+diffusers' own loaders only warn about keys that are missing or left over, so a wrong file becomes a model with
+random parts. Here the first missing, extra or misshapen key stops the loading and is named as the file names it.
+"""
+
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from worldmodel.errors import InputError
+
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class Weights:
+    """Names and tensors of one model's weight files (.safetensors, or .pth read with `weights_only=True`).
+
+    Tensors stay on disk until `tensor(name)` asks for them. `metadata` is the safetensors header's.
+    """
+
+    def __init__(self, paths: Path | Iterable[Path]) -> None:
+        """Open the files; raises `InputError` naming the one that is absent or is not a weight file."""
+        self.paths = [paths] if isinstance(paths, Path) else list(paths)
+        self.metadata: dict[str, str] = {}
+        self._read: dict[str, Callable[[str], Tensor]] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        for path in self.paths:
+            _refuse_what_is_no_weight_file(path)
+            if path.suffix == ".safetensors":
+                self._open_safetensors(path)
+            else:
+                self._open_pickle(path)
+
+    @property
+    def path(self) -> Path:
+        """The file that errors name (the first one of a sharded model)."""
+        return self.paths[0]
+
+    @property
+    def names(self) -> list[str]:
+        """All keys, as the file spells them."""
+        return list(self._shapes)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor, known without reading it."""
+        return self._shapes[name]
+
+    def tensor(self, name: str) -> Tensor:
+        """One tensor on the CPU, in the file's dtype."""
+        return self._read[name](name)
+
+    def _open_safetensors(self, path: Path) -> None:
+        try:
+            file = safe_open(path, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: not a readable safetensors file ({_line(error)}); download it again") from None
+        self.metadata.update(file.metadata() or {})
+        for name in file.keys():  # noqa: SIM118 - not a dict
+            self._read[name] = file.get_tensor
+            self._shapes[name] = tuple(file.get_slice(name).get_shape())
+
+    def _open_pickle(self, path: Path) -> None:
+        try:
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"{path}: not a readable weights-only .pth file ({_line(error)}); download it again"
+            ) from None
+        if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+            raise InputError(f"{path}: not a flat table of tensors; give the model's own state dict")
+        for name, value in tensors.items():
+            self._read[name] = tensors.__getitem__
+            self._shapes[name] = tuple(value.shape)
+
+
+def load_strictly(
+    module: nn.Module,
+    weights: Weights,
+    file_key: Callable[[str], str] = str,
+    prefix: str = "",
+    ignore: frozenset[str] = frozenset(),
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Fill `module` (best built without memory, on "meta") from the keys of `weights` that start with `prefix`.
+
+    `file_key` turns a parameter name of the module into the file's name without prefix; `ignore` are such names that
+    carry no weight. `dtype` None keeps the file's; what the class lists as `_keep_in_fp32_modules` becomes float32, as
+    diffusers' `from_pretrained` does. Raises `InputError` naming the first missing, extra or misshapen key.
+    """
+    targets = {prefix + file_key(name): name for name in module.state_dict()}
+    present = {name for name in weights.names if name.startswith(prefix)} - {prefix + name for name in ignore}
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    _refuse_other_keys(weights, targets, present)
+    for key, name in targets.items():
+        if weights.shape(key) != shapes[name]:
+            raise InputError(
+                f"{weights.path}: key {key} has shape {list(weights.shape(key))}, {list(shapes[name])} expected; "
+                "give the configuration that the file was made with"
+            )
+    keep = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())
+    state = {}
+    for key, name in targets.items():
+        wanted = torch.float32 if any(part in name for part in keep) else dtype
+        state[name] = _read_float(weights, key, wanted).to(device)
+    module.load_state_dict(state, strict=True, assign=True)
+    module.to(device)  # buffers that no file holds
+
+
+def _refuse_other_keys(weights: Weights, targets: dict[str, str], present: set[str]) -> None:
+    missing = [key for key in targets if key not in present]
+    extra = sorted(present - targets.keys())
+    if missing:
+        raise InputError(
+            f"{weights.path}: key {missing[0]} is missing ({len(missing)} missing, {len(extra)} unknown in all); "
+            "download the complete file, or give the configuration that it was made with"
+        )
+    if extra:
+        raise InputError(
+            f"{weights.path}: key {extra[0]} is not part of this model ({len(extra)} unknown in all); "
+            "give the model's own file, or the configuration that it was made with"
+        )
+
+
+def _read_float(weights: Weights, key: str, dtype: torch.dtype | None) -> Tensor:
+    tensor = weights.tensor(key)
+    if tensor.dtype not in FLOATS:
+        raise InputError(f"{weights.path}: key {key} is {tensor.dtype}; use the float32, float16 or bfloat16 file")
+    return tensor.to(dtype or tensor.dtype)
+
+
+def _refuse_what_is_no_weight_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; check the path, or download the file into it")
+    with path.open("rb") as file:
+        head = file.read(64).lstrip()
+    if head.startswith(b"<"):
+        raise InputError(f"{path}: a web page, not weights; download the file itself (log in first where it is gated)")
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path}: a Git LFS pointer, not weights; run `git lfs pull` in its folder")
+    if not head:
+        raise InputError(f"{path}: an empty file; download it again")
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:120]
