@@ -1,0 +1,362 @@
+"""`FlowFramesPipeline`: observed frames in, the next frames out, as a diffusers pipeline.
+
+Shape legend: B videos (the cameras of a rig, or several clips), F frames, H height, W width, 3 colours;
+C f h w are latents; L prompt tokens, D prompt width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.utils import BaseOutput
+from jaxtyping import Float
+from torch import Tensor
+
+from worldmodel.backbones.backbone import Backbone
+from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.wan import WanBackbone
+from worldmodel.errors import InputError
+from worldmodel.flow.guidance import Prompt, guided_velocity
+from worldmodel.flow.solvers import Evaluations, Integration, check_scheduler, integrate
+from worldmodel.frames import OutputType, present, video_tensor
+from worldmodel.prompts import PromptCache, encode_text, rows
+
+StepEnd = Callable[["FlowFramesPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
+"""callback(pipeline, step from 0, timestep, {"latents": [B, C, f, h, w]}) -> {"latents": ...} to replace them"""
+
+
+FAMILIES: dict[type, tuple[type[Backbone], tuple[str, ...]]] = {
+    AutoencoderKLLTXVideo: (LTXBackbone, ("decode_timestep", "decode_noise_scale")),
+    AutoencoderKLWan: (WanBackbone, ("text_length",)),
+}
+"""VAE class -> backbone class and the options of it that a pipeline keeps in its model_index.json"""
+
+
+def family_of(vae: object) -> tuple[type[Backbone], tuple[str, ...]]:
+    """The entry of `FAMILIES` for this VAE; raises `InputError` for a VAE of neither."""
+    for kind, family in FAMILIES.items():
+        if isinstance(vae, kind):
+            return family
+    raise InputError(f"vae {type(vae).__name__}: use {' or '.join(kind.__name__ for kind in FAMILIES)}")
+
+
+@dataclass
+class FlowFramesOutput(BaseOutput):
+    """A prediction.
+
+    Attributes:
+        frames: the future as `output_type` says: "pt" [B, F, 3, H, W] and "np" [B, F, H, W, 3] in [0, 1], "pil"
+            lists of images, "latent" [B, C, f, h, w]. A rollout of n chunks has n times as many frames.
+        latents: predicted normalised latents [B, C, f, h, w]; a rollout has n * f, and each chunk decodes alone.
+        evaluations: what it cost; `guidance_skipped` says why guidance was not computed.
+    """
+
+    frames: Any
+    latents: Tensor
+    evaluations: Evaluations
+
+
+class FlowFramesPipeline(DiffusionPipeline):
+    """Flow from observed to future frames (paper Algorithm 3 at sampling time).
+
+    The observed chunk's latents are the start of the flow, no noise is drawn, so the answer follows from the frames.
+    A pipeline without text encoder uses its cached empty prompt. Components load and save as in any diffusers
+    pipeline, and a folder of the pretrained LTX-Video or Wan 2.1 opens too.
+    """
+
+    model_cpu_offload_seq = "text_encoder->transformer->vae"
+    _optional_components = ["text_encoder", "tokenizer", "prompt_cache"]
+    _exclude_from_cpu_offload = ["prompt_cache"]
+
+    def __init__(
+        self,
+        vae: ModelMixin,
+        transformer: ModelMixin,
+        scheduler: SchedulerMixin,
+        text_encoder: torch.nn.Module | None = None,
+        tokenizer: object | None = None,
+        prompt_cache: PromptCache | None = None,
+        backbone_name: str | None = None,
+        default_guidance: float | None = None,
+        decode_timestep: float = 0.05,
+        decode_noise_scale: float = 0.025,
+        text_length: int = 512,
+    ) -> None:
+        """Raise `InputError` for a VAE of no known family or a scheduler that is not a plain flow from 1 to 0.
+
+        Args:
+            prompt_cache: the empty prompt, for use without text encoder.
+            backbone_name, default_guidance: None takes the backbone's own.
+            decode_timestep, decode_noise_scale: see `LTXBackbone`; unused by Wan.
+            text_length: see `WanBackbone`; unused by LTX.
+        """
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            transformer=transformer,
+            scheduler=scheduler,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            prompt_cache=prompt_cache,
+        )
+        self.register_to_config(
+            backbone_name=backbone_name,
+            default_guidance=default_guidance,
+            decode_timestep=decode_timestep,
+            decode_noise_scale=decode_noise_scale,
+            text_length=text_length,
+        )
+        check_scheduler(scheduler)
+        self.backbone  # noqa: B018  refuses modules that do not belong together
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: Backbone,
+        scheduler: SchedulerMixin | None = None,
+        text_encoder: torch.nn.Module | None = None,
+        tokenizer: object | None = None,
+    ) -> "FlowFramesPipeline":
+        """Around a loaded backbone; `scheduler` None takes the backbone's own.
+
+        The cached empty prompt is the text encoder's, where one is given here, else the backbone's.
+        """
+        _, options = family_of(backbone.vae)
+        pipeline = cls(
+            backbone.vae,
+            backbone.transformer,
+            scheduler or backbone.default_scheduler(),
+            text_encoder,
+            tokenizer,
+            backbone_name=backbone.name,
+            default_guidance=backbone.default_guidance,
+            **{option: getattr(backbone, option) for option in options},
+        )
+        pipeline.register_modules(prompt_cache=PromptCache.of(*backbone.empty_prompt()))
+        if text_encoder is not None and tokenizer is not None:
+            pipeline.cache_empty_prompt()
+        return pipeline
+
+    def cache_empty_prompt(self) -> None:
+        """Keep the text encoder's empty prompt as a component; the encoder may then be dropped before saving."""
+        if self.text_encoder is None or self.tokenizer is None:
+            raise InputError("cache_empty_prompt: load text_encoder and tokenizer first")
+        prompt = self._encode([""])
+        # Not by assignment: diffusers keeps a component that was None out of model_index.json then.
+        self.register_modules(prompt_cache=PromptCache.of(prompt.embeds_BLD, prompt.mask_BL))
+
+    @property
+    def backbone(self) -> Backbone:
+        """The components seen as a `Backbone`; made anew at each use, since components may be exchanged."""
+        kind, options = family_of(self.vae)
+        cache = self.prompt_cache
+        backbone = kind(
+            self.vae,
+            self.transformer,
+            empty_prompt_embeds=None if cache is None else cache.embeds.data,
+            empty_prompt_mask=None if cache is None or cache.mask is None else cache.mask.data,
+            **{option: self.config[option] for option in options},
+        )
+        backbone.name = self.config.backbone_name or backbone.name
+        if self.config.default_guidance is not None:
+            backbone.default_guidance = self.config.default_guidance
+        return backbone
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        video: Any = None,
+        num_frames: int | None = None,
+        num_inference_steps: int = 5,
+        guidance_scale: float | None = None,
+        prompt: str | list[str] | None = None,
+        negative_prompt: str | list[str] | None = None,
+        prompt_embeds: Tensor | None = None,
+        prompt_mask: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        negative_prompt_mask: Tensor | None = None,
+        frame_rate: float = 12.0,
+        generator: torch.Generator | None = None,
+        latents: Tensor | None = None,
+        output_type: OutputType = "pt",
+        return_dict: bool = True,
+        callback_on_step_end: StepEnd | None = None,
+        vae_batch_size: int | None = None,
+    ) -> FlowFramesOutput | tuple[Any]:
+        """Predict the chunk right after `video`.
+
+        Args:
+            video: B observed chunks, see `worldmodel.frames.video_tensor`: tensor [B, F, 3, H, W] in [0, 1] or uint8,
+                array [B, F, H, W, 3], or (lists of) lists of PIL images. The cameras of a rig are the batch.
+            num_frames: may be left out; FlowFrames predicts as many frames as it sees.
+            num_inference_steps: guided evaluations (the paper's NFE).
+            guidance_scale: None takes the backbone's default; without a prompt guidance is a no-op and is skipped.
+            prompt, negative_prompt: one text or B; need a text encoder unless empty.
+            prompt_embeds, prompt_mask, negative_prompt_embeds, negative_prompt_mask: the same, embedded: [1 or B, L, D]
+                with mask [1 or B, L].
+            frame_rate: frames per second of `video`.
+            generator: for the little noise of a timestep-conditioned LTX decoder; None is a fixed seed.
+            latents: observed chunks as normalised latents [B, C, f, h, w], instead of `video`.
+            output_type: "pt", "np", "pil" or "latent".
+            return_dict: False gives `(frames,)`.
+            callback_on_step_end: called after each step as in diffusers, with "latents" only.
+            vae_batch_size: videos in the VAE at once, 1 for the least memory; None is all.
+
+        Raises:
+            InputError: a video, size, count, prompt or option that cannot be used, with the remedy.
+        """
+        _check_options(output_type, frame_rate, vae_batch_size)
+        backbone = self.backbone
+        x_source = self._source(backbone, video, latents, vae_batch_size)
+        _check_num_frames(num_frames, backbone, x_source)
+        given = (prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
+        condition = self._condition(backbone, len(x_source), "prompt", prompt, prompt_embeds, prompt_mask)
+        negative = self._condition(
+            backbone, len(x_source), "negative_prompt", negative_prompt, negative_prompt_embeds, negative_prompt_mask
+        )
+        velocity = guided_velocity(
+            lambda x, sigma_B, text: backbone.velocity(x, sigma_B, text.embeds_BLD, text.mask_BL, frame_rate),
+            condition,
+            None if all(one is None for one in given) else negative,
+            backbone.default_guidance if guidance_scale is None else guidance_scale,
+        )
+        reached = self._integrate(velocity, x_source, num_inference_steps, callback_on_step_end)
+        frames = reached.x
+        if output_type != "latent":
+            frames = present(_decode(backbone, reached.x, generator, vae_batch_size), output_type)
+        self.maybe_free_model_hooks()
+        return FlowFramesOutput(frames, reached.x, reached.evaluations) if return_dict else (frames,)
+
+    @torch.no_grad()
+    def rollout(
+        self,
+        video: Any,
+        chunks: int,
+        feed: Literal["frames", "latents"] = "frames",
+        output_type: OutputType = "pt",
+        return_dict: bool = True,
+        **prediction: Any,
+    ) -> FlowFramesOutput | tuple[Any]:
+        """Predict `chunks` chunks, each from the one before; frames [B, chunks * F, 3, H, W].
+
+        Args:
+            feed: what the next chunk starts from: "frames" encodes the predicted frames again (the paper's rollout),
+                "latents" goes on from the predicted latents without the VAE between.
+            **prediction: arguments of `__call__`, the same for every chunk.
+        """
+        if chunks < 1:
+            raise InputError(f"chunks={chunks}: use at least 1")
+        if feed not in ("frames", "latents"):
+            raise InputError(f"feed={feed!r}: use frames or latents")
+        each = "latent" if (output_type, feed) == ("latent", "latents") else "pt"
+        results, observed = [], {"video": video}
+        for _ in range(chunks):
+            result = self(**observed, output_type=each, **prediction)
+            results.append(result)
+            observed = {"video": result.frames} if feed == "frames" else {"latents": result.latents}
+        latents = torch.cat([result.latents for result in results], dim=2)
+        frames = latents
+        if output_type != "latent":
+            frames = present(torch.cat([result.frames for result in results], dim=1), output_type)
+        evaluations = sum((result.evaluations for result in results[1:]), results[0].evaluations)
+        return FlowFramesOutput(frames, latents, evaluations) if return_dict else (frames,)
+
+    def _source(self, backbone: Backbone, video: Any, latents: Tensor | None, vae_batch_size: int | None) -> Tensor:
+        """Latents of the observed chunks, float32: the solver's state keeps float32 whatever the network runs in."""
+        if (video is None) == (latents is None):
+            raise InputError("video and latents: give exactly one of them")
+        if latents is not None:
+            channels = backbone.geometry.channels
+            if latents.ndim != 5 or latents.shape[1] != channels:
+                raise InputError(f"latents of shape {list(latents.shape)}: give [B, {channels}, f, h, w]")
+            return latents.to(self._execution_device, torch.float32)
+        video_BCFHW = video_tensor(video)
+        backbone.geometry.check(*video_BCFHW.shape[2:])
+        parts = video_BCFHW.split(vae_batch_size or len(video_BCFHW))
+        means = [backbone.encode(part.to(self._execution_device)).mean_BCfhw.float() for part in parts]
+        return torch.cat(means)
+
+    def _condition(
+        self,
+        backbone: Backbone,
+        batch: int,
+        key: str,
+        texts: str | list[str] | None,
+        embeds: Tensor | None,
+        mask: Tensor | None,
+    ) -> Prompt:
+        """The prompt of `batch` rows that `texts` or `embeds` say, the empty one where both are None."""
+        if texts is not None and embeds is not None:
+            raise InputError(f"{key} and {key}_embeds: give at most one of them")
+        empty = self._empty_prompt(backbone)
+        if embeds is not None:
+            mask = None if mask is None else mask.to(empty.embeds_BLD.device)
+            key, found = f"{key}_embeds", Prompt(embeds.to(empty.embeds_BLD), mask)
+        elif isinstance(texts, str) or texts is None:
+            found = self._encode_texts(key, [texts], empty)
+        else:
+            found = self._encode_texts(key, list(texts), empty)
+        return rows(found, batch, empty.embeds_BLD.shape[-1], key)
+
+    def _encode_texts(self, key: str, texts: list[str | None], empty: Prompt) -> Prompt:
+        if not any(texts):
+            return empty
+        if self.text_encoder is None or self.tokenizer is None:
+            raise InputError(
+                f"{key}: no text encoder is loaded; give {key}_embeds, load text_encoder and tokenizer, or leave it out"
+            )
+        return self._encode([text or "" for text in texts])
+
+    def _encode(self, texts: list[str]) -> Prompt:
+        wan_tokens = self.config.text_length if isinstance(self.vae, AutoencoderKLWan) else None
+        return encode_text(texts, self.text_encoder, self.tokenizer, self._execution_device, wan_tokens)
+
+    def _empty_prompt(self, backbone: Backbone) -> Prompt:
+        """The cached empty prompt, else the text encoder's, else what the backbone puts in its place."""
+        if self.prompt_cache is None and self.text_encoder is not None and self.tokenizer is not None:
+            return self._encode([""])
+        embeds, mask = backbone.empty_prompt()
+        mask = None if mask is None else mask.to(self._execution_device)
+        return Prompt(embeds.to(self._execution_device), mask)
+
+    def _integrate(
+        self, velocity: Any, x_source: Tensor, num_inference_steps: int, callback_on_step_end: StepEnd | None
+    ) -> Integration:
+        with self.progress_bar(total=num_inference_steps) as bar:
+
+            def after_step(step: int, sigma: float, x: Tensor) -> Tensor | None:
+                bar.update()
+                if callback_on_step_end is None:
+                    return None
+                replaced = callback_on_step_end(self, step, self.scheduler.timesteps[step], {"latents": x})
+                return None if replaced is None else replaced.get("latents")
+
+            return integrate(velocity, x_source, self.scheduler, num_inference_steps, after_step)
+
+
+def _decode(
+    backbone: Backbone, latents: Tensor, generator: torch.Generator | None, vae_batch_size: int | None
+) -> Float[Tensor, "B F 3 H W"]:
+    """Pixels in [0, 1], float32."""
+    parts = [backbone.decode(part, generator) for part in latents.split(vae_batch_size or len(latents))]
+    return (torch.cat(parts).float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
+
+
+def _check_options(output_type: str, frame_rate: float, vae_batch_size: int | None) -> None:
+    if output_type not in get_args(OutputType):
+        raise InputError(f"output_type={output_type!r}: use one of {', '.join(get_args(OutputType))}")
+    if not 0 < frame_rate < float("inf"):
+        raise InputError(f"frame_rate={frame_rate}: give the video's frames per second, above 0")
+    if vae_batch_size is not None and vae_batch_size < 1:
+        raise InputError(f"vae_batch_size={vae_batch_size}: use at least 1, or leave it out")
+
+
+def _check_num_frames(num_frames: int | None, backbone: Backbone, x_source: Tensor) -> None:
+    observed = (x_source.shape[2] - 1) * backbone.geometry.temporal + 1
+    if num_frames not in (None, observed):
+        raise InputError(
+            f"num_frames={num_frames}: FlowFrames predicts as many frames as it sees, here {observed}; "
+            f"for more use rollout(video, chunks={max(1, -(-num_frames // observed))})"
+        )
