@@ -53,7 +53,7 @@ class VideoIndex:
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second, dropped frames and rounded time stamps (WebM: milliseconds) left out; 0.0 for one frame."""
+        """Frames per second, with dropped frames and rounded time stamps (WebM) evened out; 0.0 for one."""
         if len(self) < 2:
             return 0.0
         steps_s = np.diff(self.times_s)
@@ -96,7 +96,7 @@ class VideoSource:
         index, wanted = self.index(), [int(frame) for frame in frames]
         for frame in wanted:
             if not 0 <= frame < len(index):
-                raise InputError(f"{self.path}: frame {frame} asked for, the video has {len(index)} (0 to {len(index) - 1})")
+                raise InputError(f"{self.path}: frame {frame} asked for, the video has 0 to {len(index) - 1}")
         if not wanted:
             raise InputError(f"{self.path}: no frame asked for; give at least one number")
         picture = Picture(size)
@@ -113,7 +113,9 @@ class VideoSource:
             try:
                 packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
             except av.FFmpegError as error:
-                raise InputError(f"{self.path}: damaged, packets cannot be read ({error.strerror}); re-export it") from error
+                raise InputError(
+                    f"{self.path}: damaged, no packets to read ({error.strerror}); copy it again"
+                ) from error
             if not packets:
                 raise InputError(f"{self.path}: has a video stream but no frame; re-export it or take it out")
             if any(p.pts is None for p in packets):
@@ -141,7 +143,9 @@ class VideoSource:
         container.streams.video[0].codec_context.thread_count = self.threads
         return container
 
-    def _read_run(self, container: av.container.InputContainer, run: list[int], picture: "Picture") -> dict[int, Tensor]:
+    def _read_run(
+        self, container: av.container.InputContainer, run: list[int], picture: "Picture"
+    ) -> dict[int, Tensor]:
         """Frames of one seek. A key frame that the container flagged wrongly shows as an unusable first frame: then
         the decoding starts one key frame earlier, once."""
         keys = np.flatnonzero(self.index().keys[: run[0] + 1])
@@ -167,7 +171,8 @@ class VideoSource:
                 return {}
         found: dict[int, Tensor] = {}
         shown = decoded(container, stream, number_of if index.stamped else None)
-        for stamp, frame, sound in trusted(shown, int(index.pts[start]), set(index.pts[index.keys].tolist()), index.stamped):
+        key_stamps = set(index.pts[index.keys].tolist())
+        for stamp, frame, sound in trusted(shown, int(index.pts[start]), key_stamps, index.stamped):
             number = number_of.get(stamp)
             if number is not None and not sound:
                 break
@@ -231,7 +236,8 @@ def trusted(
 
     A decoder flags the picture whose bits are wrong, not those predicted from it. So damage holds until the next key
     frame, and B pictures wait for the picture after them, which they may be predicted from. On a film with 400
-    random bytes changed this keeps exactly the frames that equal the undamaged film. A failure shows before pictures
+    random bytes changed this keeps exactly the frames that equal the undamaged film. (Bits can change so that the
+    stream stays valid; no decoder sees that, and such a frame counts as sound.) A failure shows before pictures
     that the decoder still holds back, so only a key frame later than its stamp ends it.
     """
     damaged, failures, waiting, count = False, [], [], -1
@@ -305,4 +311,3 @@ def centre_crop(height: int, width: int, size: tuple[int, int] | None) -> tuple[
         return slice(None), slice(None)
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     return slice(top, top + size[0]), slice(left, left + size[1])
-

@@ -1,0 +1,309 @@
+"""Ordinary footage as chunk pairs: one video, a folder of videos (a rig), or a folder of images.
+
+Legend: N cameras, F observed frames, G future frames, K frames of one camera, C colours (3), H height, W width.
+
+Every camera's first frame is time 0 of its own clock, whatever time stamp its file begins with: cameras of one
+folder count as started together.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64, UInt8
+from torch import Tensor
+
+from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.images import read_image
+from worldmodel.datasets.video import VideoSource
+from worldmodel.errors import InputError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv")
+VIDEOS += (".ogv", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc")
+IMAGE_RATE = 12.0  # frames per second of an image folder where nobody says otherwise: nuScenes' sweeps
+JOINT_SIZE = (72, 128)
+# A part repeats its predecessor's last frame if the two differ, in squared error, by less than a quarter of what one
+# frame of motion changes. On seven 30 fps cameras cut into overlapping parts: 44.7 to 47.8 dB at a joint, where a step
+# gives 19.4 to 36.0 dB.
+JOINT_RATIO = 0.25
+
+
+@dataclass(frozen=True)
+class ImageSequence:
+    """A folder's images in natural order, at an even rate."""
+
+    paths: tuple[Path, ...]
+    frame_rate: float
+
+    @property
+    def times_s(self) -> Float64[np.ndarray, " K"]:
+        """Seconds from the first image."""
+        return np.arange(len(self.paths)) / self.frame_rate
+
+    def read(self, frames: Sequence[int], size: tuple[int, int]) -> UInt8[Tensor, "F 3 H W"]:
+        """The images of these numbers, centre crop to the aspect of (H, W)."""
+        pictures = [torch.from_numpy(read_image(self.paths[frame], size).copy()) for frame in frames]
+        return torch.stack(pictures).permute(0, 3, 1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class Track:
+    """One camera: its videos one after another, or its images.
+
+    `repeats[k]` says that part k begins with the frame its predecessor ended with; that frame counts once.
+    """
+
+    camera: str
+    parts: tuple[VideoSource | ImageSequence, ...]
+    repeats: tuple[bool, ...]
+
+    @cached_property
+    def _frames(self) -> list[tuple[int, int, float]]:
+        """(part, number in it, seconds from the track's first frame) of every frame."""
+        frames: list[tuple[int, int, float]] = []
+        for part, (source, repeated) in enumerate(zip(self.parts, self.repeats, strict=True)):
+            times_s = source.times_s if isinstance(source, ImageSequence) else source.index().times_s
+            begin_s = frames[-1][2] if frames else 0.0
+            if frames and not repeated:
+                begin_s += float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+            since_first_s = times_s - times_s[0] + begin_s
+            frames += [(part, k, float(t)) for k, t in enumerate(since_first_s) if k >= int(repeated)]
+        return frames
+
+    @property
+    def times_s(self) -> Float64[np.ndarray, " K"]:
+        """Seconds from the first frame."""
+        return np.array([time_s for _, _, time_s in self._frames])
+
+    @property
+    def step_s(self) -> float:
+        """Usual distance of two frames; 0.0 for a single frame."""
+        times_s = self.times_s
+        return float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+
+    def read(self, frames: Sequence[int], size: tuple[int, int]) -> UInt8[Tensor, "F 3 H W"]:
+        """Frames by their number in the whole track, in the order asked for."""
+        places = [self._frames[frame][:2] for frame in frames]
+        pictures: dict[tuple[int, int], Tensor] = {}
+        for part in sorted({part for part, _ in places}):
+            numbers = sorted({number for at, number in places if at == part})
+            read = self.parts[part].read(numbers, size)
+            pictures.update({(part, number): picture for number, picture in zip(numbers, read, strict=True)})
+        return torch.stack([pictures[place] for place in places])
+
+    def nearest(self, times_s: Float64[np.ndarray, " F"]) -> Int64[np.ndarray, " F"]:
+        """Numbers of the frames nearest to these times."""
+        own_s = self.times_s
+        right = np.clip(np.searchsorted(own_s, times_s), 1, max(1, len(own_s) - 1))
+        left = right - 1
+        if len(own_s) == 1:
+            return np.zeros(len(times_s), np.int64)
+        return np.where(times_s - own_s[left] <= own_s[right] - times_s, left, right)
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Cameras of one drive. `scene` is the name of the file or the folder."""
+
+    path: Path
+    tracks: tuple[Track, ...]
+
+    @property
+    def scene(self) -> str:
+        return self.path.stem if self.path.is_file() else self.path.resolve().name
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return tuple(track.camera for track in self.tracks)
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second of the first camera; 0.0 for a single frame."""
+        return 1.0 / self.tracks[0].step_s if self.tracks[0].step_s else 0.0
+
+    def chunk(
+        self,
+        start_s: float,
+        observed_frames: int,
+        future_frames: int,
+        size: tuple[int, int],
+        frame_rate: float,
+    ) -> ChunkPair:
+        """One coupling at the model's frame rate: for each wanted time the camera's nearest frame.
+
+        Where the footage is slower than `frame_rate`, frames come twice (`repeated_frames` counts them); `times_s`
+        are the true times of the frames given. Footage that ends early gives fewer future frames, down to none.
+
+        Args:
+            start_s: seconds from the first frame.
+            size: (H, W), centre crop to this aspect.
+            frame_rate: frames per second of the chunk.
+
+        Raises:
+            InputError: a camera ends before the last observed frame, or a frame that is needed is damaged.
+        """
+        if start_s < 0 or observed_frames < 1 or future_frames < 0 or frame_rate <= 0:
+            raise InputError(
+                f"{self.path}: start {start_s} s, {observed_frames} observed and {future_frames} future frames at"
+                f" {frame_rate}/s; give a start and rates above 0 and at least one observed frame"
+            )
+        wanted_s = start_s + np.arange(observed_frames + future_frames) / frame_rate
+        kept = min(self._reach(track, wanted_s, observed_frames, frame_rate) for track in self.tracks)
+        numbers = [track.nearest(wanted_s[:kept]) for track in self.tracks]
+        video = torch.stack([t.read(k.tolist(), size) for t, k in zip(self.tracks, numbers, strict=True)])
+        times_s = np.stack([t.times_s[k] for t, k in zip(self.tracks, numbers, strict=True)])
+        return ChunkPair(
+            scene=self.scene,
+            cameras=self.cameras,
+            observed_NFCHW=video[:, :observed_frames],
+            future_NGCHW=video[:, observed_frames:],
+            times_s=times_s,
+            intrinsics=None,
+            extrinsics=None,
+            ego_poses=None,
+            frame_rate=float(frame_rate),
+        )
+
+    def _reach(self, track: Track, wanted_s: np.ndarray, observed_frames: int, frame_rate: float) -> int:
+        """How many of the wanted times the camera covers, its last frame lasting half a frame longer."""
+        last_s = track.times_s[-1]
+        kept = int((wanted_s <= last_s + 0.5 * track.step_s + 1e-9).sum())
+        if kept < observed_frames:
+            raise InputError(
+                f"{self.path}: {track.camera} has {len(track.times_s)} frames and ends at {last_s:.2f} s, but"
+                f" {observed_frames} observed frames at {frame_rate:g}/s from {wanted_s[0]:g} s need"
+                f" {wanted_s[observed_frames - 1]:.2f} s; give longer footage, an earlier start or a higher frame_rate"
+            )
+        return kept
+
+
+def repeated_frames(pair: ChunkPair) -> dict[str, int]:
+    """How many frames of each camera show the same picture as the frame before, because the footage is slower."""
+    return {
+        camera: int((np.diff(times_s) == 0).sum()) for camera, times_s in zip(pair.cameras, pair.times_s, strict=True)
+    }
+
+
+def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_rate: float | None = None) -> Footage:
+    """Footage from a video file, a folder of videos, or a folder of images.
+
+    A video or an image folder is one camera, named after it. In a folder of videos each file is a camera, named
+    after the file; files `NAME_0`, `NAME_1`, ... are parts of one camera `NAME` if each begins with the frame that
+    the one before ended with, or if `cameras` asks for `NAME`.
+
+    Args:
+        cameras: which cameras, in which order: file names without suffix, or `NEW_NAME:file_name` to rename. None: all.
+        frame_rate: frames per second of an image folder (12 if None). Videos carry their own times.
+
+    Raises:
+        InputError: nothing there, no footage in it, two kinds in one folder, an unknown camera, a missing part.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; check the path")
+    if path.is_file():
+        return Footage(path, (_one_camera(cameras, path, (VideoSource(path),)),))
+    files = sorted((entry for entry in path.iterdir() if entry.is_file()), key=_natural)
+    images = tuple(entry for entry in files if entry.suffix.lower() in IMAGES)
+    videos = [entry for entry in files if entry.suffix.lower() in VIDEOS]
+    if images and videos:
+        raise InputError(f"{path}: {len(images)} images and {len(videos)} videos in one folder; keep one kind")
+    if images:
+        rate = IMAGE_RATE if frame_rate is None else float(frame_rate)
+        if rate <= 0:
+            raise InputError(f"{path}: frame_rate {rate}; give frames per second above 0")
+        return Footage(path, (_one_camera(cameras, path, (ImageSequence(images, rate),)),))
+    if not videos:
+        raise InputError(f"{path}: neither images (.jpg, .png, ...) nor videos (.mp4, .mkv, ...) in it; check the path")
+    return Footage(path, tuple(_chosen(path, videos, cameras) if cameras else _all_cameras(videos)))
+
+
+def _one_camera(cameras: Sequence[str] | None, path: Path, parts: tuple[VideoSource | ImageSequence, ...]) -> Track:
+    if cameras and len(cameras) != 1:
+        raise InputError(f"{path}: one camera, but cameras names {len(cameras)}; give one name")
+    own = path.stem if path.is_file() else path.resolve().name
+    return Track(cameras[0].split(":")[0] if cameras else own, parts, (False,))
+
+
+def _chosen(folder: Path, videos: list[Path], cameras: Sequence[str]) -> list[Track]:
+    names = [camera.partition(":")[0] for camera in cameras]
+    if len(set(names)) < len(names):
+        raise InputError(f"{folder}: cameras {', '.join(names)}; give every camera once")
+    return [_chosen_one(folder, videos, camera) for camera in cameras]
+
+
+def _chosen_one(folder: Path, videos: list[Path], camera: str) -> Track:
+    name, _, file_name = camera.partition(":")
+    wanted = file_name or name
+    exact = [video for video in videos if wanted in (video.stem, video.name)]
+    parts = exact or _parts(videos).get(wanted, [])
+    if not parts:
+        in_parts = {name for name, parts in _parts(videos).items() if len(parts) > 1}
+        known = ", ".join(sorted({video.stem for video in videos} | in_parts))
+        raise InputError(f"{folder}: no video of camera {wanted!r}; there are {known}; rename with NEW_NAME:file_name")
+    if len(exact) > 1:
+        raise InputError(f"{folder}: {len(exact)} videos are called {wanted!r}; give the name with its suffix")
+    return _track(name, parts)
+
+
+def _all_cameras(videos: list[Path]) -> list[Track]:
+    joined = {name: _track(name, parts) for name, parts in _parts(videos).items() if len(parts) > 1}
+    joined = {name: track for name, track in joined.items() if all(track.repeats[1:])}
+    tracks: dict[str, Track] = {}
+    for video in videos:
+        name = _part_of(video)
+        own = video.stem if video.stem not in tracks else video.name
+        key = name if name in joined else own
+        tracks.setdefault(key, joined[name] if name in joined else Track(own, (VideoSource(video),), (False,)))
+    return list(tracks.values())
+
+
+def _track(camera: str, videos: list[Path]) -> Track:
+    numbers = [_part_number(video) for video in videos]
+    for before, after in pairwise(numbers):
+        if before is not None and after is not None and after != before + 1:
+            raise InputError(
+                f"{videos[0].parent}: camera {camera} has part {before} and part {after}, none between; add it"
+            )
+    parts = tuple(VideoSource(video) for video in videos)
+    return Track(camera, parts, (False, *(_repeats(before, after) for before, after in pairwise(parts))))
+
+
+def _repeats(before: VideoSource, after: VideoSource) -> bool:
+    """Whether `after` begins with the last frame of `before`, seen against one frame of motion."""
+    frames = len(before.index())
+    if frames < 2:
+        return False
+    last_but_one, last = before.read([frames - 2, frames - 1], JOINT_SIZE).double()
+    first = after.read([0], JOINT_SIZE)[0].double()
+    return bool((first - last).square().mean() < JOINT_RATIO * (last - last_but_one).square().mean())
+
+
+def _parts(videos: list[Path]) -> dict[str, list[Path]]:
+    """Videos called NAME_<number>, by NAME, in the order of the numbers."""
+    parts: dict[str, list[Path]] = {}
+    for video in videos:
+        if (name := _part_of(video)) is not None:
+            parts.setdefault(name, []).append(video)
+    return {name: sorted(those, key=lambda video: _part_number(video) or 0) for name, those in parts.items()}
+
+
+def _part_of(video: Path) -> str | None:
+    found = re.fullmatch(r"(.+)_(\d+)", video.stem)
+    return found[1] if found else None
+
+
+def _part_number(video: Path) -> int | None:
+    found = re.fullmatch(r"(.+)_(\d+)", video.stem)
+    return int(found[2]) if found else None
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key in which 2 comes before 10."""
+    return [(0, int(run), "") if run.isdigit() else (1, 0, run) for run in re.findall(r"\d+|\D+", path.name)]
