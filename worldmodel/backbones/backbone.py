@@ -96,7 +96,7 @@ class Backbone(ABC):
         self,
         latents_BCfhw: Float[Tensor, "B C f h w"],
         sigma_B: Float[Tensor, " B"],
-        prompt_embeds: Float[Tensor, "B L D"],
+        prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
         frame_rate: float = 12.0,
     ) -> Float[Tensor, "B C f h w"]:

@@ -83,7 +83,7 @@ class WanBackbone(Backbone):
         self,
         latents_BCfhw: Float[Tensor, "B C f h w"],
         sigma_B: Float[Tensor, " B"],
-        prompt_embeds: Float[Tensor, "B L D"],
+        prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
         frame_rate: float = 12.0,
     ) -> Float[Tensor, "B C f h w"]:
