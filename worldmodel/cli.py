@@ -45,8 +45,8 @@ VERBS: dict[str, Verb] = {
     ),
     "data toyworld": Verb(
         "draw a procedural drive with six cameras as a nuScenes dataset",
-        "worldmodel.conf.data:ToyWorldVerb",
-        "worldmodel.conf.data:toyworld",
+        "worldmodel.conf.toyworld_verb:ToyWorldVerb",
+        "worldmodel.conf.toyworld_verb:toyworld",
         (
             "worldmodel data toyworld",
             "worldmodel data toyworld root=data/toyworld train_scenes=20 val_scenes=5 seed=1",
@@ -54,8 +54,8 @@ VERBS: dict[str, Verb] = {
     ),
     "data index": Verb(
         "index the tables of a nuScenes dataset and say what it holds",
-        "worldmodel.conf.data:IndexVerb",
-        "worldmodel.conf.data:index",
+        "worldmodel.conf.index_verb:IndexVerb",
+        "worldmodel.conf.index_verb:index",
         (
             "worldmodel data index root=data/toyworld",
             "worldmodel data index root=/datasets/nuscenes version=v1.0-trainval",
@@ -77,7 +77,7 @@ VERBS: dict[str, Verb] = {
         "open, save or serve a Rerun recording of a rollout",
         "worldmodel.viewing:ViewConfig",
         "worldmodel.viewing:view",
-        ("worldmodel view --help",),
+        ("worldmodel view path=outputs/demo/rollout.rrd", "worldmodel view path=outputs/demo/rollout.rrd mode=serve port=9090"),
     ),
 }
 

@@ -1,1 +1,0 @@
-"""The two `data` verbs as plain dataclasses and functions."""
