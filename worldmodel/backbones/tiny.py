@@ -5,8 +5,6 @@ upsampling that halves the width at each step); every decoder step doubles time 
 temporal ratio = 2^steps and spatial ratio = patch_size * 2^steps.
 """
 
-from math import log2
-
 from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 
 from worldmodel.backbones.ltx import LTXBackbone
@@ -30,8 +28,8 @@ def tiny_vae(
     `spatial` pixels and `temporal` frames make one latent; `*_layers` residual layers a block. `overrides` replace
     single fields of the `AutoencoderKLLTXVideo` config. Raises `InputError` for ratios that cannot be built.
     """
-    steps = int(log2(temporal))
-    if 2**steps != temporal or steps < 1 or spatial % temporal:
+    steps = temporal.bit_length() - 1
+    if temporal < 2 or 2**steps != temporal or spatial % temporal:
         raise InputError(f"tiny VAE of ratios {spatial}x{temporal}: temporal must be 2, 4 or 8 and divide spatial")
     decoder_base = decoder_base_channels or base_channels
     config: dict[str, object] = {
