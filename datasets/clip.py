@@ -45,9 +45,9 @@ def collate(pairs: Sequence[ChunkPair]) -> dict[str, Any]:
     """Stack pairs of one shape into a batch; give it to a `DataLoader` as `collate_fn`.
 
     Returns:
-        ``observed_BNFCHW`` and ``future_BNGCHW`` uint8, ``times_s`` [B, N, F+G], ``intrinsics`` [B, N, 3, 3], ``extrinsics``
-        [B, N, 4, 4], ``ego_poses`` [B, N, F+G, 4, 4] float64 (None unless every pair has them), ``frame_rate`` [B] float64,
-        and lists of B: ``scene``, ``cameras``, ``paths``.
+        ``observed_BNFCHW`` and ``future_BNGCHW`` uint8, ``times_s`` [B, N, F+G], ``intrinsics`` [B, N, 3, 3],
+        ``extrinsics`` [B, N, 4, 4], ``ego_poses`` [B, N, F+G, 4, 4] float64 (None unless every pair has them),
+        ``frame_rate`` [B] float64, and lists of B: ``scene``, ``cameras``, ``paths``.
     """
     batch: dict[str, Any] = {
         "observed_BNFCHW": torch.stack([pair.observed_NFCHW for pair in pairs]),

@@ -2,18 +2,18 @@
 
 Two ways, chosen by ``resample``:
 
-* ``"area"`` (default): libjpeg decodes at DCT scale 1/2 when the picture is at least twice the target, then PIL's HAMMING
-  filter (an antialiased area filter with soft edges) does the rest. PIL takes the crop as a fractional box, so the half
-  scale needs no alignment of the crop. `benchmarks/jpeg_reading.py` measures speed and agreement with LANCZOS.
-* ``"vista"``: full decode and PIL's LANCZOS, for reproducing Vista's frames bit for bit (its `sample.py`: centre crop to
-  whole pixels, then LANCZOS).
+* ``"area"`` (default): libjpeg decodes at DCT scale 1/2 when the picture is at least twice the target, then PIL's
+  HAMMING filter (an antialiased area filter with soft edges) does the rest. PIL takes the crop as a fractional box,
+  so the half scale needs no alignment of the crop. `benchmarks/jpeg_reading.py` measures speed and agreement with
+  LANCZOS.
+* ``"vista"``: full decode and PIL's LANCZOS, for reproducing Vista's frames bit for bit (its `sample.py`: centre crop
+  to whole pixels, then LANCZOS).
 
 Shape legend: H, W target height and width.
 """
 
 import io
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -22,12 +22,11 @@ from PIL import Image
 
 from worldmodel.errors import InputError
 
-Resample = Literal["area", "vista"]
-RESAMPLES: tuple[Resample, ...] = ("area", "vista")
+RESAMPLES = ("area", "vista")
 
 
 def crop_box(width: int, height: int, target_h: int, target_w: int) -> tuple[int, int, int, int]:
-    """Centre crop of a `width` x `height` picture to the aspect of the target, whole pixels (left, top, right, bottom)."""
+    """Centre crop of a picture to the aspect of the target, in whole pixels: (left, top, right, bottom)."""
     if width * target_h > height * target_w:
         kept = int(target_w / target_h * height)
         return (width - kept) // 2, 0, (width + kept) // 2, height
@@ -40,7 +39,7 @@ def adjust_intrinsics(
 ) -> Float64[np.ndarray, "3 3"]:
     """Pinhole matrix in pixels of the frame that `read_image` makes of a `width` x `height` picture.
 
-    Pixel coordinates are continuous with (0, 0) at the picture's upper left corner, as in the nuScenes devkit's rescaling.
+    Pixel coordinates are continuous with (0, 0) at the picture's upper left corner.
     """
     left, top, right, bottom = crop_box(width, height, *size)
     scale_x, scale_y = size[1] / (right - left), size[0] / (bottom - top)
@@ -48,12 +47,12 @@ def adjust_intrinsics(
     return move @ np.asarray(intrinsic, dtype=np.float64)
 
 
-def read_image(path: str | Path, size: tuple[int, int], resample: Resample = "area") -> UInt8[np.ndarray, "H W 3"]:
+def read_image(path: str | Path, size: tuple[int, int], resample: str = "area") -> UInt8[np.ndarray, "H W 3"]:
     """Read one picture as RGB, cropped at the centre to the aspect of `size` = (H, W) and resized to it.
 
     Raises:
-        InputError: the file is missing, empty, truncated or corrupt (also where a decoder would fill in grey), or `resample`
-            is unknown.
+        InputError: the file is missing, empty, truncated or corrupt (also where a decoder would fill in grey), or
+            `resample` is unknown.
     """
     if resample not in RESAMPLES:
         raise InputError(f"resample={resample!r} is unknown; use one of {', '.join(RESAMPLES)}")
@@ -76,18 +75,21 @@ def _bytes(path: str | Path) -> bytes:
     return data
 
 
-def _read_jpeg(data: bytes, size: tuple[int, int], resample: Resample) -> np.ndarray:
+def _read_jpeg(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     if colours in ("CMYK", "YCCK"):
         return _read_other(data, size, resample)
     box = crop_box(width, height, *size)
     if resample == "vista":
-        # PIL fills broken entropy data with grey and says nothing; libjpeg at 1/8 scale, strict, costs little and refuses it.
+        # PIL fills broken entropy data with grey and says nothing; libjpeg at 1/8 scale, strict, costs little and
+        # refuses it.
         simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8)
         return _read_other(data, size, resample)
     halve = box[2] - box[0] >= 2 * size[1] and box[3] - box[1] >= 2 * size[0]
     if halve:
-        picture = simplejpeg.decode_jpeg(data, "RGB", min_height=-(-height // 2), min_width=-(-width // 2), min_factor=2)
+        picture = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=-(-height // 2), min_width=-(-width // 2), min_factor=2
+        )
         box = tuple(edge / 2 for edge in box)
     else:
         picture = simplejpeg.decode_jpeg(data, "RGB")
@@ -95,7 +97,7 @@ def _read_jpeg(data: bytes, size: tuple[int, int], resample: Resample) -> np.nda
     return np.asarray(small)
 
 
-def _read_other(data: bytes, size: tuple[int, int], resample: Resample) -> np.ndarray:
+def _read_other(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     # Cropping first keeps pixels outside the box out of the filter, which is what Vista does.

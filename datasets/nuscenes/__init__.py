@@ -1,8 +1,8 @@
 """nuScenes: an index over the raw tables and chunk pairs of synchronised cameras.
 
-    index = open_index("data/nuscenes", "v1.0-mini")
-    pairs = chunk_pairs(index, split="mini_train", cameras=["CAM_FRONT"])
-    pair = pairs[0]      # observed_NFCHW [1, 17, 3, 256, 384] uint8, future_NGCHW, times, poses, ...
+index = open_index("data/nuscenes", "v1.0-mini")
+pairs = chunk_pairs(index, split="mini_train", cameras=["CAM_FRONT"])
+pair = pairs[0]      # observed_NFCHW [1, 17, 3, 256, 384] uint8, future_NGCHW, times, poses, ...
 """
 
 from typing import TYPE_CHECKING, Any

@@ -58,7 +58,9 @@ def camera_chains(index: NuScenesIndex, cameras: tuple[str, ...]) -> CameraChain
 def _sensor_row(index: NuScenesIndex, camera: str) -> int:
     names = index.camera_names
     if camera not in names:
-        raise InputError(f"camera {camera!r} is not in {index.root / index.version}/sensor.json; use one of {', '.join(names)}")
+        raise InputError(
+            f"camera {camera!r} is not in {index.root / index.version}/sensor.json; use one of {', '.join(names)}"
+        )
     return index.texts("sensor", "channel").index(camera)
 
 
@@ -73,7 +75,9 @@ def _chains(index: NuScenesIndex, complete: np.ndarray, after: np.ndarray) -> Ca
     heads, scene, sensor = heads[order], scene[order], sensor[order]
     rows, lengths = _walk(heads, after)
     if len(rows) != int(complete.sum()):
-        raise InputError(f"{index.root / index.version}/sample_data.json: a `next` chain turns in a circle; restore the table")
+        raise InputError(
+            f"{index.root / index.version}/sample_data.json: a `next` chain turns in a circle; restore the table"
+        )
     times = index.column("sample_data", "timestamp")[rows] * 1e-6
     return CameraChains(rows, np.concatenate([[0], np.cumsum(lengths)]), scene, sensor, times)
 

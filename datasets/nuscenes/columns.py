@@ -1,9 +1,8 @@
 """From records to columns: tokens to 16 bytes, vectors to float64 rows, references to row numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -13,7 +12,13 @@ from worldmodel.errors import InputError
 Column = np.ndarray | pa.Array
 NO_TOKEN = "0" * 32
 
-_FIXED = {"is_key_frame": np.uint8, "height": np.int32, "width": np.int32, "nbr_samples": np.int32, "timestamp": np.int64}
+_FIXED = {
+    "is_key_frame": np.uint8,
+    "height": np.int32,
+    "width": np.int32,
+    "nbr_samples": np.int32,
+    "timestamp": np.int64,
+}
 _VECTORS = {"translation": 3, "rotation": 4, "camera_intrinsic": 9}
 
 
@@ -63,7 +68,9 @@ def _numbers(path: Path, name: str, values: list[int], done: int) -> np.ndarray:
     except OverflowError:
         limits = np.iinfo(_FIXED[name])
         bad = next(number for number, value in enumerate(values) if not limits.min <= value <= limits.max)
-        raise InputError(f"table {path}, record {done + bad}: {name} {values[bad]} is out of range; restore the table") from None
+        raise InputError(
+            f"table {path}, record {done + bad}: {name} {values[bad]} is out of range; restore the table"
+        ) from None
 
 
 def _vectors(path: Path, name: str, values: list, done: int) -> np.ndarray:
@@ -100,7 +107,9 @@ class _Rows:
         if same.any():
             first, second = sorted(self.order[np.flatnonzero(same)[0] :][:2].tolist())
             token = tokens[first].tobytes().hex()
-            raise InputError(f"table {name}: records {first} and {second} have the same token {token}; restore the table")
+            raise InputError(
+                f"table {name}: records {first} and {second} have the same token {token}; restore the table"
+            )
 
     def find(self, tokens: np.ndarray) -> np.ndarray:
         """Row of each token, -1 where the table has none."""
@@ -129,14 +138,14 @@ def resolve_references(tables: dict[str, dict[str, Column]], folder: Path, skip_
         With `skip_bad`, one sentence per dangling or contradictory reference (its row becomes -1).
 
     Raises:
-        InputError: the first such reference, naming table, record and token, without `skip_bad`; any repeated token always.
+        InputError: without `skip_bad` the first such reference, naming table, record and token; repeated tokens always.
     """
     rows = {name: _Rows(str(folder / f"{name}.json"), tables[name]["token"]) for name in TABLES}
     dropped: list[str] = []
     for name, table in TABLES.items():
         for column, target in table.references.items():
             found, missing = _resolve(tables[name][column], rows[target], optional=column in ("prev", "next"))
-            complaints = (_dangling(folder, name, tables[name], column, row, target) for row in missing)
+            complaints = (_dangling(folder, name, tables[name], column, row, target) for row in missing.tolist())
             _collect(dropped, complaints, skip_bad)
             tables[name][column] = found
     tables["sample_data"]["sensor"] = _sensor_column(tables)
@@ -163,19 +172,26 @@ def _sensor_column(tables: dict[str, dict[str, Column]]) -> np.ndarray:
     return sensors[calibrated]
 
 
-def _broken_links(folder: Path, columns: dict[str, Column]):
-    """Links of `sample_data` whose other end does not point back, cut here so that chains cannot merge or turn in circles."""
+def _broken_links(folder: Path, columns: dict[str, Column]) -> Iterator[str]:
+    """Links of `sample_data` whose other end does not point back.
+
+    They are cut here, so that chains can neither merge nor turn in circles.
+    """
     after = columns["next"]
     linked = np.flatnonzero(after >= 0)
-    wrong = linked[(columns["prev"][after[linked]] != linked) | (columns["sensor"][after[linked]] != columns["sensor"][linked])]
+    wrong = linked[
+        (columns["prev"][after[linked]] != linked) | (columns["sensor"][after[linked]] != columns["sensor"][linked])
+    ]
     for row in wrong.tolist():
         token, other = columns["token"][row].tobytes().hex(), columns["token"][after[row]].tobytes().hex()
         after[row] = -1
         yield f"table {folder}/sample_data.json, record {row} (token {token}): next {other} does not point back by prev"
 
 
-def _collect(dropped: list[str], complaints, skip_bad: bool) -> None:
+def _collect(dropped: list[str], complaints: Iterable[str], skip_bad: bool) -> None:
     for complaint in complaints:
         if not skip_bad:
-            raise InputError(f"{complaint}; restore the tables from their archive, or pass skip_bad=True to leave it out")
+            raise InputError(
+                f"{complaint}; restore the tables from their archive, or pass skip_bad=True to leave it out"
+            )
         dropped.append(complaint)

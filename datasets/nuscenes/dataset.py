@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from worldmodel.datasets.clip import ChunkPair
-from worldmodel.datasets.images import RESAMPLES, Resample, adjust_intrinsics, read_image
+from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, read_image
 from worldmodel.datasets.nuscenes import geometry
 from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
@@ -22,10 +22,11 @@ RING = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM
 class ChunkPairs(Dataset[ChunkPair]):
     """A sequence of `ChunkPair`s that reads its pictures when asked. Made by `chunk_pairs`.
 
-    It pickles as the index's path and two small arrays, so it serves in `DataLoader` workers under fork and spawn; all of them
-    map the same pages. With `skip_bad`, a pair with an unreadable picture is replaced by the next good one; which pairs were
-    bad is kept in shared memory, so `.report` in the main process knows what the workers met. `.check()` reads every picture
-    beforehand and returns a sequence without the bad pairs, so that nothing is replaced or seen twice.
+    It pickles as the index's path and two small arrays, so it serves in `DataLoader` workers under fork and spawn;
+    all of them map the same pages. With `skip_bad`, a pair with an unreadable picture is replaced by the next good
+    one; which pairs were bad is kept in shared memory, so `.report` in the main process knows what the workers met.
+    `.check()` reads every picture beforehand and returns a sequence without the bad pairs, so that nothing is
+    replaced or seen twice.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class ChunkPairs(Dataset[ChunkPair]):
         lengths: tuple[int, int],
         frame_rate: float,
         size: tuple[int, int],
-        resample: Resample,
+        resample: str,
         skip_bad: bool,
         report: Report,
     ) -> None:
@@ -61,26 +62,20 @@ class ChunkPairs(Dataset[ChunkPair]):
                     return self._read(candidate)
                 except InputError:
                     self._bad_P[candidate] = 1
-        raise InputError(f"every one of the {len(self)} chunk pairs of {self.index.root} has a picture that cannot be read")
+        raise InputError(
+            f"every one of the {len(self)} chunk pairs of {self.index.root} has a picture that cannot be read"
+        )
 
     @property
     def report(self) -> Report:
         """What was left out so far and why, pictures that workers could not read included."""
         bad = np.flatnonzero(self._bad_P.numpy())
-        rows = np.unique(self.frame_rows[bad])
-        new = [message for row in rows.tolist() if (message := self._complaint(row))]
-        known = self._report.bad_images
-        return replace(
-            self._report,
-            pairs=len(self) - len(bad),
-            bad_images=known + [message for message in new if message not in known],
-            bad_pairs=self._report.bad_pairs + len(bad),
-        )
+        found = self._complaints(np.unique(self.frame_rows(bad)), workers=0)
+        return self._with_bad(found, len(bad))
 
-    @property
-    def frame_rows(self) -> np.ndarray:
-        """Rows of `sample_data` of every frame: [P, N, observed + future] int32."""
-        return self._rows_S[self._starts_PN[:, :, None] + np.arange(self.observed_frames + self.future_frames)]
+    def frame_rows(self, numbers: Sequence[int] | np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Rows of `sample_data` of the frames of some pairs, by default of all: [P, N, observed + future] int32."""
+        return self._rows_S[self._starts_PN[numbers][..., None] + np.arange(self.observed_frames + self.future_frames)]
 
     def scene(self, number: int) -> str:
         """Scene name of pair `number`."""
@@ -89,28 +84,30 @@ class ChunkPairs(Dataset[ChunkPair]):
 
     def paths(self, number: int) -> tuple[tuple[str, ...], ...]:
         """Picture files of pair `number`: N rows of observed + future."""
-        return tuple(tuple(str(self._path(row)) for row in rows) for rows in self.frame_rows_of(number).tolist())
-
-    def frame_rows_of(self, number: int) -> np.ndarray:
-        """Rows of `sample_data` of one pair: [N, observed + future] int32."""
-        return self._rows_S[self._starts_PN[number][:, None] + np.arange(self.observed_frames + self.future_frames)]
+        return tuple(tuple(str(self._path(row)) for row in rows) for rows in self.frame_rows([number])[0].tolist())
 
     def subset(self, numbers: Sequence[int]) -> "ChunkPairs":
         """The same sequence with only the given pairs, in the given order."""
         report = replace(self._report, pairs=len(numbers))
         return self._with(self._starts_PN[list(numbers)], report)
 
-    def check(self) -> "ChunkPairs":
-        """Read every picture once; return the pairs that have no bad one. Its report names each bad picture."""
-        frames = self.frame_rows
-        rows = np.unique(frames)
-        complaints = {row: message for row in rows.tolist() if (message := self._complaint(row))}
-        bad = np.isin(frames, list(complaints)).any(axis=(1, 2)) if complaints else np.zeros(len(self), dtype=bool)
+    def check(self, workers: int = 0) -> "ChunkPairs":
+        """Read every picture once, in `workers` processes; return the pairs without a bad one, named in its report."""
+        frames = self.frame_rows()
+        found = self._complaints(np.unique(frames), workers)
+        bad = np.isin(frames, list(found)).any(axis=(1, 2))
+        return self._with(self._starts_PN[~bad], self._with_bad(found, int(bad.sum())))
+
+    def _complaints(self, rows: np.ndarray, workers: int) -> dict[int, str]:
+        loader = DataLoader(_Pictures(self, rows), batch_size=32, num_workers=workers, collate_fn=list)
+        messages = [message for batch in loader for message in batch]
+        return {row: message for row, message in zip(rows.tolist(), messages, strict=True) if message}
+
+    def _with_bad(self, found: dict[int, str], bad_pairs: int) -> Report:
         known = self._report.bad_images
-        report = replace(
-            self._report, pairs=int((~bad).sum()), bad_images=known + list(complaints.values()), bad_pairs=self._report.bad_pairs + int(bad.sum())
-        )
-        return self._with(self._starts_PN[~bad], report)
+        new = [message for message in found.values() if message not in known]
+        total = self._report.bad_pairs + bad_pairs
+        return replace(self._report, pairs=len(self) - bad_pairs, bad_images=known + new, bad_pairs=total)
 
     def _with(self, starts_PN: np.ndarray, report: Report) -> "ChunkPairs":
         lengths = (self.observed_frames, self.future_frames)
@@ -120,15 +117,15 @@ class ChunkPairs(Dataset[ChunkPair]):
     def _path(self, row: int) -> str:
         return f"{self.index.root}/{self.index.text('sample_data', 'filename', row)}"
 
-    def _complaint(self, row: int) -> str:
+    def read_frame(self, row: int) -> np.ndarray:
+        """One picture as [H, W, 3] uint8; an error names its record."""
         try:
-            read_image(self._path(row), self.size, self.resample)
+            return read_image(self._path(row), self.size, self.resample)
         except InputError as why:
-            return f"{why} (sample_data {self.index.token('sample_data', row)})"
-        return ""
+            raise InputError(f"{why} (sample_data {self.index.token('sample_data', row)})") from None
 
     def _read(self, number: int) -> ChunkPair:
-        rows_NL = self.frame_rows_of(number)
+        rows_NL = self.frame_rows([number])[0]
         first = rows_NL[:, 0]
         frames = self._frames(rows_NL)
         poses = geometry.ego_poses(self.index, rows_NL.reshape(-1)).reshape(*rows_NL.shape, 4, 4)
@@ -148,11 +145,7 @@ class ChunkPairs(Dataset[ChunkPair]):
     def _frames(self, rows_NL: np.ndarray) -> torch.Tensor:
         frames = np.empty((*rows_NL.shape, 3, *self.size), dtype=np.uint8)
         for place in np.ndindex(*rows_NL.shape):
-            row = int(rows_NL[place])
-            try:
-                frames[place] = read_image(self._path(row), self.size, self.resample).transpose(2, 0, 1)
-            except InputError as why:
-                raise InputError(f"{why} (sample_data {self.index.token('sample_data', row)})") from None
+            frames[place] = self.read_frame(int(rows_NL[place])).transpose(2, 0, 1)
         return torch.from_numpy(frames)
 
     def _intrinsics(self, rows_N: np.ndarray) -> np.ndarray | None:
@@ -163,17 +156,34 @@ class ChunkPairs(Dataset[ChunkPair]):
         return np.stack([adjust_intrinsics(k, w, h, self.size) for k, w, h in zip(raw, widths, heights, strict=True)])
 
 
+class _Pictures(Dataset[str]):
+    """What is wrong with each of some pictures; empty where nothing is."""
+
+    def __init__(self, pairs: ChunkPairs, rows: np.ndarray) -> None:
+        self.pairs, self.rows = pairs, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> str:
+        try:
+            self.pairs.read_frame(int(self.rows[number]))
+        except InputError as why:
+            return str(why)
+        return ""
+
+
 def chunk_pairs(
     index: NuScenesIndex,
     *,
-    scenes: Sequence[str] | None = None,
+    scenes: Sequence[str] | str | None = None,
     split: str | None = None,
-    cameras: Sequence[str] | None = None,
+    cameras: Sequence[str] | str | None = None,
     observed_frames: int = 17,
     future_frames: int = 17,
     stride: int = 17,
     size: tuple[int, int] = (256, 384),
-    resample: Resample = "area",
+    resample: str = "area",
     max_gap: float = 0.3,
     skip_bad: bool = False,
 ) -> ChunkPairs:
@@ -182,8 +192,8 @@ def chunk_pairs(
     Args:
         index: from `open_index`.
         scenes, split: scene names, or the name of a split; all scenes if neither is given.
-        cameras: any of the rig's camera names; the first leads, the others are matched to it by nearest time. By default the six
-            nuScenes cameras that are present in ring order, or all cameras of another rig.
+        cameras: any of the rig's camera names; the first leads, the others are matched to it by nearest time. By
+            default those of the six nuScenes cameras that are present, in ring order, or all cameras of another rig.
         observed_frames, future_frames: lengths of the two chunks; `stride`: frames between the starts of two pairs.
         size: (H, W) of the frames: centre crop to the aspect, antialiased resize. `resample`: see `read_image`.
         max_gap: a step between frames may differ from the nominal frame time (their median) by this part of it.
@@ -197,18 +207,25 @@ def chunk_pairs(
     """
     _refuse_nonsense(observed_frames, future_frames, stride, size, resample, max_gap)
     names, absent = _chosen_scenes(index, scenes, split)
-    cameras = tuple(cameras) if cameras is not None else _default_cameras(index)
+    cameras = _chosen_cameras(index, cameras)
     chains = camera_chains(index, cameras)
     frame_rate = round(1 / chains.frame_time(), 1)
     rule = WindowRule(observed_frames + future_frames, stride, 1 / frame_rate, max_gap)
     report = Report(absent_scenes=absent, dropped_references=index.dropped)
     starts_PN = _cut_scenes(index, chains, names, cameras, rule, report)
     lengths = (observed_frames, future_frames)
-    return ChunkPairs(index, cameras, chains.rows_S, starts_PN, lengths, frame_rate, tuple(size), resample, skip_bad, report)
+    return ChunkPairs(
+        index, cameras, chains.rows_S, starts_PN, lengths, frame_rate, tuple(size), resample, skip_bad, report
+    )
 
 
 def _cut_scenes(
-    index: NuScenesIndex, chains: CameraChains, names: list[str], cameras: tuple[str, ...], rule: WindowRule, report: Report
+    index: NuScenesIndex,
+    chains: CameraChains,
+    names: list[str],
+    cameras: tuple[str, ...],
+    rule: WindowRule,
+    report: Report,
 ) -> np.ndarray:
     channels, row_of = index.texts("sensor", "channel"), {name: row for row, name in enumerate(index.scene_names)}
     sensors = [channels.index(camera) for camera in cameras]
@@ -222,7 +239,9 @@ def _cut_scenes(
     return starts_PN
 
 
-def _chosen_scenes(index: NuScenesIndex, scenes: Sequence[str] | None, split: str | None) -> tuple[list[str], list[str]]:
+def _chosen_scenes(
+    index: NuScenesIndex, scenes: Sequence[str] | str | None, split: str | None
+) -> tuple[list[str], list[str]]:
     here = index.scene_names
     if scenes is not None and split is not None:
         raise InputError("give scenes or split, not both")
@@ -246,15 +265,31 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def _chosen_cameras(index: NuScenesIndex, cameras: Sequence[str] | str | None) -> tuple[str, ...]:
+    if cameras is None:
+        return _default_cameras(index)
+    cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
+    if not cameras:
+        raise InputError("cameras is empty; name at least one, or leave it out for all")
+    repeated = [name for name in cameras if cameras.count(name) > 1]
+    if repeated:
+        raise InputError(f"cameras names {repeated[0]} twice; name each camera once")
+    return cameras
+
+
 def _default_cameras(index: NuScenesIndex) -> tuple[str, ...]:
     present = index.camera_names
     ring = tuple(name for name in RING if name in present)
     if not present:
-        raise InputError(f"{index.root / index.version}/sensor.json has no sensor of modality 'camera'; use another version")
+        raise InputError(
+            f"{index.root / index.version}/sensor.json has no sensor of modality 'camera'; use another version"
+        )
     return ring or tuple(present)
 
 
-def _refuse_nonsense(observed: int, future: int, stride: int, size: tuple[int, int], resample: str, max_gap: float) -> None:
+def _refuse_nonsense(
+    observed: int, future: int, stride: int, size: tuple[int, int], resample: str, max_gap: float
+) -> None:
     for name, value in (("observed_frames", observed), ("future_frames", future), ("stride", stride)):
         if value < 1:
             raise InputError(f"{name}={value} must be at least 1")

@@ -1,10 +1,11 @@
 """A columnar index of the raw tables on disk: built once, opened in milliseconds, memory-mapped by every worker.
 
-Layout: `<root>/<version>/.worldmodel-index/<key>/<table>.arrow`, one Arrow IPC file of a single record batch per table, rows in
-the table's own order. Tokens are 16 raw bytes, references are int32 rows of the table they point into (-1: none), vectors are
-fixed-size float64 lists. `sample_data` has one column more than the raw table, `sensor`, taken through `calibrated_sensor`.
-The key is a hash of every table's name, size and modification time: changed tables get a new index and the old one is removed.
-Where the version folder cannot be written, `$WORLDMODEL_CACHE` (default `~/.cache/worldmodel`) holds it.
+Layout: `<root>/<version>/.worldmodel-index/<key>/<table>.arrow`, one Arrow IPC file of a single record batch per
+table, rows in the table's own order. Tokens are 16 raw bytes, references are int32 rows of the table they point into
+(-1: none), vectors are fixed-size float64 lists. `sample_data` has one column more than the raw table, `sensor`,
+taken through `calibrated_sensor`. The key is a hash of every table's name, size and modification time: changed tables
+get a new index and the old one is removed. Where the version folder cannot be written, `$WORLDMODEL_CACHE` (default
+`~/.cache/worldmodel`) holds it.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from worldmodel.datasets.nuscenes.tables import TABLES, table_path
 from worldmodel.errors import InputError
 
 FORMAT = 1
+ABANDONED_S = 24 * 3600  # an unfinished index of changed tables that is older than this was left by a killed process
 
 
 class NuScenesIndex:
@@ -39,7 +42,9 @@ class NuScenesIndex:
             self.dropped: list[str] = json.loads((folder / "index.json").read_text())["dropped"]
             self._tables = {name: _open_table(folder / f"{name}.arrow") for name in TABLES}
         except (OSError, ValueError, KeyError, pa.ArrowException) as why:
-            raise InputError(f"index {folder} is gone or damaged ({why}); remove the folder and open the dataset again") from None
+            raise InputError(
+                f"index {folder} is gone or damaged ({why}); remove the folder and open the dataset again"
+            ) from None
         self._columns: dict[tuple[str, str], np.ndarray] = {}
 
     def __reduce__(self) -> tuple:
@@ -59,7 +64,7 @@ class NuScenesIndex:
             self._columns[key] = _as_numpy(self._arrow(table, name))
         return self._columns[key]
 
-    def text(self, table: str, name: str, row: int) -> str:
+    def text(self, table: str, name: str, row: int | np.integer) -> str:
         """One value of a string column."""
         return self._arrow(table, name)[int(row)].as_py()
 
@@ -67,7 +72,7 @@ class NuScenesIndex:
         """All values of a string column; meant for the small tables."""
         return self._arrow(table, name).to_pylist()
 
-    def token(self, table: str, row: int) -> str:
+    def token(self, table: str, row: int | np.integer) -> str:
         """The record's token, 32 hexadecimal digits."""
         return self.column(table, "token")[int(row)].tobytes().hex()
 
@@ -79,7 +84,9 @@ class NuScenesIndex:
             wanted = np.zeros(0, dtype=np.uint8)
         found = np.flatnonzero((self.column(table, "token") == wanted).all(axis=1)) if wanted.size == 16 else wanted
         if found.size == 0:
-            raise InputError(f"{table} has no record with token {token!r}; take one from {self.root / self.version}/{table}.json")
+            raise InputError(
+                f"{table} has no record with token {token!r}; take one from {self.root / self.version}/{table}.json"
+            )
         return int(found[0])
 
     @property
@@ -91,7 +98,9 @@ class NuScenesIndex:
     def camera_names(self) -> list[str]:
         """Channels of all sensors whose modality is `camera`, in the table's order."""
         modalities = self.texts("sensor", "modality")
-        return [name for name, kind in zip(self.texts("sensor", "channel"), modalities, strict=True) if kind == "camera"]
+        return [
+            name for name, kind in zip(self.texts("sensor", "channel"), modalities, strict=True) if kind == "camera"
+        ]
 
     def _arrow(self, table: str, name: str) -> pa.Array:
         column = self._tables[table].column(name)
@@ -104,23 +113,25 @@ def open_index(root: str | Path, version: str = "v1.0-mini", *, skip_bad: bool =
     Args:
         root: folder that holds `samples/`, `sweeps/` and the version folders.
         version: v1.0-mini, v1.0-trainval, v1.0-test or any other folder in nuScenes' format.
-        skip_bad: leave out records whose references dangle, and say which in `.dropped`, instead of refusing the tables.
+        skip_bad: leave out records whose references dangle, and say which in `.dropped`, instead of refusing the
+        tables.
 
     Raises:
         InputError: a table is missing, truncated, lacks a column, or has a dangling or repeated token.
     """
     root = Path(root)
-    key = _identity(root, version, skip_bad)
+    key = _identity(root, version)
+    keys = [key, f"{key}-skip-bad"] if skip_bad else [key]  # what the strict reading accepted needs no second index
     places = [root / version / ".worldmodel-index", _cache_folder(root, version)]
-    for place in places:
-        if (place / key / "index.json").is_file():
-            return NuScenesIndex(root, version, place / key)
-    return NuScenesIndex(root, version, _build(root, version, key, _writable(places), skip_bad))
+    for folder in (place / name for place in places for name in keys):
+        if (folder / "index.json").is_file():
+            return NuScenesIndex(root, version, folder)
+    return NuScenesIndex(root, version, _build(root, version, keys[-1], _writable(places), skip_bad))
 
 
-def _identity(root: Path, version: str, skip_bad: bool) -> str:
+def _identity(root: Path, version: str) -> str:
     stats = [(name, table_path(root, version, name).stat()) for name in TABLES]
-    identity = [FORMAT, skip_bad, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    identity = [FORMAT, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
@@ -138,7 +149,9 @@ def _writable(places: list[Path]) -> Path:
                 return place
         except OSError:
             continue
-    raise InputError(f"neither {places[0]} nor {places[1]} can be written; set WORLDMODEL_CACHE to a folder for the index")
+    raise InputError(
+        f"neither {places[0]} nor {places[1]} can be written; set WORLDMODEL_CACHE to a folder for the index"
+    )
 
 
 def _build(root: Path, version: str, key: str, place: Path, skip_bad: bool) -> Path:
@@ -165,7 +178,9 @@ def _publish(part: Path, final: Path) -> Path:
             raise
         return final  # another process was first; its index is of the same tables
     for old in final.parent.iterdir():
-        if old != final and not old.name.endswith(".part"):
+        of_same_tables = old.name.startswith(final.name[:16])
+        in_the_making = old.name.endswith(".part") and time.time() - old.stat().st_mtime < ABANDONED_S
+        if not of_same_tables and not in_the_making:
             shutil.rmtree(old, ignore_errors=True)
     return final
 

@@ -115,19 +115,23 @@ def table_path(root: str | Path, version: str, name: str) -> Path:
     if path.is_file():
         return path
     if not root.is_dir():
-        raise InputError(f"nuScenes root {root} is not a folder; give the folder that holds samples/, sweeps/ and v1.0-*/")
+        raise InputError(
+            f"nuScenes root {root} is not a folder; give the folder that holds samples/, sweeps/ and v1.0-*/"
+        )
     if not folder.is_dir():
         found = sorted(table.parent.name for table in root.glob("*/sample_data.json"))
-        raise InputError(f"nuScenes version {version!r} is not in {root}; found: {', '.join(found) or 'no version at all'}")
+        raise InputError(
+            f"nuScenes version {version!r} is not in {root}; found: {', '.join(found) or 'no version at all'}"
+        )
     raise InputError(f"table {path} is missing; unpack the complete metadata archive of {version}")
 
 
 def read_records(path: Path, record: type[msgspec.Struct], window: int = 1 << 26) -> Iterator[list[msgspec.Struct]]:
-    """Yield the records of one table in pieces of about `window` bytes, so that a table of gigabytes needs little memory.
+    """Yield the records of one table in pieces of about `window` bytes: a table of gigabytes needs little memory.
 
     Raises:
-        InputError: the file is empty, truncated, not a JSON array of objects, or a record lacks a column or has a wrong type;
-            the message gives the record's number (from 0).
+        InputError: the file is empty, truncated, not a JSON array of objects, or a record lacks a column or has a
+            wrong type; the message gives the record's number (from 0).
     """
     if path.stat().st_size == 0:
         raise InputError(f"table {path} has 0 bytes; copy or unpack it again")
@@ -140,8 +144,8 @@ def read_records(path: Path, record: type[msgspec.Struct], window: int = 1 << 26
             try:
                 records = decoder.decode(piece)
             except msgspec.DecodeError as why:
-                if end < len(text):  # the cut may have gone through a nested object: let the parser judge the whole rest
-                    window = len(text)
+                if end < len(text) and not isinstance(why, msgspec.ValidationError):
+                    window = len(text)  # the cut may have gone through a nested object: let the parser judge the rest
                     continue
                 raise _bad_table(path, done, why) from None
             done += len(records)

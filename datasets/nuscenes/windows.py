@@ -1,6 +1,7 @@
 """Which runs of frames may become chunk pairs: consecutive, without gaps, all cameras in step.
 
-Shape legend: P pairs, N cameras (the first leads), L frames of a pair (observed + future), R frames of one camera in one scene.
+Shape legend: P pairs, N cameras (the first leads), L frames of a pair (observed + future), R frames of one camera in
+one scene.
 """
 
 from dataclasses import dataclass, field
@@ -41,13 +42,12 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.pairs} chunk pairs from {self.scenes} scenes"]
         for name in ("gaps", "broken_chains", "out_of_step"):
-            counts = getattr(self, name)
-            lines += [f"{name.replace('_', ' ')}: " + ", ".join(f"{key} {n}" for key, n in counts.items())] if counts else []
+            counts = ", ".join(f"{camera} {number}" for camera, number in getattr(self, name).items())
+            lines += [f"{name.replace('_', ' ')}: {counts}"] if counts else []
         for name in ("absent_scenes", "short_scenes", "bad_images", "dropped_references"):
             listed = getattr(self, name)
-            lines += [f"{name.replace('_', ' ')}: {len(listed)}"] + [f"  {entry}" for entry in listed] if listed else []
-        lines += [f"pairs with a bad image: {self.bad_pairs}"] if self.bad_pairs else []
-        return "\n".join(lines)
+            lines += [f"{name.replace('_', ' ')}: {len(listed)}", *(f"  {entry}" for entry in listed)] if listed else []
+        return "\n".join([*lines, f"pairs with a bad image: {self.bad_pairs}"] if self.bad_pairs else lines)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class WindowRule:
 
 @dataclass(frozen=True)
 class _Track:
-    """One camera in one scene: `base` is its first position in `rows_S`; `step_ok[i]` says that frame i + 1 follows frame i."""
+    """One camera in one scene: first position in `rows_S`, times, and whether frame i + 1 follows frame i."""
 
     base: int
     times_R: np.ndarray
@@ -78,15 +78,23 @@ class _Track:
 
 
 def cut_windows(
-    chains: CameraChains, scene: int, scene_name: str, cameras: tuple[str, ...], sensors: list[int], rule: WindowRule, report: Report
+    chains: CameraChains,
+    scene: int,
+    scene_name: str,
+    cameras: tuple[str, ...],
+    sensors: list[int],
+    rule: WindowRule,
+    report: Report,
 ) -> np.ndarray:
     """First positions in `chains.rows_S` of every pair of one scene: [P, N] int64.
 
-    The leading camera's frames are taken `stride` apart; behind a refused start the next possible one is tried. Every other
-    camera gives consecutive frames too, shifted so that they lie nearest to the leader's, none further than
+    The leading camera's frames are taken `stride` apart; behind a refused start the next possible one is tried. Every
+    other camera gives consecutive frames too, shifted so that they lie nearest to the leader's, none further than
     (0.5 + max_gap) frame times.
     """
-    tracks = [_track(chains, scene, sensor, camera, rule, report) for camera, sensor in zip(cameras, sensors, strict=True)]
+    tracks = [
+        _track(chains, scene, sensor, camera, rule, report) for camera, sensor in zip(cameras, sensors, strict=True)
+    ]
     report.scenes += 1
     for camera, track in zip(cameras, tracks, strict=True):
         if len(track.times_R) < rule.length:
