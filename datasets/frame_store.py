@@ -1,0 +1,145 @@
+"""Frames of a nuScenes-format dataset decoded once, at one size, into a memory-mapped array.
+
+For small datasets that are read many times, such as the toy world in training: a frame then costs a memory copy
+instead of a JPEG. Frames of one camera and scene are consecutive (a *track*), so a chunk is a slice.
+
+Shape legend: S all frames, F frames of a chunk, H height, W width, 3 colours.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from worldmodel.datasets.images import read_image
+from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs
+
+
+@dataclass(frozen=True)
+class Track:
+    """Frames `start` to `start + frames` of the store: one camera's drive through one scene without a gap."""
+
+    scene: str
+    camera: str
+    start: int
+    frames: int
+
+    def chunk_starts(self, length: int, stride: int) -> range:
+        """Starts of all runs of `length` frames, every `stride` frames."""
+        return range(self.start, self.start + self.frames - length + 1, stride)
+
+
+class FrameStore:
+    """Decoded frames of some scenes. Opened or made by `open_frame_store`; pickles as its folder.
+
+    Attributes:
+        tracks: where which camera's frames lie. frame_rate: nominal frames per second.
+        identity: sha256 over the picture files' names and bytes and the frame size; says what a model was trained on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        card = json.loads((folder / "card.json").read_text())
+        self.folder = folder
+        self.tracks = [Track(**track) for track in card["tracks"]]
+        self.frame_rate, self.identity = float(card["frame_rate"]), str(card["identity"])
+        self.frames_SHW3: UInt8[np.ndarray, "S H W 3"] = np.load(folder / "frames.npy", mmap_mode="r")
+
+    def __reduce__(self) -> tuple[type["FrameStore"], tuple[Path]]:
+        return FrameStore, (self.folder,)
+
+    def chunk(self, start: int, length: int) -> UInt8[Tensor, "3 F H W"]:
+        """Frames `start` to `start + length`."""
+        return torch.from_numpy(np.array(self.frames_SHW3[start : start + length])).permute(3, 0, 1, 2)
+
+
+def open_frame_store(
+    index: NuScenesIndex,
+    folder: Path,
+    scenes: list[str],
+    cameras: tuple[str, ...] | None,
+    size: tuple[int, int],
+    length: int,
+    workers: int = 2,
+) -> FrameStore:
+    """The store of these scenes under `folder`, made if it is not there.
+
+    Only runs of at least `length` frames without a gap are kept. `folder` gets one sub-folder per
+    dataset, choice of scenes and cameras, and size. Raises `InputError` for pictures that cannot be read.
+    """
+    tracks, paths, frame_rate = _tracks(index, scenes, cameras, size, length)
+    identity = _identity(index.root, paths, size)
+    place = folder / identity[:16]
+    if not (place / "card.json").exists():
+        _decode(paths, size, place, workers)
+        card = {"identity": identity, "frame_rate": frame_rate, "tracks": [asdict(track) for track in tracks]}
+        part = place / "card.json.part"
+        part.write_text(json.dumps(card))
+        part.rename(place / "card.json")
+    return FrameStore(place)
+
+
+def _tracks(
+    index: NuScenesIndex, scenes: list[str], cameras: tuple[str, ...] | None, size: tuple[int, int], length: int
+) -> tuple[list[Track], list[str], float]:
+    """Tracks and the picture behind each frame; gaps end a track."""
+    tracks: list[Track] = []
+    paths: list[str] = []
+    frame_rate = 0.0
+    all_pairs = chunk_pairs(
+        index, scenes=scenes, cameras=cameras, observed_frames=length - 1, future_frames=1, stride=1
+    )
+    for camera in all_pairs.cameras:
+        pairs = chunk_pairs(
+            index, scenes=scenes, cameras=[camera], observed_frames=length - 1, future_frames=1, stride=1, size=size
+        )
+        frame_rate = pairs.frame_rate
+        before: tuple[str, ...] = ()
+        for number in range(len(pairs)):
+            window = pairs.paths(number)[0]
+            if before[1:] == window[:-1]:
+                tracks[-1] = Track(tracks[-1].scene, camera, tracks[-1].start, tracks[-1].frames + 1)
+                paths.append(window[-1])
+            else:
+                tracks.append(Track(pairs.scene(number), camera, len(paths), length))
+                paths.extend(window)
+            before = window
+    return tracks, paths, frame_rate
+
+
+def _identity(root: Path, paths: list[str], size: tuple[int, int]) -> str:
+    digest = hashlib.sha256(json.dumps(size).encode())
+    for path in paths:
+        digest.update(str(Path(path).relative_to(root)).encode())
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class _Pictures(Dataset[np.ndarray]):
+    def __init__(self, paths: list[str], size: tuple[int, int]) -> None:
+        self.paths, self.size = paths, size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return read_image(self.paths[number], self.size)
+
+
+def _decode(paths: list[str], size: tuple[int, int], place: Path, workers: int) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    part = place / "frames.npy.part"
+    frames = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
+    loader = DataLoader(_Pictures(paths, size), batch_size=64, num_workers=workers, collate_fn=np.stack)
+    done = 0
+    for batch in tqdm(loader, desc="decode frames", unit="x64"):
+        frames[done : done + len(batch)] = batch
+        done += len(batch)
+    frames.flush()
+    part.rename(place / "frames.npy")

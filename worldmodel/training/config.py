@@ -1,0 +1,126 @@
+"""What a training run is told. Plain dataclasses: the command line fills them, a notebook may too."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from worldmodel.errors import InputError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which chunks are trained on.
+
+    Attributes:
+        root: folder of a nuScenes-format dataset.
+        version: its version, the folder of tables below `root`.
+        split: whose scenes, for example train or mini_train.
+        cameras: camera names; null is every camera of the rig.
+        size: frame height and width.
+        frames: frames of a chunk; a pair is twice as long.
+        stride: frames between the starts of two pairs.
+        store: folder for decoded frames and latents; null is `cache` below the run's folder.
+        workers: processes that read pictures.
+    """
+
+    root: str
+    version: str = "v1.0-trainval"
+    split: str = "train"
+    cameras: tuple[str, ...] | None = None
+    size: tuple[int, int] = (256, 384)
+    frames: int = 17
+    stride: int = 4
+    store: str | None = None
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class TinyModelConfig:
+    """Sizes of a new model of the LTX classes, used where no pretrained folder is given. See `backbones.tiny`."""
+
+    vae_channels: int = 32
+    latent_channels: int = 64
+    spatial: int = 16
+    temporal: int = 4
+    layers: int = 6
+    heads: int = 4
+    head_dim: int = 64
+    caption_channels: int = 16
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its schedule (paper Table 3 has lr 2e-4, betas 0.9 and 0.99).
+
+    Attributes:
+        schedule: shape of the learning rate after `warmup` steps; ends at 0 except for constant.
+        clip: largest norm of the gradient.
+        ema: decay of the moving average of the weights, which is what is saved; 0 is none.
+    """
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.01
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    warmup: int = 50
+    clip: float = 1.0
+    ema: float = 0.0
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The loss of `objective=autoencoder`: mse + l1 * |error| + kl * KL per latent number, on random crops.
+
+    Attributes:
+        crop: height and width of the random crops, a multiple of the VAE's spatial ratio.
+        log_variance: what the posterior's log-variance starts at; a small variance lets pictures be learned first.
+    """
+
+    crop: tuple[int, int] = (128, 128)
+    l1: float = 0.1
+    kl: float = 1e-4
+    log_variance: float = -4.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        objective: autoencoder trains a VAE; noise_to_video trains a network to make chunks from noise (the tiny
+            stand-in of text-to-video pretraining); flowframes trains it to flow from observed to future chunks
+            (paper Algorithm 3: inherent couplings).
+        out: folder of the run; the trained pipeline is its sub-folder `pipeline`.
+        pretrained: pipeline folder to start from; null is a new model of sizes `model`.
+        sigma: how sigmas are drawn: logit_normal (shifted by token count, as LTX) or uniform (as Wan).
+        steps: optimiser steps. batch_size: chunks or pairs a step.
+        precision: autocast of the networks.
+        save_every: steps between two checkpoints.
+        overwrite: replace an existing run of the same folder.
+        device: cpu, cuda, or auto.
+    """
+
+    data: DataConfig
+    objective: Literal["autoencoder", "noise_to_video", "flowframes"] = "flowframes"
+    out: str = "outputs/train"
+    pretrained: str | None = None
+    model: TinyModelConfig = field(default_factory=TinyModelConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    sigma: Literal["logit_normal", "uniform"] = "logit_normal"
+    steps: int = 1450
+    batch_size: int = 8
+    precision: Literal["no", "bf16"] = "bf16"
+    seed: int = 0
+    log_every: int = 10
+    save_every: int = 500
+    overwrite: bool = False
+    device: Literal["auto", "cpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, key) < 1:
+                raise InputError(f"{key}={getattr(self, key)}: use at least 1")
+        if self.optimizer.lr <= 0:
+            raise InputError(f"optimizer.lr={self.optimizer.lr}: use a positive number, the paper's is 2e-4")
+        if not 0 <= self.optimizer.ema < 1:
+            raise InputError(f"optimizer.ema={self.optimizer.ema}: use a decay from 0 to below 1")

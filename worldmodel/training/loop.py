@@ -1,0 +1,141 @@
+"""The one training loop: accelerate, AdamW, a schedule, an average of the weights, a log and checkpoints."""
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.datasets.frame_store import FrameStore, open_frame_store
+from worldmodel.datasets.nuscenes import open_index, scenes_of_split
+from worldmodel.errors import InputError
+from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.training import checkpoints
+from worldmodel.training.chunks import ChunkCrops
+from worldmodel.training.config import TinyModelConfig, TrainConfig
+from worldmodel.training.latents import latent_pairs
+from worldmodel.training.moments import set_latent_moments
+from worldmodel.training.objectives import FlowFrames, NoiseToVideo, Objective, Reconstruction
+
+
+def train(config: TrainConfig) -> Path:
+    """Run `config` to its end and return the folder of the trained pipeline.
+
+    Loss and figures go to `log.jsonl` in the run's folder, checkpoints to `checkpoint`, the result to `pipeline`.
+    Raises `InputError` for data, folders or settings that cannot be used.
+    """
+    accelerator = Accelerator(
+        mixed_precision=config.precision, cpu=config.device == "cpu", step_scheduler_with_optimizer=False
+    )
+    set_seed(config.seed)
+    pipeline = _pipeline(config)
+    store = _frames(config)
+    out = checkpoints.prepare_folder(config)
+    pipeline.to(accelerator.device)
+    objective = _objective(config, pipeline, store.frame_rate)
+    dataset = _dataset(config, pipeline, store, accelerator.device)
+    _loop(config, accelerator, pipeline, objective, dataset, out)
+    if config.objective == "autoencoder":
+        set_latent_moments(pipeline.backbone, ChunkCrops(store, config.data.frames, 17, config.data.size))
+    return checkpoints.save_pipeline(out, pipeline)
+
+
+def _pipeline(config: TrainConfig) -> FlowFramesPipeline:
+    if config.pretrained is None:
+        if config.objective != "autoencoder":
+            raise InputError(f"objective={config.objective} needs a trained VAE: give pretrained=FOLDER")
+        return _new_tiny(config.model, config.autoencoder.log_variance)
+    if not (Path(config.pretrained) / "model_index.json").is_file():
+        raise InputError(f"pretrained={config.pretrained} is no pipeline folder: it has no model_index.json")
+    return FlowFramesPipeline.from_pretrained(config.pretrained, torch_dtype=torch.float32)
+
+
+def _new_tiny(sizes: TinyModelConfig, log_variance: float) -> FlowFramesPipeline:
+    vae = tiny_vae(sizes.vae_channels, sizes.latent_channels, sizes.spatial, sizes.temporal)
+    with torch.no_grad():
+        vae.encoder.conv_out.conv.bias[-1] = log_variance
+    transformer = tiny_transformer(
+        sizes.latent_channels, sizes.layers, sizes.heads, sizes.head_dim, sizes.caption_channels
+    )
+    return FlowFramesPipeline.from_backbone(tiny_backbone(vae, transformer))
+
+
+def _frames(config: TrainConfig) -> FrameStore:
+    data = config.data
+    index = open_index(data.root, data.version)
+    here = set(index.scene_names)
+    scenes = [scene for scene in scenes_of_split(index.root, data.version, data.split) if scene in here]
+    folder = Path(data.store) if data.store else Path(config.out).with_suffix(".cache")
+    return open_frame_store(index, folder, scenes, data.cameras, data.size, 2 * data.frames, data.workers)
+
+
+def _objective(config: TrainConfig, pipeline: FlowFramesPipeline, frame_rate: float) -> Objective:
+    if config.objective == "autoencoder":
+        return Reconstruction(pipeline.backbone, config.autoencoder)
+    kind = NoiseToVideo if config.objective == "noise_to_video" else FlowFrames
+    return kind(pipeline.backbone, config.sigma, frame_rate)
+
+
+def _dataset(config: TrainConfig, pipeline: FlowFramesPipeline, store: FrameStore, device: torch.device) -> Dataset:
+    data = config.data
+    if config.objective == "autoencoder":
+        return ChunkCrops(store, data.frames, data.stride, config.autoencoder.crop)
+    return latent_pairs(pipeline.backbone, store, data.frames, data.stride, device)
+
+
+def _loop(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    pipeline: FlowFramesPipeline,
+    objective: Objective,
+    dataset: Dataset,
+    out: Path,
+) -> None:
+    settings, trained = config.optimizer, objective.trained
+    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, foreach=True
+    )
+    schedule = get_scheduler(settings.schedule, optimizer, settings.warmup, config.steps)
+    ema = EMAModel(trained.parameters(), decay=settings.ema, use_ema_warmup=True) if settings.ema else None
+    loader = DataLoader(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)
+    if len(loader) == 0:
+        raise InputError(f"batch_size={config.batch_size}: the data give {len(dataset)} samples; use a smaller batch")
+    wrapped, optimizer, loader = accelerator.prepare(objective, optimizer, loader)
+    began, step = time.perf_counter(), 0
+    bar = tqdm(total=config.steps, desc=config.objective, disable=not accelerator.is_main_process)
+    with (out / "log.jsonl").open("w") as log:
+        while step < config.steps:
+            for batch in loader:
+                with accelerator.autocast():
+                    losses = wrapped(batch)
+                accelerator.backward(losses["loss"])
+                norm = accelerator.clip_grad_norm_(parameters, settings.clip)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                step += 1
+                if ema is not None:
+                    ema.step(trained.parameters())
+                bar.update()
+                if step % config.log_every == 0 or step == config.steps:
+                    entry = {name: value.item() for name, value in losses.items()}
+                    entry |= {"grad_norm": float(norm), "lr": schedule.get_last_lr()[0]}
+                    bar.set_postfix({name: f"{value:.4g}" for name, value in entry.items() if name != "lr"})
+                    entry |= {"step": step, "seconds": round(time.perf_counter() - began, 2)}
+                    log.write(json.dumps(entry) + "\n")
+                    log.flush()
+                if step % config.save_every == 0 and accelerator.is_main_process:
+                    checkpoints.save_checkpoint(out, step, pipeline, trained, ema, optimizer.optimizer)
+                if step == config.steps:
+                    break
+    bar.close()
+    if ema is not None:
+        ema.copy_to(trained.parameters())
