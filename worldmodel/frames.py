@@ -38,7 +38,7 @@ def video_tensor(video: Any) -> Float[Tensor, "B 3 F H W"]:
     return _signed_unit(video_BFCHW).transpose(1, 2)
 
 
-def present(video_BFCHW: Float[Tensor, "B F 3 H W"], output_type: OutputType) -> Any:
+def present(video_BFCHW: Float[Tensor, "B F 3 H W"], output_type: str) -> Any:
     """Pixels in [0, 1] as "pt" (as they are), "np" [B, F, H, W, 3] or "pil" (a list of images per video)."""
     if output_type == "pt":
         return video_BFCHW
@@ -50,7 +50,7 @@ def present(video_BFCHW: Float[Tensor, "B F 3 H W"], output_type: OutputType) ->
 
 def _array_of_images(video: list[Any] | tuple[Any, ...]) -> np.ndarray:
     videos = [video] if video and isinstance(video[0], Image.Image) else video
-    if not videos or not all(isinstance(one, (list, tuple)) and one for one in videos):
+    if not videos or not all(_are_images(one) for one in videos):
         raise InputError("video is an empty or mixed list: give a list of PIL images, or a list of such lists")
     images = [[np.asarray(image.convert("RGB")) for image in one] for one in videos]
     shapes = {(len(one), *image.shape[:2]) for one in images for image in one}
@@ -58,6 +58,10 @@ def _array_of_images(video: list[Any] | tuple[Any, ...]) -> np.ndarray:
         sizes = ", ".join(f"{count} frames of {height}x{width}" for count, height, width in sorted(shapes))
         raise InputError(f"videos of different sizes ({sizes}): cut and resize them to one size")
     return np.stack([np.stack(one) for one in images])
+
+
+def _are_images(one: Any) -> bool:
+    return isinstance(one, (list, tuple)) and len(one) > 0 and all(isinstance(image, Image.Image) for image in one)
 
 
 def _check_shape(shape: tuple[int, ...], colour_axis: int, layout: str) -> None:

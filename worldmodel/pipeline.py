@@ -6,10 +6,11 @@ C f h w are latents; L prompt tokens, D prompt width.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
-from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, SchedulerMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from jaxtyping import Float
 from torch import Tensor
@@ -21,20 +22,20 @@ from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.solvers import Evaluations, Integration, check_scheduler, integrate
 from worldmodel.frames import OutputType, present, video_tensor
-from worldmodel.prompts import PromptCache, encode_text, rows
+from worldmodel.prompts import PromptCache, PromptReader, encode_text
 
 StepEnd = Callable[["FlowFramesPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """callback(pipeline, step from 0, timestep, {"latents": [B, C, f, h, w]}) -> {"latents": ...} to replace them"""
 
 
-FAMILIES: dict[type, tuple[type[Backbone], tuple[str, ...]]] = {
+FAMILIES: dict[type, tuple[Callable[..., Backbone], tuple[str, ...]]] = {
     AutoencoderKLLTXVideo: (LTXBackbone, ("decode_timestep", "decode_noise_scale")),
     AutoencoderKLWan: (WanBackbone, ("text_length",)),
 }
 """VAE class -> backbone class and the options of it that a pipeline keeps in its model_index.json"""
 
 
-def family_of(vae: object) -> tuple[type[Backbone], tuple[str, ...]]:
+def family_of(vae: object) -> tuple[Callable[..., Backbone], tuple[str, ...]]:
     """The entry of `FAMILIES` for this VAE; raises `InputError` for a VAE of neither."""
     for kind, family in FAMILIES.items():
         if isinstance(vae, kind):
@@ -66,14 +67,21 @@ class FlowFramesPipeline(DiffusionPipeline):
     pipeline, and a folder of the pretrained LTX-Video or Wan 2.1 opens too.
     """
 
-    model_cpu_offload_seq = "text_encoder->transformer->vae"
+    vae: torch.nn.Module
+    transformer: torch.nn.Module
+    scheduler: Any
+    text_encoder: Any
+    tokenizer: Any
+    prompt_cache: PromptCache | None
+
+    model_cpu_offload_seq: Any = "text_encoder->transformer->vae"
     _optional_components = ["text_encoder", "tokenizer", "prompt_cache"]
     _exclude_from_cpu_offload = ["prompt_cache"]
 
     def __init__(
         self,
-        vae: ModelMixin,
-        transformer: ModelMixin,
+        vae: torch.nn.Module,
+        transformer: torch.nn.Module,
         scheduler: SchedulerMixin,
         text_encoder: torch.nn.Module | None = None,
         tokenizer: object | None = None,
@@ -150,18 +158,18 @@ class FlowFramesPipeline(DiffusionPipeline):
     @property
     def backbone(self) -> Backbone:
         """The components seen as a `Backbone`; made anew at each use, since components may be exchanged."""
-        kind, options = family_of(self.vae)
+        make_backbone, options = family_of(self.vae)
         cache = self.prompt_cache
-        backbone = kind(
+        backbone = make_backbone(
             self.vae,
             self.transformer,
             empty_prompt_embeds=None if cache is None else cache.embeds.data,
             empty_prompt_mask=None if cache is None or cache.mask is None else cache.mask.data,
             **{option: self.config[option] for option in options},
         )
-        backbone.name = self.config.backbone_name or backbone.name
-        if self.config.default_guidance is not None:
-            backbone.default_guidance = self.config.default_guidance
+        backbone.name = self.config["backbone_name"] or backbone.name
+        if self.config["default_guidance"] is not None:
+            backbone.default_guidance = self.config["default_guidance"]
         return backbone
 
     @torch.no_grad()
@@ -180,7 +188,7 @@ class FlowFramesPipeline(DiffusionPipeline):
         frame_rate: float = 12.0,
         generator: torch.Generator | None = None,
         latents: Tensor | None = None,
-        output_type: OutputType = "pt",
+        output_type: str = "pt",
         return_dict: bool = True,
         callback_on_step_end: StepEnd | None = None,
         vae_batch_size: int | None = None,
@@ -211,11 +219,10 @@ class FlowFramesPipeline(DiffusionPipeline):
         backbone = self.backbone
         x_source = self._source(backbone, video, latents, vae_batch_size)
         _check_num_frames(num_frames, backbone, x_source)
+        batch, prompts = len(x_source), self._prompts(backbone)
+        condition = prompts.read("prompt", prompt, prompt_embeds, prompt_mask, batch)
+        negative = prompts.read("negative_prompt", negative_prompt, negative_prompt_embeds, negative_prompt_mask, batch)
         given = (prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
-        condition = self._condition(backbone, len(x_source), "prompt", prompt, prompt_embeds, prompt_mask)
-        negative = self._condition(
-            backbone, len(x_source), "negative_prompt", negative_prompt, negative_prompt_embeds, negative_prompt_mask
-        )
         velocity = guided_velocity(
             lambda x, sigma_B, text: backbone.velocity(x, sigma_B, text.embeds_BLD, text.mask_BL, frame_rate),
             condition,
@@ -234,8 +241,8 @@ class FlowFramesPipeline(DiffusionPipeline):
         self,
         video: Any,
         chunks: int,
-        feed: Literal["frames", "latents"] = "frames",
-        output_type: OutputType = "pt",
+        feed: str = "frames",
+        output_type: str = "pt",
         return_dict: bool = True,
         **prediction: Any,
     ) -> FlowFramesOutput | tuple[Any]:
@@ -251,9 +258,10 @@ class FlowFramesPipeline(DiffusionPipeline):
         if feed not in ("frames", "latents"):
             raise InputError(f"feed={feed!r}: use frames or latents")
         each = "latent" if (output_type, feed) == ("latent", "latents") else "pt"
-        results, observed = [], {"video": video}
+        results: list[Any] = []
+        observed = {"video": video}
         for _ in range(chunks):
-            result = self(**observed, output_type=each, **prediction)
+            result: Any = self(**observed, output_type=each, **prediction)
             results.append(result)
             observed = {"video": result.frames} if feed == "frames" else {"latents": result.latents}
         latents = torch.cat([result.latents for result in results], dim=2)
@@ -278,48 +286,18 @@ class FlowFramesPipeline(DiffusionPipeline):
         means = [backbone.encode(part.to(self._execution_device)).mean_BCfhw.float() for part in parts]
         return torch.cat(means)
 
-    def _condition(
-        self,
-        backbone: Backbone,
-        batch: int,
-        key: str,
-        texts: str | list[str] | None,
-        embeds: Tensor | None,
-        mask: Tensor | None,
-    ) -> Prompt:
-        """The prompt of `batch` rows that `texts` or `embeds` say, the empty one where both are None."""
-        if texts is not None and embeds is not None:
-            raise InputError(f"{key} and {key}_embeds: give at most one of them")
-        empty = self._empty_prompt(backbone)
-        if embeds is not None:
-            mask = None if mask is None else mask.to(empty.embeds_BLD.device)
-            key, found = f"{key}_embeds", Prompt(embeds.to(empty.embeds_BLD), mask)
-        elif isinstance(texts, str) or texts is None:
-            found = self._encode_texts(key, [texts], empty)
-        else:
-            found = self._encode_texts(key, list(texts), empty)
-        return rows(found, batch, empty.embeds_BLD.shape[-1], key)
-
-    def _encode_texts(self, key: str, texts: list[str | None], empty: Prompt) -> Prompt:
-        if not any(texts):
-            return empty
-        if self.text_encoder is None or self.tokenizer is None:
-            raise InputError(
-                f"{key}: no text encoder is loaded; give {key}_embeds, load text_encoder and tokenizer, or leave it out"
-            )
-        return self._encode([text or "" for text in texts])
-
     def _encode(self, texts: list[str]) -> Prompt:
-        wan_tokens = self.config.text_length if isinstance(self.vae, AutoencoderKLWan) else None
-        return encode_text(texts, self.text_encoder, self.tokenizer, self._execution_device, wan_tokens)
+        text_length = self.config["text_length"] if isinstance(self.vae, AutoencoderKLWan) else None
+        return encode_text(texts, self.text_encoder, self.tokenizer, self._execution_device, text_length)
 
-    def _empty_prompt(self, backbone: Backbone) -> Prompt:
-        """The cached empty prompt, else the text encoder's, else what the backbone puts in its place."""
-        if self.prompt_cache is None and self.text_encoder is not None and self.tokenizer is not None:
-            return self._encode([""])
+    def _prompts(self, backbone: Backbone) -> PromptReader:
+        """Empty is the cached prompt, else the text encoder's, else what the backbone puts in its place."""
+        encode = self._encode if self.text_encoder is not None and self.tokenizer is not None else None
+        if self.prompt_cache is None and encode is not None:
+            return PromptReader(encode([""]), encode)
         embeds, mask = backbone.empty_prompt()
         mask = None if mask is None else mask.to(self._execution_device)
-        return Prompt(embeds.to(self._execution_device), mask)
+        return PromptReader(Prompt(embeds.to(self._execution_device), mask), encode)
 
     def _integrate(
         self, velocity: Any, x_source: Tensor, num_inference_steps: int, callback_on_step_end: StepEnd | None

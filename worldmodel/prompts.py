@@ -3,6 +3,10 @@
 Shape legend: B batch, L prompt tokens, D prompt width.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from diffusers import LTXPipeline, ModelMixin, WanPipeline
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -38,16 +42,17 @@ class PromptCache(ModelMixin, ConfigMixin):
 @torch.no_grad()
 def encode_text(
     texts: list[str],
-    text_encoder: torch.nn.Module,
-    tokenizer: object,
+    text_encoder: Any,
+    tokenizer: Any,
     device: torch.device,
-    wan_tokens: int | None = None,
+    text_length: int | None = None,
 ) -> Prompt:
-    """Embed `texts` as the pretrained pipeline does: diffusers' `WanPipeline` at `wan_tokens`, else `LTXPipeline`."""
-    if wan_tokens is not None:
+    """Embed `texts` as the pretrained pipeline does: diffusers' `WanPipeline` at `text_length`, else `LTXPipeline`."""
+    encoder: Any
+    if text_length is not None:
         encoder = WanPipeline(tokenizer, text_encoder, vae=None, scheduler=None)
         embeds, _ = encoder.encode_prompt(
-            texts, do_classifier_free_guidance=False, max_sequence_length=wan_tokens, device=device
+            texts, do_classifier_free_guidance=False, max_sequence_length=text_length, device=device
         )
         return Prompt(embeds)
     encoder = LTXPipeline(scheduler=None, vae=None, text_encoder=text_encoder, tokenizer=tokenizer, transformer=None)
@@ -55,16 +60,9 @@ def encode_text(
     return Prompt(embeds, mask.to(embeds.dtype))
 
 
-def rows(prompt: Prompt, batch: int, width: int, key: str) -> Prompt:
-    """`prompt` with `batch` rows; one row serves all. Raises `InputError`, naming `key`, where it does not fit."""
-    shape = prompt.embeds_BLD.shape
-    if len(shape) != 3:
-        raise InputError(f"{key} of shape {list(shape)}: give [1 or {batch}, tokens, {width}]")
-    count, _, given_width = shape
-    if prompt.mask_BL is not None and prompt.mask_BL.shape != shape[:2]:
-        raise InputError(f"mask of {key} has shape {list(prompt.mask_BL.shape)}: give {list(shape[:2])}")
-    if given_width != width:
-        raise InputError(f"{key} of width {given_width}: this transformer takes {width}; embed with its text encoder")
+def rows(prompt: Prompt, batch: int, key: str) -> Prompt:
+    """`prompt` for `batch` videos; one row serves all. Raises `InputError`, naming `key`, for another count."""
+    count = len(prompt.embeds_BLD)
     if count not in (1, batch):
         raise InputError(f"{key} has {count} rows for {batch} videos: give 1 or {batch}")
     mask = prompt.mask_BL
@@ -72,3 +70,43 @@ def rows(prompt: Prompt, batch: int, width: int, key: str) -> Prompt:
         prompt.embeds_BLD.expand(batch, -1, -1),
         None if mask is None else mask.to(prompt.embeds_BLD).expand(batch, -1),
     )
+
+
+@dataclass(frozen=True)
+class PromptReader:
+    """Turns what a caller gave for a prompt into a `Prompt`; texts need `encode`, None where no encoder is loaded."""
+
+    empty: Prompt
+    encode: Callable[[list[str]], Prompt] | None
+
+    def read(
+        self, key: str, texts: str | list[str] | None, embeds: Tensor | None, mask: Tensor | None, batch: int
+    ) -> Prompt:
+        """The prompt of `batch` rows that `texts` or `embeds` say, the empty one where neither says anything.
+
+        Raises:
+            InputError: both given, texts without an encoder, or shapes that do not fit; the message names `key`.
+        """
+        if texts is not None and embeds is not None:
+            raise InputError(f"{key} and {key}_embeds: give at most one of them")
+        if embeds is not None:
+            return rows(self._embedded(f"{key}_embeds", embeds, mask), batch, f"{key}_embeds")
+        texts = [texts or ""] if isinstance(texts, str) or texts is None else list(texts)
+        if not any(texts):
+            return rows(self.empty, batch, key)
+        if self.encode is None:
+            raise InputError(
+                f"{key}: no text encoder is loaded; give {key}_embeds, load text_encoder and tokenizer, or leave it out"
+            )
+        return rows(self.encode(texts), batch, key)
+
+    def _embedded(self, key: str, embeds: Tensor, mask: Tensor | None) -> Prompt:
+        width = self.empty.embeds_BLD.shape[-1]
+        if embeds.ndim != 3:
+            raise InputError(f"{key} of shape {list(embeds.shape)}: give [rows, tokens, {width}]")
+        if embeds.shape[-1] != width:
+            raise InputError(f"{key} of width {embeds.shape[-1]}: this transformer takes {width}; use its text encoder")
+        if mask is not None and mask.shape != embeds.shape[:2]:
+            raise InputError(f"mask of {key} has shape {list(mask.shape)}: give {list(embeds.shape[:2])}")
+        like = self.empty.embeds_BLD
+        return Prompt(embeds.to(like), None if mask is None else mask.to(like))

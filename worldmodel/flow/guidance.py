@@ -35,8 +35,10 @@ class Prompt:
 
     def join(self, other: "Prompt") -> "Prompt":
         """Both as one batch, `self` first; see `joins`."""
-        mask = None if self.mask_BL is None else torch.cat([self.mask_BL, other.mask_BL])
-        return Prompt(torch.cat([self.embeds_BLD, other.embeds_BLD]), mask)
+        embeds = torch.cat([self.embeds_BLD, other.embeds_BLD])
+        if self.mask_BL is None or other.mask_BL is None:
+            return Prompt(embeds)
+        return Prompt(embeds, torch.cat([self.mask_BL, other.mask_BL]))
 
 
 Network = Callable[[Tensor, Tensor, Prompt], Tensor]
@@ -50,7 +52,8 @@ class GuidedVelocity(CountedVelocity):
     """
 
     def __init__(self, network: Network, prompt: Prompt, negative: Prompt | None, scale: float) -> None:
-        self._network, self._prompt, self._negative, self._scale = network, prompt, negative, scale
+        self._network, self._prompt, self._scale = network, prompt, scale
+        self._negative = prompt if negative is None else negative
         self.guidance_skipped = skip_reason(prompt, negative, scale)
         self.restart()
 
@@ -65,7 +68,7 @@ class GuidedVelocity(CountedVelocity):
         if not self._prompt.joins(self._negative):
             return self._forward(x, sigma_B, self._negative), self._forward(x, sigma_B, self._prompt)
         both = self._forward(torch.cat([x, x]), sigma_B.repeat(2), self._negative.join(self._prompt))
-        return both.chunk(2)
+        return both[: len(x)], both[len(x) :]
 
     def _forward(self, x: Tensor, sigma_B: Tensor, prompt: Prompt) -> Tensor:
         self.evaluations.count_forward(len(x))

@@ -7,10 +7,11 @@ Shape legend: B batch; a trailing ... is whatever the latents are, usually C f h
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, SchedulerMixin, UniPCMultistepScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from jaxtyping import Float
 from torch import Tensor
 
@@ -84,12 +85,13 @@ class Integration:
 def integrate(
     velocity: Velocity,
     x_source: Float[Tensor, "B ..."],
-    scheduler: SchedulerMixin,
+    scheduler: Any,
     num_inference_steps: int,
     callback: StepCallback | None = None,
 ) -> Integration:
     """Carry `x_source` from sigma 1 to sigma 0 in `num_inference_steps` evaluations.
 
+    `scheduler` is a `FlowMatchEulerDiscreteScheduler` or a `UniPCMultistepScheduler` with flow sigmas.
     The velocity sees the scheduler's own sigmas, not its `timesteps`: UniPC truncates those to integers, while the
     network is trained on continuous 1000 * sigma. UniPC starts at 1 - 1e-6, where its logarithms are finite.
     The state keeps the dtype of `x_source`; give float32 where the network runs in bfloat16. No gradients.
@@ -110,7 +112,7 @@ def integrate(
     return Integration(x, counted.evaluations)
 
 
-def set_sigmas(scheduler: SchedulerMixin, num_inference_steps: int, device: torch.device | str = "cpu") -> list[float]:
+def set_sigmas(scheduler: Any, num_inference_steps: int, device: torch.device | str = "cpu") -> list[float]:
     """Prepare `scheduler` and give its num_inference_steps + 1 sigmas, from 1 (UniPC: 1 - 1e-6) down to 0.
 
     Euler gets equal steps 1, 1 - 1/n, ..., 1/n: its own default would spend the last evaluation on 0.001 to 0.
@@ -119,7 +121,8 @@ def set_sigmas(scheduler: SchedulerMixin, num_inference_steps: int, device: torc
     if num_inference_steps < 1:
         raise InputError(f"num_inference_steps={num_inference_steps}: use at least 1")
     check_scheduler(scheduler)
-    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+    is_euler = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+    if is_euler:
         equal = np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps)
         scheduler.set_timesteps(num_inference_steps, device=device, sigmas=equal.tolist())
     else:
@@ -128,7 +131,7 @@ def set_sigmas(scheduler: SchedulerMixin, num_inference_steps: int, device: torc
     return scheduler.sigmas.tolist()
 
 
-def check_scheduler(scheduler: SchedulerMixin) -> None:
+def check_scheduler(scheduler: Any) -> None:
     """Raise `InputError` unless `scheduler` follows dx/dsigma = velocity from sigma 1 to 0 without noise."""
     config, name = scheduler.config, type(scheduler).__name__
     if not isinstance(scheduler, (FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler)):

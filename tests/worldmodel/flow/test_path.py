@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worldmodel.flow.path import ltx_shift, logit_normal_sigmas, sample, uniform_sigmas
+from worldmodel.flow.path import logit_normal_sigmas, ltx_shift, sample, uniform_sigmas
 
 
 @pytest.fixture
