@@ -24,9 +24,11 @@ from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv")
-VIDEOS += (".ogv", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc")
-IMAGE_RATE = 12.0  # frames per second of an image folder where nobody says otherwise: nuScenes' sweeps
+VIDEOS = tuple(
+    f".{name}"
+    for name in ("mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg wmv flv ogv y4m ivf h264 264 h265 265 hevc".split())
+)
+SWEEP_RATE = 12.0  # frames per second of nuScenes' sweeps, on which the models are trained
 JOINT_SIZE = (72, 128)
 # A part repeats its predecessor's last frame if the two differ, in squared error, by less than a quarter of what one
 # frame of motion changes. On seven 30 fps cameras cut into overlapping parts: 44.7 to 47.8 dB at a joint, where a step
@@ -133,7 +135,7 @@ class Footage:
         observed_frames: int,
         future_frames: int,
         size: tuple[int, int],
-        frame_rate: float,
+        frame_rate: float | None = None,
     ) -> ChunkPair:
         """One coupling at the model's frame rate: for each wanted time the camera's nearest frame.
 
@@ -143,11 +145,12 @@ class Footage:
         Args:
             start_s: seconds from the first frame.
             size: (H, W), centre crop to this aspect.
-            frame_rate: frames per second of the chunk.
+            frame_rate: frames per second of the chunk; None is 12, that of nuScenes' sweeps.
 
         Raises:
             InputError: a camera ends before the last observed frame, or a frame that is needed is damaged.
         """
+        frame_rate = SWEEP_RATE if frame_rate is None else frame_rate
         if start_s < 0 or observed_frames < 1 or future_frames < 0 or frame_rate <= 0:
             raise InputError(
                 f"{self.path}: start {start_s} s, {observed_frames} observed and {future_frames} future frames at"
@@ -215,7 +218,7 @@ def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_r
     if images and videos:
         raise InputError(f"{path}: {len(images)} images and {len(videos)} videos in one folder; keep one kind")
     if images:
-        rate = IMAGE_RATE if frame_rate is None else float(frame_rate)
+        rate = SWEEP_RATE if frame_rate is None else float(frame_rate)
         if rate <= 0:
             raise InputError(f"{path}: frame_rate {rate}; give frames per second above 0")
         return Footage(path, (_one_camera(cameras, path, (ImageSequence(images, rate),)),))
@@ -233,6 +236,8 @@ def _one_camera(cameras: Sequence[str] | None, path: Path, parts: tuple[VideoSou
 
 def _chosen(folder: Path, videos: list[Path], cameras: Sequence[str]) -> list[Track]:
     names = [camera.partition(":")[0] for camera in cameras]
+    if any("/" in name or not name for name in names):
+        raise InputError(f"{folder}: cameras {', '.join(cameras)}; a camera's name is not empty and has no slash")
     if len(set(names)) < len(names):
         raise InputError(f"{folder}: cameras {', '.join(names)}; give every camera once")
     return [_chosen_one(folder, videos, camera) for camera in cameras]

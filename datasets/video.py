@@ -15,6 +15,7 @@ explicitly: with a callback, PyAV has been seen to deadlock when a codec is free
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -137,9 +138,9 @@ class VideoSource:
                 f"{self.path}: not a readable video, or cut off before its index ({error.strerror}); copy it again"
             ) from error
         if not container.streams.video:
-            kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
+            kinds = ", ".join(sorted({stream.type for stream in container.streams}))
             container.close()
-            raise InputError(f"{self.path}: no video stream, only {', '.join(kinds)}; give a file with pictures")
+            raise InputError(f"{self.path}: no video stream, only {kinds or 'nothing'}; give a file with pictures")
         container.streams.video[0].codec_context.thread_count = self.threads
         return container
 
@@ -219,9 +220,9 @@ def decoded(
     With `wanted` (time stamps), pictures that nothing refers to and nobody wants are skipped: bit-exact, and on
     long groups of pictures about a third fewer to decode.
     """
-    may_skip = wanted is not None and stream.codec_context.name in SKIPPABLE
+    kept = wanted if stream.codec_context.name in SKIPPABLE else None
     for packet in container.demux(stream):
-        skip = may_skip and packet.pts is not None and packet.pts not in wanted
+        skip = kept is not None and packet.pts is not None and packet.pts not in kept
         stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
         try:
             yield from packet.decode()
@@ -278,7 +279,7 @@ class Picture:
         self.size = size
         self.scaler, self.painter = av.video.reformatter.VideoReformatter(), av.video.reformatter.VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame, pixel_aspect: object) -> UInt8[Tensor, "3 H W"]:
+    def __call__(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> UInt8[Tensor, "3 H W"]:
         quarter_turns = round(frame.rotation / 90) % 4
         width, height = frame.width * float(pixel_aspect or 1), float(frame.height)
         if quarter_turns % 2:

@@ -1,0 +1,284 @@
+"""Predict what the cameras of a drive see next, and keep everything that was made and how.
+
+    from worldmodel.prediction import PredictConfig, predict
+    result = predict(PredictConfig(source="drive.mp4", out="outputs/drive"))
+
+Shape legend: N cameras, F observed frames, G predicted frames, T frames with a truth, C colours (3), H height, W width.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.drive import open_drive
+from worldmodel.datasets.footage import repeated_frames
+from worldmodel.errors import InputError
+from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memory_mb, versions
+from worldmodel.reporting import headline, report
+from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
+from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
+from worldmodel.viewing.output import written_whole
+
+if TYPE_CHECKING:
+    from worldmodel.pipeline import FlowFramesPipeline
+
+METHOD, REPEAT, CEILING = "flowframes", "repeat last", "VAE round trip"
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """What to predict from, with what, and where to put it.
+
+    Attributes:
+        source: a nuScenes root (any version, any picture size), a video file, a folder of videos (a rig) or a folder
+            of images.
+        out: folder for the results; it appears when it is complete.
+        version: tables of a nuScenes root, for example v1.0-mini; may be left out where there is only one.
+        scene: name of a nuScenes scene; the first by default.
+        cameras: which cameras in which order, all by default; in a folder of videos file names, or NAME:file_name.
+        start: seconds from the first frame to the first observed one.
+        frames: frames that the model sees and predicts at once: 8k+1 for LTX and tiny, 4k+1 for Wan.
+        chunks: how many times the prediction goes on, each time from its own frames.
+        steps: network evaluations per chunk.
+        guidance: scale of classifier-free guidance; the checkpoint's own by default, and a no-op without a prompt.
+        prompt: text, for checkpoints that hold a text encoder.
+        feed: what the next chunk starts from: the predicted frames, encoded again, or the predicted latents.
+        checkpoint: a shipped one by name (tiny), or the folder of a saved pipeline.
+        size: height and width that the model sees; pictures are cut at the centre to this aspect and scaled.
+        frame_rate: frames per second that a video is resampled to (12 by default); nuScenes keeps its own.
+        image_rate: frames per second at which a folder of images was taken (12 by default).
+        device: auto, cpu, cuda or cuda:N.
+        seed: for the little noise of LTX decoders; the prediction itself draws none.
+        save_frames: format of the predicted frames, one folder per camera, lossless; none writes none.
+        ceiling: score the truth sent through the VAE and back as well.
+        overwrite: replace an earlier prediction in `out`.
+    """
+
+    source: str
+    out: str = "outputs/prediction"
+    version: str | None = None
+    scene: str | None = None
+    cameras: tuple[str, ...] = ()
+    start: float = 0.0
+    frames: int = 17
+    chunks: int = 2
+    steps: int = 5
+    guidance: float | None = None
+    prompt: str | None = None
+    feed: Literal["frames", "latents"] = "frames"
+    checkpoint: str = "tiny"
+    size: tuple[int, int] = (256, 384)
+    frame_rate: float | None = None
+    image_rate: float | None = None
+    device: str = "auto"
+    seed: int = 0
+    save_frames: Literal["png", "webp", "none"] = "png"
+    ceiling: bool = False
+    overwrite: bool = False
+
+
+def predict(config: PredictConfig) -> dict[str, Any]:
+    """Predict, write frames, film, recording, contact sheet and `prediction.json`, print scores; the last line is JSON.
+
+    Where the source goes on after the observed frames, it is the truth that the prediction is scored against.
+
+    Returns:
+        What `prediction.json` holds.
+
+    Raises:
+        InputError: a source, checkpoint, size, device or folder that cannot be used. Nothing is left behind then.
+    """
+    with new_folder(Path(config.out), config.overwrite) as folder:
+        result = _predict_into(folder, config)
+        (folder / "prediction.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+    print(report(result))
+    print(json.dumps(headline(result)))
+    return result
+
+
+def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
+    watch = Stopwatch()
+    _check_counts(config)
+    drive = open_drive(config.source, config.version, config.scene, config.cameras, config.image_rate)
+    with watch("load model"):
+        checkpoint = checkpoint_folder(config.checkpoint)
+        pipeline = load_pipeline(checkpoint, config.device)
+        pipeline.backbone.geometry.check(config.frames, *config.size)
+    with watch("read frames"):
+        pair = drive.chunk(config.start, config.frames, config.chunks * config.frames, config.size, config.frame_rate)
+    with watch("predict"):
+        output = pipeline.rollout(
+            pair.observed_NFCHW,
+            chunks=config.chunks,
+            feed=config.feed,
+            num_inference_steps=config.steps,
+            guidance_scale=config.guidance,
+            prompt=config.prompt,
+            frame_rate=pair.frame_rate,
+            generator=torch.Generator().manual_seed(config.seed),
+            vae_batch_size=1,
+        )
+        predicted_NGCHW = to_uint8(output.frames)
+    with watch("score"):
+        scores = score_methods(pair, predicted_NGCHW, pipeline if config.ceiling else None)
+    result = _settings(config, checkpoint, pair, pipeline.device) | {
+        "evaluations": asdict(output.evaluations),
+        "scores": {method: score.summary(pair.cameras) for method, score in scores.items()},
+        "scores_first_chunk": {
+            method: score.of_frames(config.frames).summary(pair.cameras) for method, score in scores.items()
+        },
+        "psnr_db_per_frame": {m: score.psnr_NT.mean(axis=0).round(3).tolist() for m, score in scores.items()},
+    }
+    with watch("write"):
+        result["files"] = write_outputs(folder, pair, predicted_NGCHW, result, config.save_frames)
+    return result | {"seconds": watch.seconds, "peak_memory_mb": peak_memory_mb(pipeline.device)}
+
+
+def checkpoint_folder(name: str) -> Path:
+    """The folder of a saved pipeline, or that of a shipped checkpoint of this name.
+
+    Raises:
+        InputError: neither is there.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        from worldmodel.checkpoints import shipped
+
+        return Path(shipped(name))
+    if not (folder / "model_index.json").is_file():
+        raise InputError(f"checkpoint={name}: no model_index.json in it; give the folder of a saved pipeline, or tiny")
+    return folder
+
+
+def load_pipeline(folder: Path, device: str = "auto") -> "FlowFramesPipeline":
+    """A saved pipeline on a device (`auto`: the GPU if there is one).
+
+    Raises:
+        InputError: no such device, or the folder does not load.
+    """
+    from worldmodel.pipeline import FlowFramesPipeline
+
+    chosen = chosen_device(device)
+    try:
+        pipeline = FlowFramesPipeline.from_pretrained(folder, local_files_only=True)
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"checkpoint {folder}: does not load ({reason}); save the pipeline again") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(chosen)
+
+
+def chosen_device(device: str) -> torch.device:
+    """`auto` resolved; raises `InputError` for a device that is not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device={device}: no such device; use auto, cpu, cuda or cuda:N") from None
+    there = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(chosen.type, 0)
+    if (chosen.index or 0) >= there:
+        raise InputError(f"device={device}: this machine has {torch.cuda.device_count()} CUDA devices; use device=cpu")
+    return chosen
+
+
+def score_methods(
+    pair: ChunkPair, predicted_NGCHW: UInt8[Tensor, "N G 3 H W"], ceiling: "FlowFramesPipeline | None"
+) -> dict[str, FrameScores]:
+    """Scores of the prediction, of repeating the last frame and, given the pipeline, of its VAE; {} without truth."""
+    truth_NTCHW = pair.future_NGCHW[:, : predicted_NGCHW.shape[1]]
+    frames = truth_NTCHW.shape[1]
+    if frames == 0:
+        return {}
+    methods = {METHOD: predicted_NGCHW[:, :frames], REPEAT: repeat_last(pair.observed_NFCHW, frames)}
+    if ceiling is not None:
+        passed_NTCHW = vae_round_trip(ceiling.backbone, truth_NTCHW, pair.observed_NFCHW.shape[1])
+        methods |= {CEILING: passed_NTCHW} if passed_NTCHW.shape[1] else {}
+    return {name: frame_scores(video, truth_NTCHW[:, : video.shape[1]]) for name, video in methods.items()}
+
+
+def write_outputs(
+    folder: Path,
+    pair: ChunkPair,
+    predicted_NGCHW: UInt8[Tensor, "N G 3 H W"],
+    settings: dict[str, Any],
+    save_frames: str,
+) -> dict[str, str]:
+    """Recording, film, sheet and frames of a rollout; returns their names in `folder`."""
+    shown = ("source", "checkpoint", "checkpoint_sha256", "start_s", "chunks", "steps", "evaluations", "frame_rate")
+    rollout = Rollout.of_pair(pair, {METHOD: predicted_NGCHW}, {key: settings[key] for key in shown})
+    write_recording(folder / "rollout.rrd", rollout)
+    write_film(folder / "rollout.mp4", rollout, METHOD)
+    contact_sheet(rollout, METHOD, folder / "sheet.png")
+    files = {"recording": "rollout.rrd", "film": "rollout.mp4", "sheet": "sheet.png"}
+    if save_frames == "none":
+        return files
+    for camera, video_GCHW in zip(pair.cameras, predicted_NGCHW, strict=True):
+        write_frames(folder / "frames" / camera, video_GCHW, save_frames)
+    return files | {"frames": "frames"}
+
+
+def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: torch.device) -> dict[str, Any]:
+    return {
+        "scene": pair.scene,
+        "source": config.source,
+        "out": config.out,
+        "cameras": list(pair.cameras),
+        "size": list(config.size),
+        "frame_rate": pair.frame_rate,
+        "start_s": config.start,
+        "observed_frames": config.frames,
+        "predicted_frames": config.chunks * config.frames,
+        "truth_frames": pair.future_NGCHW.shape[1],
+        "repeated_frames": repeated_frames(pair),
+        "first_observed_time_s": pair.times_s[:, 0].tolist(),
+        "last_observed_time_s": pair.times_s[:, config.frames - 1].tolist(),
+        "chunks": config.chunks,
+        "steps": config.steps,
+        "checkpoint": config.checkpoint,
+        "checkpoint_sha256": folder_hash(checkpoint),
+        "device": device_name(device),
+        "versions": versions(),
+        "config": asdict(config),
+    }
+
+
+def _check_counts(config: PredictConfig) -> None:
+    for key in ("frames", "chunks", "steps"):
+        if getattr(config, key) < 1:
+            raise InputError(f"{key}={getattr(config, key)}: use at least 1")
+    if config.start < 0:
+        raise InputError(f"start={config.start}: give seconds from the first frame, 0 or more")
+
+
+@contextmanager
+def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well; an earlier prediction goes only then.
+
+    Raises:
+        InputError: `out` is there and not empty, and is no prediction or `overwrite` was not said.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / "prediction.json").is_file():
+            raise InputError(f"out={out}: exists and is no earlier prediction; choose another folder")
+        if not overwrite:
+            raise InputError(f"out={out}: holds an earlier prediction; choose another folder or say overwrite=true")
+    replaced = out.with_name(f".replaced-{os.getpid()}-{out.name}")
+    with written_whole(out, "") as partial:
+        partial.mkdir()
+        yield partial
+        if out.exists():
+            out.rename(replaced)
+    shutil.rmtree(replaced, ignore_errors=True)
