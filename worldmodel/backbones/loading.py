@@ -6,7 +6,7 @@ Wan 2.1 `diffusion_pytorch_model.safetensors` with `Wan2.1_VAE.pth` beside it.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, LTXVideoTransformer3DModel, WanTransformer3DModel
-from torch import nn
 
 from worldmodel.backbones import official_configs as configs
 from worldmodel.backbones import official_keys as keys
@@ -26,10 +25,12 @@ from worldmodel.errors import InputError
 
 WAN_TRANSFORMER_FILE = "diffusion_pytorch_model.safetensors"
 WAN_VAE_FILE = "Wan2.1_VAE.pth"
-FAMILIES: dict[str, tuple[type[Backbone], type, type]] = {
+FAMILIES: dict[str, tuple[Any, Any, Any]] = {
     "ltx": (LTXBackbone, AutoencoderKLLTXVideo, LTXVideoTransformer3DModel),
     "wan": (WanBackbone, AutoencoderKLWan, WanTransformer3DModel),
 }
+Loaders = tuple[Callable[[], Any], Callable[[], Any]]  # VAE, transformer
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_FILES = ("model_index.json", "config.json", "vae/*", "transformer/*", WAN_TRANSFORMER_FILE, WAN_VAE_FILE)
 
@@ -40,7 +41,7 @@ def load_backbone(
     dtype: torch.dtype | None = None,
     vae_dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    config: configs.Config | Path | None = None,
+    config: configs.Config | Path | str | None = None,
     vae: Path | None = None,
     **options: Any,
 ) -> Backbone:
@@ -62,18 +63,18 @@ def load_backbone(
     to = {"dtype": dtype, "device": device}
     vae_to = {"dtype": vae_dtype or dtype, "device": device}
     if place.is_dir() and (place / "transformer" / "config.json").is_file():
-        found, build = _diffusers_folder(place, to, vae_to)
+        found, (load_vae, load_transformer) = _diffusers_folder(place, to, vae_to)
     else:
-        found, build = _official_files(place, config, vae, to, vae_to)
+        found, (load_vae, load_transformer) = _official_files(place, config, vae, to, vae_to)
     if family not in (None, found):
         raise InputError(f"{source}: holds {found}, not {family}; leave family out or give the other source")
-    loaded_vae, transformer = build()
-    return FAMILIES[found][0](loaded_vae, transformer, **options)
+    backbone: Backbone = FAMILIES[found][0](load_vae(), load_transformer(), **options)
+    return backbone
 
 
 def load_ltx_transformer(
     path: Path,
-    config: configs.Config | Path | None = None,
+    config: configs.Config | Path | str | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> LTXVideoTransformer3DModel:
@@ -81,16 +82,14 @@ def load_ltx_transformer(
     weights = _ltx_weights(path)
     size_key = keys.LTX_TRANSFORMER_PREFIX + "patchify_proj.weight"
     part = _part("transformer", weights, config, configs.LTX_2B_095, size_key, (2048, 128))
-    module = _empty(LTXVideoTransformer3DModel, configs.ltx_transformer_arguments(part, path), path)
-    load_strictly(
-        module, weights, keys.ltx_transformer_key, keys.LTX_TRANSFORMER_PREFIX, dtype=dtype, device=device
-    )
+    module = _empty(LTXVideoTransformer3DModel, configs.ltx_transformer_arguments, part, path)
+    load_strictly(module, weights, keys.ltx_transformer_key, keys.LTX_TRANSFORMER_PREFIX, dtype=dtype, device=device)
     return module
 
 
 def load_ltx_vae(
     path: Path,
-    config: configs.Config | Path | None = None,
+    config: configs.Config | Path | str | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> AutoencoderKLLTXVideo:
@@ -102,9 +101,8 @@ def load_ltx_vae(
     weights = _ltx_weights(path)
     size_key = keys.LTX_VAE_PREFIX + "encoder.conv_out.conv.weight"
     part = _part("vae", weights, config, configs.LTX_2B_095, size_key, (129, 2048, 3, 3, 3))
-    arguments = configs.ltx_vae_arguments(part, path)
-    module = _empty(AutoencoderKLLTXVideo, arguments, path)
-    file_key = partial(keys.ltx_vae_key, encoder_blocks=len(arguments["down_block_types"]))
+    module = _empty(AutoencoderKLLTXVideo, configs.ltx_vae_arguments, part, path)
+    file_key = partial(keys.ltx_vae_key, encoder_blocks=len(module.config.down_block_types))
     unused = keys.LTX_VAE_UNUSED
     load_strictly(module, weights, file_key, keys.LTX_VAE_PREFIX, unused, dtype=dtype, device=device)
     if configs.has_constant_log_variance(part):
@@ -116,7 +114,7 @@ def load_ltx_vae(
 
 def load_wan_transformer(
     path: Path,
-    config: configs.Config | Path | None = None,
+    config: configs.Config | Path | str | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> WanTransformer3DModel:
@@ -132,30 +130,27 @@ def load_wan_transformer(
     prefix = keys.LTX_TRANSFORMER_PREFIX if prefixed else ""
     size_key = prefix + "patch_embedding.weight"
     part = _part("transformer", weights, config, configs.WAN_21_13B, size_key, (1536, 16, 1, 2, 2))
-    module = _empty(WanTransformer3DModel, configs.wan_transformer_arguments(part, path), path)
+    module = _empty(WanTransformer3DModel, configs.wan_transformer_arguments, part, path)
     load_strictly(module, weights, keys.wan_transformer_key, prefix, dtype=dtype, device=device)
     return module
 
 
 def load_wan_vae(
     path: Path,
-    config: configs.Config | Path | None = None,
+    config: configs.Config | Path | str | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> AutoencoderKLWan:
     """The VAE in `Wan2.1_VAE.pth` (or the same keys as .safetensors); arguments as `load_backbone`."""
     weights = Weights(path)
     part = _part("vae", weights, config, configs.WAN_21_13B, "encoder.conv1.weight", (96, 3, 3, 3, 3))
-    arguments = configs.wan_vae_arguments(part, path)
-    module = _empty(AutoencoderKLWan, arguments, path)
-    file_key = partial(keys.wan_vae_key, res_blocks=arguments["num_res_blocks"])
+    module = _empty(AutoencoderKLWan, configs.wan_vae_arguments, part, path)
+    file_key = partial(keys.wan_vae_key, res_blocks=module.config.num_res_blocks)
     load_strictly(module, weights, file_key, dtype=dtype, device=device)
     return module
 
 
-def load_component(
-    cls: type[nn.Module], folder: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> nn.Module:
+def load_component(cls: Any, folder: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Any:
     """One model of a diffusers folder: `config.json` and safetensors weights, sharded or not, loaded strictly."""
     config = read_json(folder / "config.json")
     if config.get("_class_name") != cls.__name__:
@@ -180,22 +175,23 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _diffusers_folder(
-    folder: Path, to: dict[str, Any], vae_to: dict[str, Any]
-) -> tuple[str, Callable[[], tuple[nn.Module, nn.Module]]]:
+def _diffusers_folder(folder: Path, to: dict[str, Any], vae_to: dict[str, Any]) -> tuple[str, Loaders]:
     name = read_json(folder / "transformer" / "config.json").get("_class_name")
     for family, (_, vae_cls, transformer_cls) in FAMILIES.items():
         if transformer_cls.__name__ == name:
-            return family, lambda: (
-                load_component(vae_cls, folder / "vae", **vae_to),
-                load_component(transformer_cls, folder / "transformer", **to),
-            )
+            vae = partial(load_component, vae_cls, folder / "vae", **vae_to)
+            transformer = partial(load_component, transformer_cls, folder / "transformer", **to)
+            return family, (vae, transformer)
     raise InputError(f"{folder / 'transformer' / 'config.json'}: {name} is not a known transformer; use LTX or Wan 2.1")
 
 
 def _official_files(
-    place: Path, config: configs.Config | Path | None, vae: Path | None, to: dict[str, Any], vae_to: dict[str, Any]
-) -> tuple[str, Callable[[], tuple[nn.Module, nn.Module]]]:
+    place: Path,
+    config: configs.Config | Path | str | None,
+    vae: Path | None,
+    to: dict[str, Any],
+    vae_to: dict[str, Any],
+) -> tuple[str, Loaders]:
     file = place / WAN_TRANSFORMER_FILE if place.is_dir() else place
     if place.is_dir() and not file.is_file():
         raise InputError(
@@ -204,10 +200,11 @@ def _official_files(
         )
     names = Weights(file).names
     if any(name.endswith("patchify_proj.weight") for name in names):
-        return "ltx", lambda: (load_ltx_vae(file, config, **vae_to), load_ltx_transformer(file, config, **to))
+        return "ltx", (partial(load_ltx_vae, file, config, **vae_to), partial(load_ltx_transformer, file, config, **to))
     if any(name.endswith("patch_embedding.weight") for name in names):
         vae_file = vae or file.with_name(WAN_VAE_FILE)
-        return "wan", lambda: (load_wan_vae(vae_file, config, **vae_to), load_wan_transformer(file, config, **to))
+        load_vae = partial(load_wan_vae, vae_file, config, **vae_to)
+        return "wan", (load_vae, partial(load_wan_transformer, file, config, **to))
     raise InputError(
         f"{file}: neither LTX-Video's keys (model.diffusion_model.patchify_proj.weight) nor Wan's "
         "(patch_embedding.weight); give an official or diffusers checkpoint"
@@ -229,44 +226,49 @@ def _ltx_weights(path: Path) -> Weights:
 def _part(
     part: str,
     weights: Weights,
-    config: configs.Config | Path | None,
+    config: configs.Config | Path | str | None,
     published: configs.Config,
     size_key: str,
     size: tuple[int, ...],
 ) -> configs.Config:
     """The configuration of one part: given, else the file's own, else the published one if `size_key` has its shape."""
-    if isinstance(config, Path):
-        config = read_json(config)
-    if config is None and "config" in weights.metadata:
+    found = read_json(Path(config)) if isinstance(config, (str, Path)) else config
+    if found is None and "config" in weights.metadata:
         try:
-            config = json.loads(weights.metadata["config"])
+            found = json.loads(weights.metadata["config"])
         except ValueError:
             raise InputError(f"{weights.path}: metadata config is not JSON; give config= instead") from None
-    if config is None:
+    if found is None:
         if size_key in weights.names and weights.shape(size_key) != size:
             raise InputError(
                 f"{weights.path}: carries no configuration and {size_key} is not {list(size)} as in the published "
                 "model; give config="
             )
-        config = published
-    if not isinstance(config.get(part), dict):
+        found = published
+    if not isinstance(found, Mapping) or not isinstance(found.get(part), Mapping):
         raise InputError(f"{weights.path}: its configuration has no {part!r}; give config= with it")
-    return config[part]
+    part_config: configs.Config = found[part]
+    return part_config
 
 
-def _empty(cls: type[nn.Module], arguments: dict[str, Any], path: Path) -> nn.Module:
+def _empty(
+    cls: Any, arguments: Callable[[configs.Config, Path], dict[str, Any]], part: configs.Config, path: Path
+) -> Any:
     """The module without memory for its weights; its buffers are real, for no file holds all of them."""
     try:
         with init_empty_weights(include_buffers=False):
-            return cls(**arguments).eval()
-    except (TypeError, ValueError, ZeroDivisionError, IndexError) as error:
-        raise InputError(f"{path}: no {cls.__name__} has this configuration ({error}); check its numbers") from None
+            return cls(**arguments(part, path)).eval()
+    except InputError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: no {cls.__name__} has this configuration ({reason}); check its entries") from None
 
 
 def _from_hub(name: str) -> Path:
     """Download (or find in the hub's cache) what a backbone needs; a one-line `InputError` where that fails."""
     if not _HUB_ID.fullmatch(name):
-        raise InputError(f"{name}: no such file or folder; give a local path, or a hub id like Lightricks/LTX-Video-0.9.5")
+        raise InputError(f"{name}: no such file or folder; give a path, or a hub id like Lightricks/LTX-Video-0.9.5")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -275,5 +277,5 @@ def _from_hub(name: str) -> Path:
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise InputError(
-            f"{name}: no such local path, and the hub did not give it ({reason}); download it elsewhere and pass the folder"
+            f"{name}: not a local path, and the hub did not give it ({reason}); pass the downloaded folder"
         ) from None

@@ -6,6 +6,7 @@ Shape legend: see `backbone.py`; N tokens = f * h * w, L prompt tokens, D prompt
 """
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone, LatentGeometry, Posterior
-from worldmodel.backbones.dtypes import compute_dtype
+from worldmodel.backbones.dtypes import input_dtype
 from worldmodel.errors import InputError
 
 
@@ -43,6 +44,8 @@ class LTXBackbone(Backbone):
     one zero token stands for the empty prompt.
     """
 
+    vae: Any  # diffusers' classes carry no types for what is read here
+    transformer: Any
     default_guidance = 3.5  # the paper's Table 4
 
     def __init__(
@@ -85,7 +88,7 @@ class LTXBackbone(Backbone):
     def encode(self, video_BCFHW: Float[Tensor, "B 3 F H W"]) -> Posterior:
         """Pixels in [-1, 1] to the normalised posterior, float32; `InputError` for a size without a latent."""
         self.geometry.check(*video_BCFHW.shape[-3:])
-        posterior = self.vae.encode(video_BCFHW.to(compute_dtype(self.vae))).latent_dist
+        posterior = self.vae.encode(video_BCFHW.to(self.vae.dtype)).latent_dist
         mean_1C111, scale_1C111 = self._statistics()
         return Posterior(
             mean_BCfhw=(posterior.mean.float() - mean_1C111) / scale_1C111,
@@ -108,7 +111,7 @@ class LTXBackbone(Backbone):
             noise_BCfhw = self._decode_noise(raw_BCfhw, generator)
             raw_BCfhw = (1 - self.decode_noise_scale) * raw_BCfhw + self.decode_noise_scale * noise_BCfhw
             timestep_B = raw_BCfhw.new_full((len(raw_BCfhw),), self.decode_timestep)
-        vae_dtype = compute_dtype(self.vae)
+        vae_dtype = self.vae.dtype
         timestep_B = None if timestep_B is None else timestep_B.to(vae_dtype)
         return self.vae.decode(raw_BCfhw.to(vae_dtype), timestep_B).sample
 
@@ -126,7 +129,7 @@ class LTXBackbone(Backbone):
         per token (tested) without computing its embedding once a token. A prompt of batch 1 serves every clip.
         """
         batch, _, f, h, w = latents_BCfhw.shape
-        dtype = compute_dtype(self.transformer)
+        dtype = input_dtype(self.transformer, "proj_in")
         if len(prompt_embeds) != batch:
             prompt_embeds = prompt_embeds.expand(batch, -1, -1)
         if prompt_mask is not None and len(prompt_mask) != batch:
@@ -158,7 +161,8 @@ class LTXBackbone(Backbone):
         weight = next(self.transformer.parameters())
         if embeds is None:
             embeds, mask = torch.zeros(1, 1, self._prompt_width), torch.ones(1, 1)
-        return embeds.to(weight.device, compute_dtype(self.transformer)), None if mask is None else mask.to(weight.device)
+        embeds = embeds.to(weight.device, input_dtype(self.transformer, "proj_in"))
+        return embeds, None if mask is None else mask.to(weight.device)
 
     def _statistics(self) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
         """Mean, and standard deviation over scaling factor, of raw latents per channel."""

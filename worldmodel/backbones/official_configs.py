@@ -160,7 +160,7 @@ def wan_transformer_arguments(config: Config, path: Path) -> dict[str, Any]:
 
 
 def wan_vae_arguments(config: Config, path: Path) -> dict[str, Any]:
-    """Arguments of `AutoencoderKLWan` (2.1 layout); the latents' statistics are Wan 2.1's unless the config has some."""
+    """Arguments of `AutoencoderKLWan` (2.1 layout); statistics are Wan 2.1's unless the config has some."""
     sizes = _entries(config, f"{path}: config vae")("dim", "z_dim")
     temporal = config.get("temperal_downsample", [False, True, True])
     multipliers = config.get("dim_mult", [1, 2, 4, 4])
@@ -211,10 +211,12 @@ def _alternating(
     blocks: Sequence[Any], resamplers: tuple[str, ...], where: str
 ) -> tuple[list[Config], list[tuple[str, Config]]]:
     """Split res_x, resampler, res_x, ... into the residual blocks' options and (name, options) of the resamplers."""
-    named = [(block[0], block[1] if isinstance(block[1], dict) else {"num_layers": block[1]}) for block in blocks]
+    named: list[tuple[str, Config]] = [
+        (block[0], block[1] if isinstance(block[1], dict) else {"num_layers": block[1]}) for block in blocks
+    ]
     for position, (name, _) in enumerate(named):
         if name not in (resamplers if position % 2 else ("res_x",)):
-            raise InputError(f"{where}[{position}] is {name!r}: not the 0.9.5 layout; load the diffusers folder instead")
+            raise InputError(f"{where}[{position}] is {name!r}: not the 0.9.5 layout; load the diffusers folder")
     if len(named) % 2 == 0:
-        raise InputError(f"{where} ends in {named[-1][0]!r}: not the 0.9.5 layout; load the diffusers folder instead")
+        raise InputError(f"{where} ends in {named[-1][0]!r}: not the 0.9.5 layout; load the diffusers folder")
     return [options for _, options in named[::2]], named[1::2]

@@ -5,13 +5,15 @@ uses the posterior's mean only, its log-variance (here: std) is in the same outp
 L prompt tokens, D prompt width.
 """
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone, LatentGeometry, Posterior
-from worldmodel.backbones.dtypes import compute_dtype
+from worldmodel.backbones.dtypes import input_dtype
 from worldmodel.errors import InputError
 
 
@@ -23,6 +25,8 @@ class WanBackbone(Backbone):
     `empty_prompt_embeds` "1 L D" is a cached embedding of the empty prompt; without it zeros stand for it.
     """
 
+    vae: Any  # diffusers' classes carry no types for what is read here
+    transformer: Any
     default_guidance = 5.0  # the paper's Table 4
 
     def __init__(
@@ -64,7 +68,7 @@ class WanBackbone(Backbone):
     def encode(self, video_BCFHW: Float[Tensor, "B 3 F H W"]) -> Posterior:
         """Pixels in [-1, 1] to the normalised posterior, float32; `InputError` for a size without a latent."""
         self.geometry.check(*video_BCFHW.shape[-3:])
-        posterior = self.vae.encode(video_BCFHW.to(compute_dtype(self.vae))).latent_dist
+        posterior = self.vae.encode(video_BCFHW.to(self.vae.dtype)).latent_dist
         mean_1C111, std_1C111 = self._statistics(video_BCFHW.device)
         return Posterior(
             mean_BCfhw=(posterior.mean.float() - mean_1C111) / std_1C111,
@@ -77,7 +81,7 @@ class WanBackbone(Backbone):
         """Normalised latents to pixels, clamped to [-1, 1] by the VAE itself; nothing is drawn from `generator`."""
         mean_1C111, std_1C111 = self._statistics(latents_BCfhw.device)
         raw_BCfhw = latents_BCfhw.float() * std_1C111 + mean_1C111
-        return self.vae.decode(raw_BCfhw.to(compute_dtype(self.vae))).sample
+        return self.vae.decode(raw_BCfhw.to(self.vae.dtype)).sample
 
     def velocity(
         self,
@@ -93,7 +97,7 @@ class WanBackbone(Backbone):
         zeros, as the pipeline's padding. A prompt of batch 1 serves every clip. Raises `InputError` for a prompt
         longer than `text_length`.
         """
-        dtype = compute_dtype(self.transformer)
+        dtype = input_dtype(self.transformer, "patch_embedding")
         return self.transformer(
             hidden_states=latents_BCfhw.to(dtype),
             timestep=1000.0 * sigma_B.float(),
@@ -113,7 +117,8 @@ class WanBackbone(Backbone):
         weight = next(self.transformer.parameters())
         if embeds is None:
             embeds = torch.zeros(1, 1, self._prompt_width)
-        return embeds.to(weight.device, compute_dtype(self.transformer)), None if mask is None else mask.to(weight.device)
+        embeds = embeds.to(weight.device, input_dtype(self.transformer, "patch_embedding"))
+        return embeds, None if mask is None else mask.to(weight.device)
 
     def _padded(self, prompt_embeds: Tensor, prompt_mask: Tensor | None, batch: int) -> Tensor:
         if prompt_embeds.shape[1] > self.text_length:

@@ -60,7 +60,7 @@ class Weights:
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: not a readable safetensors file ({_line(error)}); download it again") from None
         self.metadata.update(file.metadata() or {})
-        for name in file.keys():  # noqa: SIM118 - not a dict
+        for name in file.keys():
             self._read[name] = file.get_tensor
             self._shapes[name] = tuple(file.get_slice(name).get_shape())
 

@@ -111,8 +111,7 @@ def ltx_tensors(ltx_modules: tuple[nn.Module, nn.Module]) -> dict[str, Tensor]:
     tensors |= {keys.LTX_VAE_PREFIX + name: torch.arange(8.0) for name in keys.LTX_VAE_UNUSED}
     transformer_state = transformer.state_dict().items()
     return tensors | {
-        keys.LTX_TRANSFORMER_PREFIX + keys.ltx_transformer_key(name): value.clone()
-        for name, value in transformer_state
+        keys.LTX_TRANSFORMER_PREFIX + keys.ltx_transformer_key(name): value.clone() for name, value in transformer_state
     }
 
 

@@ -193,7 +193,9 @@ def test_a_nested_checkpoint_is_refused(wan_folder: Path, wan_config: dict) -> N
 def test_sources_that_are_not_there(tmp_path: Path) -> None:
     refuses(tmp_path / "none.safetensors", "none.safetensors", "no such file or folder", "hub id")
     refuses(tmp_path, "neither a diffusers folder", "name the LTX-Video .safetensors file itself")
-    refuses("Lightricks/LTX-Video-0.9.5", "Lightricks/LTX-Video-0.9.5", "pass the folder")  # the hub is offline in tests
+    refuses(
+        "Lightricks/LTX-Video-0.9.5", "Lightricks/LTX-Video-0.9.5", "pass the downloaded folder"
+    )  # tests are offline
 
 
 def test_family(write_ltx: Write, ltx_tensors: dict[str, Tensor]) -> None:
@@ -215,6 +217,9 @@ def test_family(write_ltx: Write, ltx_tensors: dict[str, Tensor]) -> None:
         ("transformer", "num_layers", None, "config transformer.num_layers is missing"),
         ("transformer", "num_layers", 3, "is missing"),
         ("transformer", "num_layers", "two", "no LTXVideoTransformer3DModel has this configuration"),
+        ("transformer", "num_attention_heads", -2, "no LTXVideoTransformer3DModel has this configuration"),
+        ("vae", "patch_size", "four", "no AutoencoderKLLTXVideo has this configuration"),
+        ("vae", "decoder_blocks", [["res_x", {}]], "no AutoencoderKLLTXVideo has this configuration"),
         ("vae", "spatial_padding_mode", "reflect", "vae.spatial_padding_mode is 'reflect'"),
         ("vae", "latent_log_var", "per_channel", "vae.latent_log_var is 'per_channel'"),
         ("vae", "encoder_base_channels", 16, "has shape"),
@@ -234,6 +239,9 @@ def test_a_config_that_does_not_fit(
 def test_a_config_without_the_part(write_ltx: Write, ltx_tensors: dict[str, Tensor], ltx_config: dict) -> None:
     del ltx_config["transformer"]
     refuses(write_ltx(ltx_tensors, ltx_config), "its configuration has no 'transformer'")
+    refuses(write_ltx(ltx_tensors, [1, 2]), "its configuration has no 'vae'")
+    save_file(ltx_tensors, path := write_ltx(ltx_tensors), metadata={"config": "{"})
+    refuses(path, "metadata config is not JSON")
 
 
 def test_no_config_means_the_published_model(write_ltx: Write, ltx_tensors: dict[str, Tensor], ltx_config) -> None:

@@ -191,9 +191,7 @@ def test_empty_prompt(ltx_modules) -> None:
     embeds, mask = LTXBackbone(*ltx_modules).empty_prompt()
     assert embeds.shape == (1, 1, 10) and not embeds.any() and mask.tolist() == [[1.0]]
     cached, cached_mask = torch.randn(1, 4, 10), torch.ones(1, 4)
-    embeds, mask = LTXBackbone(
-        *ltx_modules, empty_prompt_embeds=cached, empty_prompt_mask=cached_mask
-    ).empty_prompt()
+    embeds, mask = LTXBackbone(*ltx_modules, empty_prompt_embeds=cached, empty_prompt_mask=cached_mask).empty_prompt()
     assert torch.equal(embeds, cached) and torch.equal(mask, cached_mask)
 
 
