@@ -6,7 +6,7 @@ Legend: N cameras, F observed frames, G future frames, C colours (3), H height, 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from worldmodel.datasets.nuscenes import ChunkPairs, NuScenesIndex, chunk_pairs,
 from worldmodel.errors import InputError
 
 
+@runtime_checkable
 class Drive(Protocol):
     """What a prediction asks of its source."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from jaxtyping import UInt8
@@ -30,7 +30,7 @@ from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames,
 from worldmodel.viewing.output import written_whole
 
 if TYPE_CHECKING:
-    from worldmodel.pipeline import FlowFramesPipeline
+    from worldmodel.pipeline import FlowFramesOutput, FlowFramesPipeline
 
 METHOD, REPEAT, CEILING = "flowframes", "repeat last", "VAE round trip"
 
@@ -117,16 +117,19 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
     with watch("read frames"):
         pair = drive.chunk(config.start, config.frames, config.chunks * config.frames, config.size, config.frame_rate)
     with watch("predict"):
-        output = pipeline.rollout(
-            pair.observed_NFCHW,
-            chunks=config.chunks,
-            feed=config.feed,
-            num_inference_steps=config.steps,
-            guidance_scale=config.guidance,
-            prompt=config.prompt,
-            frame_rate=pair.frame_rate,
-            generator=torch.Generator().manual_seed(config.seed),
-            vae_batch_size=1,
+        output = cast(
+            "FlowFramesOutput",
+            pipeline.rollout(
+                pair.observed_NFCHW,
+                chunks=config.chunks,
+                feed=config.feed,
+                num_inference_steps=config.steps,
+                guidance_scale=config.guidance,
+                prompt=config.prompt,
+                frame_rate=pair.frame_rate,
+                generator=torch.Generator().manual_seed(config.seed),
+                vae_batch_size=1,
+            ),
         )
         predicted_NGCHW = to_uint8(output.frames)
     with watch("score"):
