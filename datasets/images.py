@@ -79,20 +79,16 @@ def _read_jpeg(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     if colours in ("CMYK", "YCCK"):
         return _read_other(data, size, resample)
-    box = crop_box(width, height, *size)
     if resample == "vista":
         # PIL fills broken entropy data with grey and says nothing; libjpeg at 1/8 scale, strict, costs little and
         # refuses it.
         simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8)
         return _read_other(data, size, resample)
-    halve = box[2] - box[0] >= 2 * size[1] and box[3] - box[1] >= 2 * size[0]
-    if halve:
-        picture = simplejpeg.decode_jpeg(
-            data, "RGB", min_height=-(-height // 2), min_width=-(-width // 2), min_factor=2
-        )
-        box = tuple(edge / 2 for edge in box)
-    else:
-        picture = simplejpeg.decode_jpeg(data, "RGB")
+    left, top, right, bottom = crop_box(width, height, size[0], size[1])
+    factor = 2 if right - left >= 2 * size[1] and bottom - top >= 2 * size[0] else 1
+    least = {"min_height": -(-height // factor), "min_width": -(-width // factor), "min_factor": factor}
+    picture = simplejpeg.decode_jpeg(data, "RGB", **least)
+    box = (left / factor, top / factor, right / factor, bottom / factor)
     small = Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.HAMMING, box=box)
     return np.asarray(small)
 
@@ -101,6 +97,6 @@ def _read_other(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     # Cropping first keeps pixels outside the box out of the filter, which is what Vista does.
-    cropped = picture.crop(crop_box(*picture.size, *size))
+    cropped = picture.crop(crop_box(picture.width, picture.height, size[0], size[1]))
     kernel = Image.Resampling.LANCZOS if resample == "vista" else Image.Resampling.HAMMING
     return np.asarray(cropped.resize((size[1], size[0]), kernel))

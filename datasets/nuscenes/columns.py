@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +10,10 @@ import pyarrow as pa
 from worldmodel.datasets.nuscenes.tables import TABLES, Table, read_records
 from worldmodel.errors import InputError
 
-Column = np.ndarray | pa.Array
+Column: TypeAlias = Any  # np.ndarray or pa.Array (pyarrow ships no types)
 NO_TOKEN = "0" * 32
 
-_FIXED = {
+_FIXED: dict[str, type[np.integer]] = {
     "is_key_frame": np.uint8,
     "height": np.int32,
     "width": np.int32,

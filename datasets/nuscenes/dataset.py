@@ -215,7 +215,7 @@ def chunk_pairs(
     starts_PN = _cut_scenes(index, chains, names, cameras, rule, report)
     lengths = (observed_frames, future_frames)
     return ChunkPairs(
-        index, cameras, chains.rows_S, starts_PN, lengths, frame_rate, tuple(size), resample, skip_bad, report
+        index, cameras, chains.rows_S, starts_PN, lengths, frame_rate, (size[0], size[1]), resample, skip_bad, report
     )
 
 

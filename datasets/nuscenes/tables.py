@@ -135,7 +135,7 @@ def read_records(path: Path, record: type[msgspec.Struct], window: int = 1 << 26
     """
     if path.stat().st_size == 0:
         raise InputError(f"table {path} has 0 bytes; copy or unpack it again")
-    decoder = msgspec.json.Decoder(list[record])
+    decoder = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         start, done = _opening(path, text), 0
         while start < len(text):

@@ -1,0 +1,56 @@
+"""What a result was measured on, and where it is kept: used by the stand-alone benchmarks of this folder."""
+
+import datetime
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def describe(packages: tuple[str, ...]) -> dict[str, Any]:
+    """Processor, cores, memory, system and the versions of some packages."""
+    gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(gibibytes, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows of equal keys as a Markdown table."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *([str(row[column]) for column in head] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def publish(name: str, text: str, result: dict[str, Any], keep: bool) -> None:
+    """Print a table for people and, as the last line, JSON for programs; `keep` writes both to `results/` by date."""
+    machine = result["machine"]
+    versions = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
+    text = f"{text}\n\nMachine: {where}; load {machine['load_average'][0]} at the start. Versions: {versions}.\n"
+    line = json.dumps(result)
+    if keep:
+        stem = RESULTS / f"{datetime.date.today().isoformat()}_{name}"
+        RESULTS.mkdir(exist_ok=True)
+        for path, content in ((stem.with_suffix(".md"), text), (stem.with_suffix(".json"), line + "\n")):
+            part = path.with_name(path.name + ".part")
+            part.write_text(content)
+            part.replace(path)
+    print(text)
+    print(line)
