@@ -41,8 +41,8 @@ class TinyModelConfig:
     latent_channels: int = 64
     spatial: int = 16
     temporal: int = 4
-    layers: int = 6
-    heads: int = 4
+    layers: int = 4
+    heads: int = 3
     head_dim: int = 64
     caption_channels: int = 16
 

@@ -54,7 +54,7 @@ def _pipeline(config: TrainConfig) -> FlowFramesPipeline:
         return _new_tiny(config.model, config.autoencoder.log_variance)
     if not (Path(config.pretrained) / "model_index.json").is_file():
         raise InputError(f"pretrained={config.pretrained} is no pipeline folder: it has no model_index.json")
-    return FlowFramesPipeline.from_pretrained(config.pretrained, torch_dtype=torch.float32)
+    return FlowFramesPipeline.from_pretrained(config.pretrained, dtype=torch.float32)
 
 
 def _new_tiny(sizes: TinyModelConfig, log_variance: float) -> FlowFramesPipeline:
@@ -103,7 +103,9 @@ def _loop(
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, foreach=True
     )
-    schedule = get_scheduler(settings.schedule, optimizer, settings.warmup, config.steps)
+    schedule = get_scheduler(
+        settings.schedule, optimizer, num_warmup_steps=settings.warmup, num_training_steps=config.steps
+    )
     ema = EMAModel(trained.parameters(), decay=settings.ema, use_ema_warmup=True) if settings.ema else None
     loader = DataLoader(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)
     if len(loader) == 0:

@@ -8,7 +8,7 @@ from worldmodel.training.chunks import ChunkCrops
 
 
 @torch.no_grad()
-def set_latent_moments(backbone: Backbone, chunks: ChunkCrops, most: int = 256) -> None:
+def set_latent_moments(backbone: Backbone, chunks: ChunkCrops, most: int = 64) -> None:
     """Fill `latents_mean` and `latents_std` of the VAE from at most `most` whole chunks, evenly chosen."""
     vae = backbone.vae
     device = next(vae.parameters()).device
