@@ -41,7 +41,7 @@ VERBS: dict[str, Verb] = {
         "make a small toy drive, predict six cameras from a held-out scene, show pictures and figures",
         "worldmodel.demo:DemoConfig",
         "worldmodel.demo:run_demo",
-        ("worldmodel demo", "worldmodel demo --help"),
+        ("worldmodel demo", "worldmodel demo steps=1 chunks=3 seconds=7 out=outputs/demo-long overwrite=true"),
     ),
     "data toyworld": Verb(
         "draw a procedural drive with six cameras as a nuScenes dataset",
@@ -57,7 +57,7 @@ VERBS: dict[str, Verb] = {
         "worldmodel.conf.index_verb:IndexVerb",
         "worldmodel.conf.index_verb:index",
         (
-            "worldmodel data index root=data/toyworld",
+            "worldmodel data index root=data/toyworld version=v1.0-toy split=val",
             "worldmodel data index root=/datasets/nuscenes version=v1.0-trainval",
         ),
     ),
@@ -65,19 +65,31 @@ VERBS: dict[str, Verb] = {
         "train FlowFrames on consecutive chunks",
         "worldmodel.training.config:TrainConfig",
         "worldmodel.training:train",
-        ("worldmodel train --help",),
+        (
+            "worldmodel train experiment=tiny_autoencoder",
+            "worldmodel train experiment=tiny pretrained=outputs/tiny/base/pipeline steps=100 out=outputs/try",
+            "worldmodel train data.root=/datasets/nuscenes pretrained=outputs/tiny/flowframes/pipeline",
+        ),
     ),
     "predict": Verb(
         "predict the next frames of a nuScenes scene, a video file or a folder",
         "worldmodel.prediction:PredictConfig",
         "worldmodel.prediction:predict",
-        ("worldmodel predict --help",),
+        (
+            "worldmodel predict source=data/toyworld scene=toy-9000 chunks=2",
+            "worldmodel predict source=/datasets/nuscenes version=v1.0-mini scene=scene-0103 'cameras=[CAM_FRONT]'",
+            "worldmodel predict source=drive.mp4 start=2.5 out=outputs/drive",
+            "worldmodel predict source=my_rig 'cameras=[CAM_FRONT:front.mp4,CAM_BACK:back.mp4]' out=outputs/rig",
+        ),
     ),
     "view": Verb(
         "open, save or serve a Rerun recording of a rollout",
         "worldmodel.viewing:ViewConfig",
         "worldmodel.viewing:view",
-        ("worldmodel view path=outputs/demo/rollout.rrd", "worldmodel view path=outputs/demo/rollout.rrd mode=serve port=9090"),
+        (
+            "worldmodel view path=outputs/demo/rollout.rrd",
+            "worldmodel view path=outputs/demo/rollout.rrd mode=serve port=9090",
+        ),
     ),
 }
 

@@ -6,20 +6,20 @@ import inspect
 import re
 import textwrap
 from importlib import resources
-from typing import Any
+from typing import Any, get_type_hints
 
 WIDTH = 112
 
 
 def describe(config_class: type, values: dict[str, Any], prefix: str = "") -> list[str]:
     """One line per key: name, value of the preset, and the one line that the dataclass says about it."""
-    docs, lines = docs_of(config_class), []
+    docs, hints, lines = docs_of(config_class), get_type_hints(config_class), []
     for field in dataclasses.fields(config_class):
         if field.name not in values:
             continue
         value, key = values[field.name], prefix + field.name
-        if isinstance(value, dict) and dataclasses.is_dataclass(field.type):
-            lines += describe(field.type, value, f"{key}.")  # type: ignore[arg-type]
+        if isinstance(value, dict) and dataclasses.is_dataclass(hints[field.name]):
+            lines += describe(hints[field.name], value, f"{key}.")
         else:
             lines += entry(f"{key}={shown(value)}", docs.get(field.name, ""))
     return lines
@@ -49,24 +49,20 @@ def docs_of(config_class: type) -> dict[str, str]:
     docs: dict[str, str] = {}
     for base in reversed(config_class.__mro__):
         if dataclasses.is_dataclass(base):
-            docs |= comments_of(base) | attributes_of(base.__doc__ or "")
+            names = [field.name for field in dataclasses.fields(base)]
+            docs |= comments_of(base) | attributes_of(base.__doc__ or "", names)
     return docs
 
 
-def attributes_of(docstring: str) -> dict[str, str]:
-    """`name: text` and `name, name: text` below `Attributes:` or `Args:`, continued on deeper lines."""
-    docs: dict[str, str] = {}
-    names: list[str] = []
-    _, _, section = re.sub(r"\b(Args|Attributes):\n", "\0", inspect.cleandoc(docstring), count=1).partition("\0")
-    for line in section.splitlines():
-        if line and not line.startswith(" "):
-            break
-        item = re.match(r" {2,4}(\w+(?:, \w+)*)(?: \([^)]*\))?: (.*)", line)
-        if item:
-            names = item[1].split(", ")
-            docs |= {name: item[2].strip() for name in names}
-        elif line.strip():
-            docs |= {name: f"{docs[name]} {line.strip()}" for name in names}
+def attributes_of(docstring: str, names: list[str]) -> dict[str, str]:
+    """`name: text` and `name, name: text` below `Attributes:`, at the head of a line or after a full stop within one."""
+    _, _, section = inspect.cleandoc(docstring).partition("Attributes:\n")
+    section = " ".join(re.split(r"\n(?=\S)", section)[0].split())
+    name = f"`?(?:{'|'.join(names)})`?"
+    parts = re.split(rf"(?:^|(?<=[.;:] )|(?<=\w ))({name}(?:, {name})*): ", section)
+    docs = {}
+    for listed, text in zip(parts[1::2], parts[2::2], strict=True):
+        docs |= {key.strip("` "): text.strip().rstrip(";") for key in listed.split(",")}
     return docs
 
 

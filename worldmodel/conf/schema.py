@@ -43,6 +43,8 @@ def hydra_default(field: dataclasses.Field, hint: Any) -> Any:
         value = field.default
     elif field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return dataclasses.field(default_factory=schema_of(hint))  # its own required keys stay missing
     else:
         return dataclasses.field(default=MISSING)
     if dataclasses.is_dataclass(value):

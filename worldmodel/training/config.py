@@ -35,7 +35,18 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TinyModelConfig:
-    """Sizes of a new model of the LTX classes, used where no pretrained folder is given. See `backbones.tiny`."""
+    """Sizes of a new model of the LTX classes, used where no pretrained folder is given. See `backbones.tiny`.
+
+    Attributes:
+        vae_channels: width of the VAE's first stage.
+        latent_channels: channels of a latent, also the transformer's input.
+        spatial: pixels per latent, each way.
+        temporal: frames per latent after the first.
+        layers: transformer blocks.
+        heads: attention heads.
+        head_dim: width of a head.
+        caption_channels: width of a prompt's embedding.
+    """
 
     vae_channels: int = 32
     latent_channels: int = 64
@@ -52,6 +63,10 @@ class OptimizerConfig:
     """AdamW and its schedule (paper Table 3 has lr 2e-4, betas 0.9 and 0.99).
 
     Attributes:
+        lr: highest learning rate.
+        betas: decay of AdamW's two averages.
+        weight_decay: AdamW's, on all weights.
+        warmup: steps in which the learning rate rises to `lr`.
         schedule: shape of the learning rate after `warmup` steps; ends at 0 except for constant.
         clip: largest norm of the gradient.
         ema: decay of the moving average of the weights, which is what is saved; 0 is none.
@@ -72,6 +87,8 @@ class AutoencoderConfig:
 
     Attributes:
         crop: height and width of the random crops, a multiple of the VAE's spatial ratio.
+        l1: weight of the absolute error.
+        kl: weight of the divergence from a standard normal.
         log_variance: what the posterior's log-variance starts at; a small variance lets pictures be learned first.
     """
 
@@ -94,6 +111,8 @@ class TrainConfig:
         sigma: how sigmas are drawn: logit_normal (shifted by token count, as LTX) or uniform (as Wan).
         steps: optimiser steps. batch_size: chunks or pairs a step.
         precision: autocast of the networks.
+        seed: of new weights, order, crops and sigmas.
+        log_every: steps between two lines of the log.
         save_every: steps between two checkpoints.
         overwrite: replace an existing run of the same folder.
         device: cpu, cuda, or auto.
