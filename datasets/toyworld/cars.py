@@ -4,6 +4,8 @@ import numpy as np
 
 from worldmodel.datasets.toyworld.mesh import Light, Stage
 
+Point = tuple[float, float]
+
 # length, width, height; nuScenes category
 BODIES: dict[str, tuple[tuple[float, float, float], str]] = {
     "saloon": ((4.6, 1.85, 1.48), "vehicle.car"),
@@ -70,16 +72,23 @@ def _passenger_car(stage: Stage, profile: tuple, size: tuple[float, float, float
     _lights(stage, length / 2 + 0.02, half, boot[1][1] - 0.24, boot[1][1] - 0.04, np.array([0.7, 0.06, 0.05]), -1.0)
 
 
-def _cabin_side(stage, front, roof, rear, side, half, tuck, colour) -> None:
+def _cabin_side(
+    stage: Stage,
+    front: Point,
+    roof: list[Point],
+    rear: Point,
+    side: float,
+    half: float,
+    tuck: float,
+    colour: np.ndarray,
+) -> None:
     """Pillars and windows between the belt line and the roof."""
     bottom = np.array([[front[0], side * half, front[1]], [rear[0], side * half, rear[1]]])
     top = np.array([[roof[0][0], side * tuck, roof[0][1]], [roof[1][0], side * tuck, roof[1][1]]])
     cuts = [0.0, 0.07, 0.48, 0.54, 0.92, 1.0]
     for i, (a, b) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
         quad = np.array([_mix(bottom, a), _mix(bottom, b), _mix(top, b), _mix(top, a)])
-        stage.polygon(quad if side < 0 else quad[::-1], GLASS if i % 2 else colour * 0.9) if False else stage.polygon(
-            quad[::-1] if side < 0 else quad, GLASS if i % 2 else colour * 0.9
-        )
+        stage.polygon(quad[::-1] if side < 0 else quad, GLASS if i % 2 else colour * 0.9)
 
 
 def _mix(pair: np.ndarray, at: float) -> np.ndarray:
@@ -108,7 +117,11 @@ def _wheels(stage: Stage, size: tuple[float, float, float], radius: float) -> No
             rim = np.column_stack([x + radius * np.cos(angle), np.full(10, y), radius + radius * np.sin(angle)])
             stage.polygon(rim if side < 0 else rim[::-1], RUBBER)
             hub = np.column_stack(
-                [x + radius * 0.55 * np.cos(angle), np.full(10, y + side * 0.03), radius + radius * 0.55 * np.sin(angle)]
+                [
+                    x + radius * 0.55 * np.cos(angle),
+                    np.full(10, y + side * 0.03),
+                    radius + radius * 0.55 * np.sin(angle),
+                ]
             )
             stage.polygon(hub if side < 0 else hub[::-1], np.array([0.5, 0.5, 0.52]))
             inner = rim.copy()

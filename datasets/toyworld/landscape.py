@@ -11,8 +11,17 @@ from worldmodel.datasets.toyworld.scenes import Road, SceneScript
 
 WALLS = np.array(
     [
-        (0.72, 0.42, 0.32), (0.82, 0.76, 0.62), (0.62, 0.62, 0.64), (0.85, 0.83, 0.78), (0.55, 0.36, 0.27),
-        (0.72, 0.66, 0.42), (0.52, 0.6, 0.66), (0.78, 0.55, 0.42), (0.48, 0.5, 0.44), (0.8, 0.68, 0.64), (0.42, 0.46, 0.52),
+        (0.72, 0.42, 0.32),
+        (0.82, 0.76, 0.62),
+        (0.62, 0.62, 0.64),
+        (0.85, 0.83, 0.78),
+        (0.55, 0.36, 0.27),
+        (0.72, 0.66, 0.42),
+        (0.52, 0.6, 0.66),
+        (0.78, 0.55, 0.42),
+        (0.48, 0.5, 0.44),
+        (0.8, 0.68, 0.64),
+        (0.42, 0.46, 0.52),
     ]
 )
 ROOFS = np.array([(0.52, 0.24, 0.18), (0.34, 0.33, 0.34), (0.42, 0.3, 0.22), (0.28, 0.32, 0.36)])
@@ -97,7 +106,12 @@ def build_landscape(script: SceneScript) -> Landscape:
 def _daylight(rng: np.random.Generator) -> Light:
     azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.1)
     sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
-    moods = [(0.62, 0.5, (1.0, 1.0, 1.0)), (0.72, 0.28, (0.94, 0.97, 1.02)), (0.6, 0.48, (1.06, 0.98, 0.86)), (0.55, 0.42, (0.98, 0.95, 0.95))]
+    moods = [
+        (0.62, 0.5, (1.0, 1.0, 1.0)),
+        (0.72, 0.28, (0.94, 0.97, 1.02)),
+        (0.6, 0.48, (1.06, 0.98, 0.86)),
+        (0.55, 0.42, (0.98, 0.95, 0.95)),
+    ]
     ambient, diffuse, tint = moods[rng.integers(len(moods))]
     return Light(sun, ambient, diffuse, np.array(tint))
 
@@ -129,20 +143,29 @@ def _pictures(rng: np.random.Generator, light: Light) -> dict[str, np.ndarray]:
     return pictures
 
 
-def _roadside(stage: Stage, rng: np.random.Generator, script: SceneScript, road: Road, side: float, ground: Ground) -> None:
+def _roadside(
+    stage: Stage, rng: np.random.Generator, script: SceneScript, road: Road, side: float, ground: Ground
+) -> None:
     """A row of plots along one side of a road."""
     district = script.district if rng.random() < 0.75 else str(rng.choice(["city", "suburb", "park", "works"]))
     setback = {"city": 1.5, "suburb": 6.0, "park": 5.0, "works": 8.0}[district] + rng.uniform(0, 2.5)
     s, end = road.track.span[0] + 4, road.track.span[1] - 4
     while s < end:
-        plot = {"city": rng.uniform(12, 26), "suburb": rng.uniform(9, 14), "park": 9.0, "works": rng.uniform(22, 42)}[district]
-        deep = {"city": rng.uniform(11, 16), "suburb": rng.uniform(8, 11), "park": 5.0, "works": rng.uniform(16, 26)}[district]
+        plot = {"city": rng.uniform(12, 26), "suburb": rng.uniform(9, 14), "park": 9.0, "works": rng.uniform(22, 42)}[
+            district
+        ]
+        deep = {"city": rng.uniform(11, 16), "suburb": rng.uniform(8, 11), "park": 5.0, "works": rng.uniform(16, 26)}[
+            district
+        ]
         front = road.half_width + road.pavement + setback
         x, y, yaw = (float(v[0]) for v in road.track.pose(np.array([s + plot / 2]), side * (front + deep / 2)))
         frame = (x, y, yaw)
         if district == "park" or rng.random() < 0.08:
             for _ in range(int(rng.integers(1, 3))):
-                tx, ty, _ = (float(v[0]) for v in road.track.pose(np.array([s + rng.uniform(0, plot)]), side * (front + rng.uniform(-2, 14))))
+                tx, ty, _ = (
+                    float(v[0])
+                    for v in road.track.pose(np.array([s + rng.uniform(0, plot)]), side * (front + rng.uniform(-2, 14)))
+                )
                 if ground.claim((tx, ty, 0.0), 1.5, 1.5):
                     _tree(stage, rng, tx, ty, rng.uniform(4.5, 9.5))
         elif ground.claim(frame, plot, deep):
@@ -166,7 +189,16 @@ def _block(stage: Stage, rng: np.random.Generator, frame, plot: float, deep: flo
     stage.box(frame, (plot, deep, height), base, tone, wall, 12.0, lid=False)
     stage.box(frame, (plot + 0.7, deep + 0.7, 0.7), base + height, WALLS[rng.integers(len(WALLS))] * 0.8)
     if rng.random() < 0.4:
-        _gable(stage, frame, plot, deep, base + height + 0.7, rng.uniform(2, 4), ROOFS[rng.integers(len(ROOFS))], tone * 0.6)
+        _gable(
+            stage,
+            frame,
+            plot,
+            deep,
+            base + height + 0.7,
+            rng.uniform(2, 4),
+            ROOFS[rng.integers(len(ROOFS))],
+            tone * 0.6,
+        )
 
 
 def _shop_fronts(stage: Stage, rng: np.random.Generator, frame, plot: float, deep: float, side: float) -> None:
@@ -180,11 +212,17 @@ def _shop_fronts(stage: Stage, rng: np.random.Generator, frame, plot: float, dee
             (0.3, (plot / count * 0.88, 0.7, 0.55), 2.7, SIGNS[rng.integers(len(SIGNS))] * 0.95),
         ):
             across = -side * (deep / 2 + out)
-            place = (x + np.cos(yaw) * along - np.sin(yaw) * across, y + np.sin(yaw) * along + np.cos(yaw) * across, yaw)
+            place = (
+                x + np.cos(yaw) * along - np.sin(yaw) * across,
+                y + np.sin(yaw) * along + np.cos(yaw) * across,
+                yaw,
+            )
             stage.box(place, size, base, colour)
 
 
-def _gable(stage: Stage, frame, length: float, width: float, base: float, rise: float, roof: np.ndarray, wall: np.ndarray) -> None:
+def _gable(
+    stage: Stage, frame, length: float, width: float, base: float, rise: float, roof: np.ndarray, wall: np.ndarray
+) -> None:
     """A pitched roof with its ridge along the length."""
     corners = footprint(frame, length + 0.6, width + 0.6)
     a, b, c, d = (np.array([*corner, base]) for corner in corners)
@@ -202,7 +240,12 @@ def _house(stage: Stage, rng: np.random.Generator, frame, plot: float, deep: flo
     _gable(stage, frame, plot, deep, storeys * 3.0, rng.uniform(2.2, 3.6), roof, wall * 0.75)
     if rng.random() < 0.5:
         x, y, yaw = frame
-        stage.box((x + np.cos(yaw) * plot * 0.25, y + np.sin(yaw) * plot * 0.25, yaw), (0.9, 0.9, 2.0), storeys * 3.0 + 1.6, roof * 0.8)
+        stage.box(
+            (x + np.cos(yaw) * plot * 0.25, y + np.sin(yaw) * plot * 0.25, yaw),
+            (0.9, 0.9, 2.0),
+            storeys * 3.0 + 1.6,
+            roof * 0.8,
+        )
 
 
 def _hall(stage: Stage, rng: np.random.Generator, frame, plot: float, deep: float, side: float) -> None:
@@ -211,20 +254,32 @@ def _hall(stage: Stage, rng: np.random.Generator, frame, plot: float, deep: floa
     stage.box(frame, (plot + 0.2, deep + 0.2, 0.9), height - 0.9, SIGNS[rng.integers(len(SIGNS))] * 0.85)
 
 
-def _hedge(stage: Stage, rng: np.random.Generator, road: Road, s: float, plot: float, side: float, ground: Ground) -> None:
+def _hedge(
+    stage: Stage, rng: np.random.Generator, road: Road, s: float, plot: float, side: float, ground: Ground
+) -> None:
     if rng.random() < 0.5:
         return
     left = side * (road.half_width + road.pavement + 1.2)
     x, y, yaw = (float(v[0]) for v in road.track.pose(np.array([s + plot / 2]), left))
     if ground.claim((x, y, yaw), plot * 0.9, 0.8):
-        stage.box((x, y, yaw), (plot * 0.85, 0.9, rng.uniform(0.8, 1.5)), 0.0, np.ones(3), "hedge", 3.0, top=np.array([0.3, 0.42, 0.2]))
+        stage.box(
+            (x, y, yaw),
+            (plot * 0.85, 0.9, rng.uniform(0.8, 1.5)),
+            0.0,
+            np.ones(3),
+            "hedge",
+            3.0,
+            top=np.array([0.3, 0.42, 0.2]),
+        )
 
 
 def _tree(stage: Stage, rng: np.random.Generator, x: float, y: float, height: float) -> None:
     trunk = height * rng.uniform(0.28, 0.4)
     crown = height * rng.uniform(0.26, 0.36)
     stage.tube(x, y, 0.0, trunk + crown * 0.5, 0.1 + 0.016 * height, np.array([0.36, 0.27, 0.19]))
-    tone = np.clip(np.ones(3) * rng.uniform(0.75, 1.0) * np.array([rng.uniform(0.8, 1.0), 1.0, rng.uniform(0.7, 1.0)]), 0, 1)
+    tone = np.clip(
+        np.ones(3) * rng.uniform(0.75, 1.0) * np.array([rng.uniform(0.8, 1.0), 1.0, rng.uniform(0.7, 1.0)]), 0, 1
+    )
     for part in range(int(rng.integers(1, 3))):
         bumps = 1 + 0.12 * rng.standard_normal(len(SPHERE[0]))
         bumps = _closed(bumps)
@@ -255,7 +310,9 @@ def _street_furniture(stage: Stage, rng: np.random.Generator, road: Road, roads:
                 if rng.random() < 0.3:
                     _sign(stage, rng, x + np.cos(yaw) * 3, y + np.sin(yaw) * 3, yaw)
             if trees and rng.random() < 0.8:
-                x, y, _ = (float(v[0]) for v in road.track.pose(np.array([s + every / 2]), side * (road.half_width + 1.1)))
+                x, y, _ = (
+                    float(v[0]) for v in road.track.pose(np.array([s + every / 2]), side * (road.half_width + 1.1))
+                )
                 if _off_road(x, y, road, roads):
                     _tree(stage, rng, x, y, rng.uniform(4.5, 7.5))
             s += every

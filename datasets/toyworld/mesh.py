@@ -65,8 +65,13 @@ class Stage:
         return self.meshes.setdefault((layer, texture, (int(middle[0]), int(middle[1]))), Mesh())
 
     def polygon(
-        self, xyz_V3: np.ndarray, colour: np.ndarray, texture: str = "", uv_V2: np.ndarray | None = None,
-        layer: int = 10, alpha: float = 1.0,
+        self,
+        xyz_V3: np.ndarray,
+        colour: np.ndarray,
+        texture: str = "",
+        uv_V2: np.ndarray | None = None,
+        layer: int = 10,
+        alpha: float = 1.0,
     ) -> None:
         """A convex flat polygon, counter-clockwise as seen from outside."""
         xyz = np.asarray(xyz_V3, dtype=np.float64)
@@ -78,8 +83,15 @@ class Stage:
         self.mesh(layer, texture, xyz).add(xyz, uv_V2, rgba, fan)
 
     def box(
-        self, frame: tuple[float, float, float], size: tuple[float, float, float], base: float, colour: np.ndarray,
-        texture: str = "", uv_scale: float = 1.0, top: np.ndarray | None = None, lid: bool = True,
+        self,
+        frame: tuple[float, float, float],
+        size: tuple[float, float, float],
+        base: float,
+        colour: np.ndarray,
+        texture: str = "",
+        uv_scale: float = 1.0,
+        top: np.ndarray | None = None,
+        lid: bool = True,
     ) -> None:
         """An upright box centred on `frame` = (x, y, yaw), `size` = (length, width, height), standing at z = base.
 
@@ -98,7 +110,9 @@ class Stage:
         if lid:
             self.polygon(np.column_stack([corners, np.full(4, high)]), colour if top is None else top)
 
-    def tube(self, x: float, y: float, base: float, top: float, radius: float, colour: np.ndarray, sides: int = 6) -> None:
+    def tube(
+        self, x: float, y: float, base: float, top: float, radius: float, colour: np.ndarray, sides: int = 6
+    ) -> None:
         """An upright prism without lids."""
         angle = np.arange(sides + 1) * 2 * np.pi / sides
         normal = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(sides + 1)])
@@ -107,11 +121,19 @@ class Stage:
         rgba = self.light.shade(np.asarray(colour, dtype=np.float64), np.concatenate([normal, normal]))
         a = np.arange(sides)
         b = a + 1
-        triangles = np.concatenate([np.column_stack([a, b, b + sides + 1]), np.column_stack([a, b + sides + 1, a + sides + 1])])
+        triangles = np.concatenate(
+            [np.column_stack([a, b, b + sides + 1]), np.column_stack([a, b + sides + 1, a + sides + 1])]
+        )
         self.mesh(10, "", xyz).add(xyz, None, rgba, triangles)
 
     def blob(
-        self, centre: np.ndarray, radii: np.ndarray, colour: np.ndarray, texture: str, bumps: np.ndarray, uv_tiles: float = 1.0
+        self,
+        centre: np.ndarray,
+        radii: np.ndarray,
+        colour: np.ndarray,
+        texture: str,
+        bumps: np.ndarray,
+        uv_tiles: float = 1.0,
     ) -> None:
         """A bumpy ball; `bumps` [V] scales each of the sphere's vertices."""
         xyz_unit, triangles = SPHERE

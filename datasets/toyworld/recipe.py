@@ -34,7 +34,9 @@ class ToyWorldConfig:
 
     def __post_init__(self) -> None:
         if self.train_scenes < 0 or self.val_scenes < 0 or self.train_scenes + self.val_scenes == 0:
-            raise InputError(f"train_scenes={self.train_scenes} val_scenes={self.val_scenes}: ask for at least one scene")
+            raise InputError(
+                f"train_scenes={self.train_scenes} val_scenes={self.val_scenes}: ask for at least one scene"
+            )
         if self.seconds < 0.5:
             raise InputError(f"seconds={self.seconds}: a scene needs at least 0.5 s, one keyframe interval")
         if min(self.size) < 16:

@@ -4,7 +4,6 @@ Pictures are drawn at twice the asked size and averaged down, so that thin thing
 Needs the library libX11 (it is loaded, though never connected to a display).
 """
 
-import io  # noqa: F401
 from typing import Any
 
 import numpy as np
@@ -205,7 +204,10 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
     first = (row * columns + column).ravel()
     return np.concatenate(
-        [np.column_stack([first, first + 1, first + columns + 1]), np.column_stack([first, first + columns + 1, first + columns])]
+        [
+            np.column_stack([first, first + 1, first + columns + 1]),
+            np.column_stack([first, first + columns + 1, first + columns]),
+        ]
     )
 
 

@@ -109,7 +109,9 @@ def _main_road_scene(rng: np.random.Generator, kind: str, seconds: float) -> Sce
     main = Road(track, lanes, rng.uniform(3.2, 3.8), parking, rng.uniform(2.0, 4.5))
     side_roads, junctions = _side_roads(rng, main, length)
     ego_lane, traffic = _traffic(rng, kind, main, time, progress, seconds)
-    script = SceneScript("", "", kind, seconds, _district(rng), drive(track, time, progress, ego_lane), [main, *side_roads])
+    script = SceneScript(
+        "", "", kind, seconds, _district(rng), drive(track, time, progress, ego_lane), [main, *side_roads]
+    )
     script.junctions = junctions
     script.vehicles = traffic + _parked(rng, main, junctions) + _waiting(rng, side_roads)
     script.palette_seed = int(rng.integers(2**31))
@@ -148,7 +150,14 @@ def _side_roads(rng: np.random.Generator, main: Road, length: float) -> tuple[li
 
 def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
     plain = [(0.86, 0.86, 0.87), (0.62, 0.64, 0.66), (0.2, 0.21, 0.23), (0.4, 0.42, 0.45)]
-    bright = [(0.72, 0.12, 0.1), (0.12, 0.25, 0.62), (0.1, 0.42, 0.26), (0.85, 0.62, 0.12), (0.55, 0.3, 0.14), (0.2, 0.5, 0.66)]
+    bright = [
+        (0.72, 0.12, 0.1),
+        (0.12, 0.25, 0.62),
+        (0.1, 0.42, 0.26),
+        (0.85, 0.62, 0.12),
+        (0.55, 0.3, 0.14),
+        (0.2, 0.5, 0.66),
+    ]
     pool = plain if rng.random() < 0.45 else bright
     base = np.array(pool[rng.integers(len(pool))]) * rng.uniform(0.88, 1.1)
     return tuple(float(v) for v in np.clip(base, 0, 1))
@@ -302,7 +311,12 @@ def _junction_traffic(rng: np.random.Generator, roads: list[Road], time: np.ndar
     """Cars that drive away from the junction or stand before it; none crosses the ego vehicle's way."""
     cars = []
     first, second = roads
-    for road, towards, kinds in ((first, -1.0, "wait"), (second, 1.0, "wait"), (second, -1.0, "wait"), (first, 1.0, "leave")):
+    for road, towards, kinds in (
+        (first, -1.0, "wait"),
+        (second, 1.0, "wait"),
+        (second, -1.0, "wait"),
+        (first, 1.0, "leave"),
+    ):
         lane = towards * road.lane(0)
         if kinds == "wait":
             distances = 13.0 + np.cumsum(rng.uniform(7.5, 11.0, size=int(rng.integers(0, 3))))

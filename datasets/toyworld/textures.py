@@ -70,7 +70,9 @@ def _soft_box(grid: np.ndarray, width: float, height: float, cell: int) -> np.nd
 def cladding(rng: np.random.Generator, size: int, colour: np.ndarray) -> np.ndarray:
     """Wide vertical panels of an industrial hall with a few dark doors."""
     panels = np.repeat(1 + 0.1 * rng.standard_normal(8), size // 8)
-    picture = np.asarray(colour)[None, None] * panels[None, :, None] * (1 + 0.04 * smooth_noise(rng, size, 4)[..., None])
+    picture = (
+        np.asarray(colour)[None, None] * panels[None, :, None] * (1 + 0.04 * smooth_noise(rng, size, 4)[..., None])
+    )
     grid = (np.arange(size // 2) + 0.5) / (size // 2) - 0.5
     door = _soft_box(grid, 0.5, 0.8, size // 2)
     corner = picture[size // 2 :, : size // 2]

@@ -77,7 +77,9 @@ class Motion:
         return float(np.hypot(after[0] - before[0], after[1] - before[1]) / 0.1)
 
 
-def drive(track: Track, time_K: np.ndarray, s_K: np.ndarray, left_K: np.ndarray | float, reverse: bool = False) -> Motion:
+def drive(
+    track: Track, time_K: np.ndarray, s_K: np.ndarray, left_K: np.ndarray | float, reverse: bool = False
+) -> Motion:
     """The motion of a car at arc length s(t), `left_K` metres left of the track; `reverse` faces against it."""
     left = np.broadcast_to(np.asarray(left_K, dtype=np.float64), s_K.shape)
     x, y, yaw = track.pose(s_K, left)

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
@@ -50,11 +51,12 @@ def save_checkpoint(
     _replace(part, out / "checkpoint")
 
 
-def save_pipeline(out: Path, pipeline: FlowFramesPipeline) -> Path:
-    """Write the finished pipeline."""
+def save_pipeline(out: Path, pipeline: FlowFramesPipeline, training: dict[str, Any]) -> Path:
+    """Write the finished pipeline with `training.json`, which says how it was trained."""
     part = out / "pipeline.part"
     shutil.rmtree(part, ignore_errors=True)
     pipeline.save_pretrained(part)
+    (part / "training.json").write_text(json.dumps(training, indent=1) + "\n")
     return _replace(part, out / "pipeline")
 
 

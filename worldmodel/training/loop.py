@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -9,6 +11,8 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -17,6 +21,7 @@ from worldmodel.datasets.frame_store import FrameStore, open_frame_store
 from worldmodel.datasets.nuscenes import open_index, scenes_of_split
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.provenance import device_name, versions
 from worldmodel.training import checkpoints
 from worldmodel.training.chunks import ChunkCrops
 from worldmodel.training.config import TinyModelConfig, TrainConfig
@@ -41,10 +46,20 @@ def train(config: TrainConfig) -> Path:
     pipeline.to(accelerator.device)
     objective = _objective(config, pipeline, store.frame_rate)
     dataset = _dataset(config, pipeline, store, accelerator.device)
-    _loop(config, accelerator, pipeline, objective, dataset, out)
+    seconds = _loop(config, accelerator, pipeline, objective, dataset, out)
     if config.objective == "autoencoder":
-        set_latent_moments(pipeline.backbone, ChunkCrops(store, config.data.frames, 17, config.data.size))
-    return checkpoints.save_pipeline(out, pipeline)
+        set_latent_moments(
+            pipeline.backbone, ChunkCrops(store, config.data.frames, config.data.frames, config.data.size)
+        )
+    training = {
+        "config": asdict(config),
+        "frames_sha256": store.identity,
+        "samples": len(dataset),
+        "hours": round(seconds / 3600, 3),
+        "device": device_name(accelerator.device),
+        "versions": versions(),
+    }
+    return checkpoints.save_pipeline(out, pipeline, training)
 
 
 def _pipeline(config: TrainConfig) -> FlowFramesPipeline:
@@ -97,47 +112,57 @@ def _loop(
     objective: Objective,
     dataset: Dataset,
     out: Path,
-) -> None:
-    settings, trained = config.optimizer, objective.trained
-    parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, foreach=True
-    )
-    schedule = get_scheduler(
-        settings.schedule, optimizer, num_warmup_steps=settings.warmup, num_training_steps=config.steps
-    )
-    ema = EMAModel(trained.parameters(), decay=settings.ema, use_ema_warmup=True) if settings.ema else None
-    loader = DataLoader(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)
-    if len(loader) == 0:
-        raise InputError(f"batch_size={config.batch_size}: the data give {len(dataset)} samples; use a smaller batch")
+) -> float:
+    """Train; return the seconds it took. The trained weights are the averaged ones where there is an average."""
+    trained, began = objective.trained, time.perf_counter()
+    optimizer, schedule = _optimizer(config, trained)
+    decay = config.optimizer.ema
+    ema = EMAModel(trained.parameters(), decay=decay, use_ema_warmup=True) if decay else None
+    loader = _loader(config, dataset)
     wrapped, optimizer, loader = accelerator.prepare(objective, optimizer, loader)
-    began, step = time.perf_counter(), 0
     bar = tqdm(total=config.steps, desc=config.objective, disable=not accelerator.is_main_process)
     with (out / "log.jsonl").open("w") as log:
-        while step < config.steps:
-            for batch in loader:
-                with accelerator.autocast():
-                    losses = wrapped(batch)
-                accelerator.backward(losses["loss"])
-                norm = accelerator.clip_grad_norm_(parameters, settings.clip)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                step += 1
-                if ema is not None:
-                    ema.step(trained.parameters())
-                bar.update()
-                if step % config.log_every == 0 or step == config.steps:
-                    entry = {name: value.item() for name, value in losses.items()}
-                    entry |= {"grad_norm": float(norm), "lr": schedule.get_last_lr()[0]}
-                    bar.set_postfix({name: f"{value:.4g}" for name, value in entry.items() if name != "lr"})
-                    entry |= {"step": step, "seconds": round(time.perf_counter() - began, 2)}
-                    log.write(json.dumps(entry) + "\n")
-                    log.flush()
-                if step % config.save_every == 0 and accelerator.is_main_process:
-                    checkpoints.save_checkpoint(out, step, pipeline, trained, ema, optimizer.optimizer)
-                if step == config.steps:
-                    break
+        for step, batch in zip(range(1, config.steps + 1), _endless(loader), strict=False):
+            with accelerator.autocast():
+                losses = wrapped(batch)
+            accelerator.backward(losses["loss"])
+            norm = accelerator.clip_grad_norm_(trained.parameters(), config.optimizer.clip)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            if ema is not None:
+                ema.step(trained.parameters())
+            bar.update()
+            if step % config.log_every == 0 or step == config.steps:
+                figures = {name: value.item() for name, value in losses.items()} | {"grad_norm": float(norm)}
+                bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()})
+                place = {"step": step, "lr": schedule.get_last_lr()[0], "seconds": time.perf_counter() - began}
+                log.write(json.dumps(place | figures) + "\n")
+                log.flush()
+            if step % config.save_every == 0 and accelerator.is_main_process:
+                checkpoints.save_checkpoint(out, step, pipeline, trained, ema, optimizer.optimizer)
     bar.close()
     if ema is not None:
         ema.copy_to(trained.parameters())
+    return time.perf_counter() - began
+
+
+def _optimizer(config: TrainConfig, trained: torch.nn.Module) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    settings = config.optimizer
+    optimizer = torch.optim.AdamW(
+        trained.parameters(), settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
+    )
+    warmup = {"num_warmup_steps": settings.warmup, "num_training_steps": config.steps}
+    return optimizer, get_scheduler(settings.schedule, optimizer, **warmup)
+
+
+def _loader(config: TrainConfig, dataset: Dataset) -> DataLoader:
+    if len(dataset) < config.batch_size:
+        raise InputError(f"batch_size={config.batch_size}: the data give {len(dataset)} samples; use a smaller batch")
+    return DataLoader(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)
+
+
+def _endless(loader: DataLoader) -> Iterator[Tensor]:
+    """Epoch after epoch, each in a new order."""
+    while True:
+        yield from loader
