@@ -4,6 +4,7 @@ from worldmodel.viewing.curves import psnr_per_frame
 from worldmodel.viewing.film import write_film, write_frames
 from worldmodel.viewing.recording import estimate_bytes, write_recording
 from worldmodel.viewing.rollout import Rollout
+from worldmodel.viewing.screenshot import write_screenshot
 from worldmodel.viewing.sheet import contact_sheet
 from worldmodel.viewing.view import ViewConfig, view
 
@@ -17,4 +18,5 @@ __all__ = [
     "write_film",
     "write_frames",
     "write_recording",
+    "write_screenshot",
 ]

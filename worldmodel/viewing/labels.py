@@ -29,4 +29,6 @@ def write_centred(canvas: Image.Image, box: tuple[int, int, int, int], text: str
         size -= 1
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     font = ImageFont.load_default(size)
-    ImageDraw.Draw(canvas).multiline_text(middle, text, fill=INK, font=font, anchor="mm", align="center")
+    ImageDraw.Draw(canvas).multiline_text(
+        middle, text, fill=INK, font=font, anchor="mm", align="center", stroke_width=1, stroke_fill=PAPER
+    )

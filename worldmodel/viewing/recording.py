@@ -8,9 +8,10 @@
     metrics/psnr/<method>/<camera>, .../mean     dB per frame
     settings                                     what the run was made with
 
-Timelines: `timestamp` (capture time of each frame) and `rollout_frame` (0 = first predicted frame, negative =
-observed). Cameras do not fire in step: the vehicle's pose is the one at the times of the reference camera,
-CAM_FRONT where there is one, else the first.
+Timelines: `timestamp` (capture time of each frame) and `rollout_frame` (0 = first observed frame, F = first predicted
+frame; Rerun's viewer 0.41 shows no encoded image at a negative time, so prediction does not start at 0). Cameras
+do not fire in step: the vehicle's pose is the one at the times of the reference camera, CAM_FRONT where there is one,
+else the first.
 """
 
 import logging
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worldmodel.viewing.curves import psnr_per_frame
-from worldmodel.viewing.images import MEDIA_TYPES, encode_image
+from worldmodel.viewing.images import ERROR_WHITE, MEDIA_TYPES, encode_image
 from worldmodel.viewing.output import written_whole
 from worldmodel.viewing.rollout import Rollout, short_name
 from worldmodel.viewing.tracks import Track, camera_tracks
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 APPLICATION = "worldmodel_rollout"
 REFERENCE_CAMERA = "CAM_FRONT"
 OBSERVED_COLOUR, FUTURE_COLOUR = (170, 170, 170), (80, 170, 255)
-METHOD_COLOURS = ((80, 170, 255), (255, 160, 60), (120, 210, 120), (230, 110, 180), (240, 220, 90))
+COLOURS = (
+    (80, 170, 255), (255, 150, 50), (110, 210, 110), (235, 100, 170), (240, 220, 80), (90, 220, 220), (175, 140, 255),
+)  # fmt: skip
 # Beside the images' own bytes; measured on recordings of 1 to 6 cameras.
 BYTES_OF_BLUEPRINT, BYTES_PER_TRACK, BYTES_PER_IMAGE = 120_000, 9_000, 60
 
@@ -88,18 +91,19 @@ def camera_entity(camera: str) -> str:
 
 
 def settings_text(rollout: Rollout) -> str:
-    """The run's settings as Markdown."""
+    """The run's settings as a Markdown list."""
     rows = {
         "scene": rollout.scene,
         "frames": f"{rollout.observed_frames} observed, {rollout.horizon} predicted, {rollout.truth_frames} with truth",
+        "rollout_frame": f"{rollout.observed_frames} is the first predicted frame",
         "chunk": f"{rollout.chunk_frames} frames at {rollout.frame_rate:g} Hz",
         "image size": " x ".join(str(side) for side in rollout.observed_NFCHW.shape[-2:]),
         "methods": ", ".join(rollout.methods),
-        "error colours": "mean absolute difference over RGB: black 0, red, yellow, white 64 of 255 or more",
         **rollout.settings,
     }
-    lines = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items()]
-    return "\n".join(["| setting | value |", "|---|---|", *lines]) + "\n"
+    if rollout.truth_NTCHW is not None:
+        rows["error"] = f"mean absolute RGB difference; black 0, red, yellow, white {ERROR_WHITE:g} of 255 or more"
+    return "\n".join(f"- **{name}**: {value}" for name, value in rows.items()) + "\n"
 
 
 def _log_vehicle(stream: "rr.RecordingStream", rollout: Rollout) -> None:
@@ -112,14 +116,14 @@ def _log_vehicle(stream: "rr.RecordingStream", rollout: Rollout) -> None:
     poses, observed = rollout.ego_poses[camera], rollout.observed_frames
     stream.send_columns(
         "world/ego_vehicle",
-        _indexes(rollout, camera, -observed, len(poses)),
-        rr.Transform3D.columns(translation=poses[:, :3, 3], mat3x3=poses[:, :3, :3].transpose(0, 2, 1).reshape(-1, 9)),
+        _indexes(rollout, camera, 0, len(poses)),
+        rr.Transform3D.columns(translation=poses[:, :3, 3], mat3x3=poses[:, :3, :3]),
     )
     for name, colour, piece in (
         ("observed", OBSERVED_COLOUR, poses[:observed]),
         ("future", FUTURE_COLOUR, poses[observed - 1 :]),
     ):
-        strip = rr.LineStrips3D([piece[:, :3, 3]], colors=[colour], radii=[0.15])
+        strip = rr.LineStrips3D([piece[:, :3, 3]], colors=[colour], radii=[0.1])
         stream.log(f"world/trajectory/{name}", strip, static=True)
 
 
@@ -142,7 +146,7 @@ def _log_rig(stream: "rr.RecordingStream", rollout: Rollout, camera: int) -> Non
             width=width,
             height=height,
             camera_xyz=rr.ViewCoordinates.RDF,
-            image_plane_distance=2.5,
+            image_plane_distance=3.5,
         )
         stream.log(entity, pinhole, static=True)
 
@@ -155,15 +159,14 @@ def _log_track(
     parts = [rr.escape_entity_path_part(part) for part in track.path]
     entity = "/".join([camera_entity(rollout.cameras[camera]), *parts])
     blobs = [encode_image(track.frame(index), image_format, quality) for index in range(track.length)]
-    stream.log(entity, rr.EncodedImage.from_fields(media_type=MEDIA_TYPES[image_format]), static=True)
     indexes = _indexes(rollout, camera, track.start, track.length)
-    stream.send_columns(entity, indexes, rr.EncodedImage.columns(blob=blobs))
+    stream.send_columns(
+        entity, indexes, rr.EncodedImage.columns(blob=blobs, media_type=[MEDIA_TYPES[image_format]] * track.length)
+    )
     end = track.start + track.length
-    if 0 < end < rollout.horizon:
+    if track.path[0] in ("truth", "error") and end < rollout.times_s.shape[1]:
         # Without this the last true frame would stand beside every later prediction as if it were its truth.
-        stream.send_columns(
-            entity, _indexes(rollout, camera, end, 1), rr.Clear.columns(is_recursive=[False])
-        )
+        stream.send_columns(entity, _indexes(rollout, camera, end, 1), rr.Clear.columns(is_recursive=[False]))
 
 
 def _log_curves(stream: "rr.RecordingStream", rollout: Rollout) -> None:
@@ -172,16 +175,16 @@ def _log_curves(stream: "rr.RecordingStream", rollout: Rollout) -> None:
     if rollout.truth_NTCHW is None:
         return
     for number, (method, video_NGCHW) in enumerate(rollout.predicted_NGCHW.items()):
-        colour = METHOD_COLOURS[number % len(METHOD_COLOURS)]
         # Equal frames have no finite PSNR; 100 dB keeps the plot's axis readable.
         psnr_NT = np.minimum(psnr_per_frame(video_NGCHW[:, : rollout.truth_frames], rollout.truth_NTCHW), 100.0)
+        psnr_NT = np.pad(psnr_NT, ((0, 0), (rollout.observed_frames, 0)), constant_values=np.nan)
         root = f"metrics/psnr/{rr.escape_entity_path_part(method)}"
-        curves = [(rollout.cameras[camera], psnr_NT[camera], camera) for camera in range(len(psnr_NT))]
+        curves = [(rollout.cameras[camera], psnr_NT[camera], camera) for camera in rollout.ring]
         curves.append(("mean", psnr_NT.mean(axis=0), reference_camera(rollout)))
-        for name, values, camera in curves:
-            line = rr.SeriesLines(names=f"{method} {short_name(name)}", widths=1.0)
+        for place, (name, values, camera) in enumerate(curves):
+            line = rr.SeriesLines(names=short_name(name), widths=1.5, colors=COLOURS[place % len(COLOURS)])
             if name == "mean":
-                line = rr.SeriesLines(names=f"{method} mean", widths=3.0, colors=colour)
+                line = rr.SeriesLines(names=f"mean, {method}", widths=3.0, colors=COLOURS[number % len(COLOURS)])
             entity = f"{root}/{rr.escape_entity_path_part(name)}"
             stream.log(entity, line, static=True)
             indexes = _indexes(rollout, camera, 0, len(values))
@@ -191,8 +194,7 @@ def _log_curves(stream: "rr.RecordingStream", rollout: Rollout) -> None:
 def _indexes(rollout: Rollout, camera: int, start: int, length: int) -> list["rr.TimeColumn"]:
     import rerun as rr
 
-    first = start + rollout.observed_frames
     return [
-        rr.TimeColumn("timestamp", timestamp=rollout.times_s[camera, first : first + length]),
+        rr.TimeColumn("timestamp", timestamp=rollout.times_s[camera, start : start + length]),
         rr.TimeColumn("rollout_frame", sequence=range(start, start + length)),
     ]

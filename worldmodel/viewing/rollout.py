@@ -1,6 +1,7 @@
 """What a model made of a drive: observed frames, predictions of one or several methods, and the truth where known.
 
-Shape legend: N cameras, F observed frames, G predicted frames, T true frames (T <= G), C colours (3), H height, W width.
+Shape legend: N cameras, F observed frames, G predicted frames, T true frames (at most G), C colours (3), H height,
+W width.
 """
 
 from dataclasses import dataclass, field

@@ -39,9 +39,7 @@ def _moments(rollout: Rollout) -> list[int]:
     return sorted({max(0, chunk // 6 - 1), chunk // 2, chunk - 1, rollout.horizon - 1})
 
 
-def _rows(
-    rollout: Rollout, method: str, frames: Sequence[int]
-) -> list[tuple[str, UInt8[Tensor, "N 3 H W"]]]:
+def _rows(rollout: Rollout, method: str, frames: Sequence[int]) -> list[tuple[str, UInt8[Tensor, "N 3 H W"]]]:
     predicted_NGCHW = rollout.prediction(method)
     rows = [("observed\nlast frame", rollout.observed_NFCHW[:, -1])]
     for frame in frames:

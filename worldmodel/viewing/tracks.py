@@ -15,7 +15,7 @@ from worldmodel.viewing.rollout import Rollout
 
 @dataclass(frozen=True)
 class Track:
-    """One sequence: its path below the camera's entity, the rollout frame it starts at, and its frames."""
+    """One sequence: its path below the camera's entity, the `rollout_frame` it starts at, and its frames."""
 
     path: tuple[str, ...]
     start: int
@@ -25,16 +25,18 @@ class Track:
 
 def camera_tracks(rollout: Rollout, camera: int) -> list[Track]:
     """Every sequence of camera number `camera`; an error is worked out when its frame is asked for."""
-    observed_FCHW = rollout.observed_NFCHW[camera]
-    tracks = [Track(("observed",), -rollout.observed_frames, rollout.observed_frames, observed_FCHW.__getitem__)]
+    now = rollout.observed_frames
+    tracks = [Track(("observed",), 0, now, rollout.observed_NFCHW[camera].__getitem__)]
     for method, video_NGCHW in rollout.predicted_NGCHW.items():
-        tracks.append(Track(("predicted", method), 0, rollout.horizon, video_NGCHW[camera].__getitem__))
+        tracks.append(Track(("predicted", method), now, rollout.horizon, video_NGCHW[camera].__getitem__))
     if rollout.truth_NTCHW is None:
         return tracks
     truth_TCHW = rollout.truth_NTCHW[camera]
-    tracks.append(Track(("truth",), 0, rollout.truth_frames, truth_TCHW.__getitem__))
+    tracks.append(Track(("truth",), now, rollout.truth_frames, truth_TCHW.__getitem__))
     for method, video_NGCHW in rollout.predicted_NGCHW.items():
-        tracks.append(Track(("error", method), 0, rollout.truth_frames, _error_frames(video_NGCHW[camera], truth_TCHW)))
+        tracks.append(
+            Track(("error", method), now, rollout.truth_frames, _error_frames(video_NGCHW[camera], truth_TCHW))
+        )
     return tracks
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from worldmodel.errors import InputError
 from worldmodel.viewing.output import written_whole
+from worldmodel.viewing.screenshot import write_screenshot
 
 
 @dataclass(frozen=True)
@@ -19,17 +20,21 @@ class ViewConfig:
     Attributes:
         path: the .rrd file that `worldmodel predict` or `worldmodel demo` wrote.
         mode: `open` in the viewer on this machine, `serve` for a browser, or `save` to `output`.
-        output: for `save`: a .png (a picture of the viewer as it opens) or a .rrd (a copy).
-        port: for `serve`: port of the web page; the data use the port after it.
-        width, height: size of the viewer's window for a saved picture, pixels.
+        output: for `save`: a .png (a picture of the real viewer, no display needed) or a .rrd (a copy).
+        frame: for a .png: the `rollout_frame` it shows; by default the last one, as the viewer opens.
+        width, height: for a .png: size of the viewer's window, pixels.
+        port: for `serve`: port of the web page; the recording itself is served on the port after it.
+        bind: for `serve`: address to listen on; 0.0.0.0 lets other machines in.
     """
 
     path: str
     mode: Literal["open", "serve", "save"] = "open"
     output: str | None = None
-    port: int = 9090
+    frame: int | None = None
     width: int = 1600
     height: int = 1000
+    port: int = 9090
+    bind: str = "127.0.0.1"
 
 
 def view(config: ViewConfig) -> None:
@@ -40,10 +45,11 @@ def view(config: ViewConfig) -> None:
     """
     path = checked_recording(config.path)
     if config.mode == "open":
-        _need_display(config)
+        _need_display()
         _run_viewer([str(path)])
     elif config.mode == "serve":
-        _run_viewer([str(path), "--serve-web", "--web-viewer-port", str(config.port), "--port", str(config.port + 1)])
+        ports = ["--web-viewer-port", str(config.port), "--port", str(config.port + 1)]
+        _run_viewer([str(path), "--serve-web", "--bind", config.bind, *ports])
     elif config.mode == "save":
         _save(path, config)
     else:
@@ -51,7 +57,7 @@ def view(config: ViewConfig) -> None:
 
 
 def checked_recording(path: str | Path) -> Path:
-    """`path` if it is a Rerun recording, else an `InputError` that says what it is."""
+    """`path` if it is a Rerun recording, else an `InputError` that says what it is not."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such recording; give the .rrd that `worldmodel predict` wrote")
@@ -64,20 +70,16 @@ def checked_recording(path: str | Path) -> Path:
 def _save(path: Path, config: ViewConfig) -> None:
     if config.output is None:
         raise InputError(f"output: missing; mode=save needs a name ending in .png or .rrd, like {path.stem}.png")
-    output = Path(config.output)
-    if output.suffix == ".rrd":
-        with written_whole(output, ".rrd") as partial:
+    if Path(config.output).suffix == ".rrd":
+        with written_whole(config.output, ".rrd") as partial:
             shutil.copyfile(path, partial)
-        return
-    with written_whole(output, ".png") as partial:
-        _need_display(config)
-        size = f"{config.width}x{config.height}"
-        _run_viewer([str(path), "--screenshot-to", str(partial), "--window-size", size, "--port", "auto"])
+    else:
+        write_screenshot(path, config.output, config.width, config.height, config.frame)
 
 
-def _need_display(config: ViewConfig) -> None:
+def _need_display() -> None:
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise InputError(f"mode {config.mode}: no display here; use mode=serve, or run it under xvfb-run -a")
+        raise InputError("mode open: no display here; use mode=serve, or mode=save with output=picture.png")
 
 
 def _run_viewer(arguments: list[str]) -> None:
@@ -86,4 +88,4 @@ def _run_viewer(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         return
     except subprocess.CalledProcessError as error:
-        raise InputError(f"viewer: ended with code {error.returncode}; see its message above") from None
+        raise InputError(f"viewer: ended with code {error.returncode}; its message stands above") from None

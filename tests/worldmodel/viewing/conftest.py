@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from worldmodel.viewing.rollout import Rollout
 
 YAWS_DEGREES = {
@@ -101,3 +102,9 @@ def small_rollout() -> Rollout:
 def full_rollout() -> Rollout:
     """Six cameras, 17 + 17 frames at 256 x 384."""
     return synthetic_rollout()
+
+
+@pytest.fixture(scope="session")
+def make_rollout():
+    """The function that makes such rollouts, for other sizes and rigs."""
+    return synthetic_rollout

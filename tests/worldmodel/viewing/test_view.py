@@ -1,0 +1,90 @@
+"""Opening, serving and saving with the real viewer."""
+
+import io
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worldmodel.errors import InputError
+from worldmodel.viewing import ViewConfig, view, write_recording, write_screenshot
+from worldmodel.viewing.screenshot import _free_port
+
+
+@pytest.fixture(scope="module")
+def recording(small_rollout, tmp_path_factory) -> Path:
+    return write_recording(tmp_path_factory.mktemp("view") / "small.rrd", small_rollout)
+
+
+def has_vulkan() -> bool:
+    return any(Path("/usr/share/vulkan/icd.d").glob("*.json")) or any(Path("/etc/vulkan/icd.d").glob("*.json"))
+
+
+def test_bad_input_is_named(recording, tmp_path, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    (tmp_path / "text.rrd").write_text("no recording")
+    cases = [
+        (ViewConfig(path=str(tmp_path / "none.rrd")), "none.rrd: no such recording; give the .rrd"),
+        (ViewConfig(path=str(tmp_path / "text.rrd")), "text.rrd: not a Rerun recording"),
+        (ViewConfig(path=str(recording), mode="save"), "output: missing; .* small.png"),
+        (ViewConfig(path=str(recording), mode="save", output=str(tmp_path / "a.gif")), r"a.gif: .* ending in \.png"),
+    ]
+    if sys.platform == "linux":
+        cases.append((ViewConfig(path=str(recording)), "no display here; use mode=serve"))
+    for config, message in cases:
+        with pytest.raises(InputError, match=message):
+            view(config)
+    assert [file.name for file in tmp_path.iterdir()] == ["text.rrd"]
+
+
+def test_a_copy_is_the_same_file(recording, tmp_path):
+    view(ViewConfig(path=str(recording), mode="save", output=str(tmp_path / "copy.rrd")))
+    assert (tmp_path / "copy.rrd").read_bytes() == recording.read_bytes()
+
+
+def test_serve_hands_out_the_web_viewer(recording):
+    port = _free_port()
+    code = f"from worldmodel.viewing import *; view(ViewConfig(path={str(recording)!r}, mode='serve', port={port}))"
+    server = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        page = fetched(f"http://127.0.0.1:{port}/", server)
+    finally:
+        interrupt_group(server)
+    assert "web viewer" in page
+
+
+def fetched(url: str, server: subprocess.Popen) -> str:
+    for _ in range(100):
+        assert server.poll() is None, server.stderr.read()
+        try:
+            return urllib.request.urlopen(url, timeout=5).read().decode()
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the web viewer did not answer")
+
+
+def interrupt_group(server: subprocess.Popen) -> None:
+    """What a terminal's Ctrl-C does: the signal goes to the viewer as well."""
+    import os
+
+    os.killpg(server.pid, signal.SIGINT)
+    server.communicate(timeout=20)
+
+
+@pytest.mark.skipif(not has_vulkan(), reason="no Vulkan driver: install mesa-vulkan-drivers")
+def test_the_real_viewer_shows_the_frames(recording, small_rollout, tmp_path):
+    path = write_screenshot(recording, tmp_path / "viewer.png", width=1200, height=800, frame=7)
+    picture = np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB")).astype(int)
+    assert picture.shape == (800, 1200, 3)
+    # The views of two cameras are two rows of four; each must show more than the viewer's dark background.
+    for row in range(2):
+        for column in range(4):
+            cell = picture[80 + 210 * row : 180 + 210 * row, 60 + 300 * column : 240 + 300 * column]
+            assert cell.max(axis=-1).mean() > (8 if column == 3 else 60), (row, column)
