@@ -2,15 +2,15 @@
 
     python -m worldmodel.benchmarks.nuscenes_index [--scenes 850] [--keep]
 
-Writes nuScenes tables of the real one's size (850 scenes: 2.63 M sample_data and ego_pose, 1.17 M annotations; about 3.5 GB) into
-a temporary folder, in shuffled order, and measures `NuScenes(...)`, building the index, opening it again, and all camera chains
-with poses. CPU-seconds are user + system time, memory is resident memory added by the step (its imports not counted).
+Writes nuScenes tables of the real one's size (850 scenes: 2.63 M sample_data and ego_pose, 1.17 M annotations; about
+3.5 GB) into a temporary folder, in shuffled order, and measures `NuScenes(...)`, building the index, opening it
+again, and all camera chains with poses. CPU-seconds are user + system time, memory is resident memory added by the
+step (its imports not counted).
 """
 
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,178 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.nuscenes_tables import CAMERAS, VERSION, write_tables
 
-VERSION = "v1.0-trainval"
-CAMERAS = [f"CAM_{side}" for side in ("FRONT", "FRONT_RIGHT", "BACK_RIGHT", "BACK", "BACK_LEFT", "FRONT_LEFT")]
-RADARS = [f"RADAR_{side}" for side in ("FRONT", "FRONT_LEFT", "FRONT_RIGHT", "BACK_LEFT", "BACK_RIGHT")]
-FRAMES = {"CAM": 228, "LIDAR": 394, "RADAR": 267}  # sweeps per scene: 12, 20 and 13 Hz for 20 s; 3,097 x 850 = 2.63 M
-SAMPLES, ANNOTATIONS, INSTANCES = 34_149, 1_166_187, 64_386  # of all 850 scenes
 REPEATS = 7
-
-
-# --- tables ---------------------------------------------------------------------------------------------------------
-def write_tables(root: Path, scenes: int) -> dict[str, int]:
-    """Write all 13 tables for `scenes` scenes; returns the number of records of each."""
-    folder = root / VERSION
-    folder.mkdir(parents=True)
-    (root / "maps").mkdir()
-    (root / "maps" / "m.png").write_bytes(b"")
-    rng = np.random.default_rng(0)
-    share = scenes / 850
-    channels = [*CAMERAS, "LIDAR_TOP", *RADARS]
-    tokens = {
-        "scene": _tokens(rng, scenes),
-        "sample": _tokens(rng, max(round(SAMPLES * share), scenes)),
-        "sensor": _tokens(rng, len(channels)),
-        "calibrated_sensor": _tokens(rng, scenes * len(channels)),
-        "instance": _tokens(rng, max(round(INSTANCES * share), 1)),
-        "annotation": _tokens(rng, max(round(ANNOTATIONS * share), 1)),
-        "log": _tokens(rng, 68),
-        "fixed": _tokens(rng, 40),
-    }
-    counts = _write_small(folder, tokens, channels)
-    counts |= _write_annotations(folder, tokens)
-    return counts | _write_sweeps(folder, tokens, channels, rng)
-
-
-def _tokens(rng: np.random.Generator, number: int) -> list[str]:
-    digits = rng.bytes(16 * number).hex()
-    return [digits[start : start + 32] for start in range(0, len(digits), 32)]
-
-
-def _write(folder: Path, name: str, records: list[dict[str, Any]]) -> dict[str, int]:
-    (folder / f"{name}.json").write_text(json.dumps(records, indent=0))
-    return {name: len(records)}
-
-
-def _write_small(folder: Path, tokens: dict[str, list[str]], channels: list[str]) -> dict[str, int]:
-    fixed, logs, samples, scenes = tokens["fixed"], tokens["log"], tokens["sample"], tokens["scene"]
-    log = {"vehicle": "n015", "date_captured": "2018-07-18", "location": "singapore-onenorth"}
-    bounds = np.linspace(0, len(samples), len(scenes) + 1).astype(int)
-    scene_of = np.repeat(np.arange(len(scenes)), np.diff(bounds))
-    starts, ends = set(bounds[:-1].tolist()), set((bounds[1:] - 1).tolist())
-    counts = _write(folder, "log", [{"token": t, "logfile": f"n015-{i}"} | log for i, t in enumerate(logs)])
-    maps = {"token": fixed[36], "log_tokens": logs, "category": "semantic_prior", "filename": "maps/m.png"}
-    counts |= _write(folder, "map", [maps])
-    counts |= _write(
-        folder, "visibility", [{"token": str(i), "level": f"v{i}", "description": ""} for i in range(1, 5)]
-    )
-    counts |= _write(
-        folder, "category", [{"token": t, "name": f"category.{t[:4]}", "description": ""} for t in fixed[:23]]
-    )
-    named = [{"token": t, "name": f"attribute.{t[:4]}", "description": ""} for t in fixed[23:31]]
-    counts |= _write(folder, "attribute", named)
-    kinds = {"CAM": "camera", "LIDAR": "lidar", "RADAR": "radar"}
-    pairs = zip(tokens["sensor"], channels, strict=True)
-    sensors = [{"token": t, "channel": c, "modality": kinds[c.partition("_")[0]]} for t, c in pairs]
-    counts |= _write(folder, "sensor", sensors)
-    calibration = {"translation": [1.7, 0.02, 1.5], "rotation": [0.4998, -0.5030, 0.4997, -0.4974]}
-    intrinsic = [[1266.417203046554, 0.0, 816.2670197447984], [0.0, 1266.417203046554, 491.5070657929475], [0, 0, 1]]
-    records = [
-        {"token": t, "sensor_token": tokens["sensor"][i % len(channels)]}
-        | calibration
-        | {"camera_intrinsic": intrinsic if i % len(channels) < len(CAMERAS) else []}
-        for i, t in enumerate(tokens["calibrated_sensor"])
-    ]
-    counts |= _write(folder, "calibrated_sensor", records)
-    records = [
-        {
-            "token": token,
-            "log_token": logs[i % len(logs)],
-            "nbr_samples": int(bounds[i + 1] - bounds[i]),
-            "first_sample_token": samples[bounds[i]],
-            "last_sample_token": samples[bounds[i + 1] - 1],
-            "name": f"scene-{i + 1:04d}",
-            "description": "Parked truck, construction, intersection, turn left, following a van",
-        }
-        for i, token in enumerate(scenes)
-    ]
-    counts |= _write(folder, "scene", records)
-    records = [
-        {
-            "token": token,
-            "timestamp": 1_530_000_000_000_000 + 500_000 * i,
-            "prev": "" if i in starts else samples[i - 1],
-            "next": "" if i in ends else samples[i + 1],
-            "scene_token": scenes[scene_of[i]],
-        }
-        for i, token in enumerate(samples)
-    ]
-    return counts | _write(folder, "sample", records)
-
-
-def _write_annotations(folder: Path, tokens: dict[str, list[str]]) -> dict[str, int]:
-    own, instances, samples, fixed = tokens["annotation"], tokens["instance"], tokens["sample"], tokens["fixed"]
-    length = -(-len(own) // len(instances))
-    with (folder / "sample_annotation.json").open("w") as file:
-        for i, token in enumerate(own):
-            inside = i % length
-            before, after = own[i - 1] if inside else "", own[i + 1] if inside + 1 < length and i + 1 < len(own) else ""
-            file.write(
-                f'{"," if i else "["}\n{{\n"token": "{token}",\n"sample_token": "{samples[i % len(samples)]}",\n'
-                f'"instance_token": "{instances[i // length]}",\n"visibility_token": "{i % 4 + 1}",\n'
-                f'"attribute_tokens": [\n"{fixed[23 + i % 8]}"\n],\n"translation": [\n373.{i},\n1130.{i},\n0.8\n],\n'
-                f'"size": [\n0.621,\n0.669,\n1.642\n],\n"rotation": [\n0.9831098797903927,\n0.0,\n0.0,\n-0.1830129836\n],\n'
-                f'"prev": "{before}",\n"next": "{after}",\n"num_lidar_pts": {i % 90},\n"num_radar_pts": {i % 3}\n}}'
-            )
-        file.write("\n]")
-    used = -(-len(own) // length)
-    records = [
-        {
-            "token": instances[i],
-            "category_token": fixed[i % 23],
-            "nbr_annotations": length,
-            "first_annotation_token": own[i * length],
-            "last_annotation_token": own[min((i + 1) * length, len(own)) - 1],
-        }
-        for i in range(used)
-    ]
-    return {"sample_annotation": len(own)} | _write(folder, "instance", records)
-
-
-def _write_sweeps(
-    folder: Path, tokens: dict[str, list[str]], channels: list[str], rng: np.random.Generator
-) -> dict[str, int]:
-    """`sample_data` and `ego_pose` in shuffled order; row r is frame `place[r]` of one channel in one scene."""
-    scenes, samples = len(tokens["scene"]), tokens["sample"]
-    frames = np.array([FRAMES[channel.partition("_")[0]] for channel in channels])
-    length = np.tile(frames, scenes)
-    chain = np.repeat(np.arange(len(length)), length)
-    place = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-    own = _tokens(rng, len(chain))
-    bounds = np.linspace(0, len(samples), scenes + 1)
-    sample = (bounds[chain // len(channels)] + place / length[chain] * (len(samples) / scenes)).astype(int)
-    stamp = 1_530_000_000_000_000 + 500_000 * len(samples) // scenes * (chain // len(channels))
-    stamp = stamp + (place * 20e6 / length[chain]).astype(int) + rng.integers(-2000, 2000, len(chain))
-    rows = zip(
-        *(a.tolist() for a in (chain, place, length[chain], sample.clip(0, len(samples) - 1), stamp)), strict=True
-    )
-    rows = list(rows)
-    order = rng.permutation(len(rows)).tolist()
-    with (folder / "sample_data.json").open("w") as data, (folder / "ego_pose.json").open("w") as pose:
-        for number, row in enumerate(order):
-            chain_, place_, length_, sample_, stamp_ = rows[row]
-            channel, comma = channels[chain_ % len(channels)], "," if number else "["
-            camera, key = channel.startswith("CAM"), place_ % 6 == 0
-            data.write(
-                f'{comma}\n{{\n"token": "{own[row]}",\n"sample_token": "{samples[sample_]}",\n'
-                f'"ego_pose_token": "{own[row]}",\n"calibrated_sensor_token": "{tokens["calibrated_sensor"][chain_]}",\n'
-                f'"timestamp": {stamp_},\n"fileformat": "{"jpg" if camera else "pcd"}",\n'
-                f'"is_key_frame": {"true" if key else "false"},\n"height": {900 if camera else 0},\n'
-                f'"width": {1600 if camera else 0},\n"filename": "{"samples" if key else "sweeps"}/{channel}/'
-                f'n015-2018-07-18-11-07-57+0800__{channel}__{stamp_}.{"jpg" if camera else "pcd"}",\n'
-                f'"prev": "{own[row - 1] if place_ else ""}",\n"next": "{own[row + 1] if place_ + 1 < length_ else ""}"\n}}'
-            )
-            pose.write(
-                f'{comma}\n{{\n"token": "{own[row]}",\n"timestamp": {stamp_},\n"rotation": [\n0.57{row},\n'
-                f'-0.0016{number},\n0.011{row},\n-0.81{number}\n],\n"translation": [\n411.3039{row},\n1180.890{number},\n0.0\n]\n}}'
-            )
-        data.write("\n]")
-        pose.write("\n]")
-    return {"sample_data": len(rows), "ego_pose": len(rows)}
 
 
 # --- steps, each in a fresh process -----------------------------------------------------------------------------------
@@ -228,16 +60,22 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def _peak() -> int:
+    # Not getrusage's ru_maxrss: it begins with what the parent held when it started this process.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def measure(step: str, root: Path) -> dict[str, float]:
     """Run one step in this process and weigh it."""
     run = STEPS[step](root)
     before, cpu, wall = _resident(), time.process_time(), time.perf_counter()
     kept = run()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = _peak()
     rows = len(kept[1].rows_S) if step == "chains" else len(getattr(kept, "sample_data", kept))
     result = {"cpu_s": cpu, "wall_s": wall, "added_mb": (_resident() - before) / 1e6, "rows": rows}
-    return result | {"peak_added_mb": (peak - before) / 1e6, "peak_mb": peak / 1e6}
+    return result | {"peak_mb": peak / 1e6}
 
 
 def _in_fresh_process(step: str, root: Path) -> dict[str, float]:
@@ -300,9 +138,10 @@ Memory is resident memory, mapped pages that were touched included. The index ta
 
 {machine.table(rows)}
 
-Opening again is {ratios["reopen_faster_cpu"]:,.0f} x faster in CPU time ({ratios["reopen_faster_wall"]:,.0f} x in wall time) than
-`NuScenes(...)` and adds 1/{ratios["reopen_less_memory"]:,.0f} of its memory; building costs {ratios["build_cpu_of_devkit"]:.2f} of one
-devkit load in CPU time and {ratios["build_peak_of_devkit"]:.2f} of its peak memory."""
+Opening again against `NuScenes(...)`: {ratios["reopen_faster_cpu"]:,.0f} x faster in CPU time,
+{ratios["reopen_faster_wall"]:,.0f} x in wall time, 1/{ratios["reopen_less_memory"]:,.0f} of the memory added.
+Building against one devkit load: {ratios["build_cpu_of_devkit"]:.2f} of its CPU time,
+{ratios["build_peak_of_devkit"]:.2f} of its peak memory."""
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ Shape legend: R frames of one chain, S all frames of all chains.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64, Int32
@@ -39,6 +40,7 @@ class CameraChains:
         return float(np.median(steps[inside]))
 
 
+@lru_cache(maxsize=4)  # cutting one scene after another asks for the same chains again
 def camera_chains(index: NuScenesIndex, cameras: tuple[str, ...]) -> CameraChains:
     """Walk the `next` chains of `cameras` in all scenes.
 

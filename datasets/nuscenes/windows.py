@@ -138,7 +138,8 @@ def _match(lead: _Track, other: _Track, rule: WindowRule) -> tuple[np.ndarray, n
     nearest = np.searchsorted(middles, lead.times_R) - np.arange(len(lead.times_R))
     starts = np.arange(len(lead.times_R) - rule.length + 1)
     shift = np.median(np.lib.stride_tricks.sliding_window_view(nearest, rule.length), axis=1)
-    matched = starts + np.floor(shift).astype(np.int64)
+    # At a scene's ends the nearest frame may not exist; the next one is taken if it is near enough.
+    matched = (starts + np.floor(shift).astype(np.int64)).clip(0, max(len(other.times_R) - rule.length, 0))
     whole = other.whole(matched, rule.length)
     frames = np.arange(rule.length)
     theirs = other.times_R[np.where(whole, matched, 0)[:, None] + frames]

@@ -9,44 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nuscenes_small import SIZE, VERSION, edit_table, token
+from nuscenes_small import SIZE, VERSION, assert_equals_devkit, edit_table, token
 
 from worldmodel.datasets.nuscenes import chunk_pairs, official_splits, open_index, scenes_of_split
 from worldmodel.datasets.nuscenes.tables import TABLES, Scene, read_records
 from worldmodel.errors import InputError
-
-
-def assert_equals_devkit(root: Path, version: str) -> None:
-    from nuscenes import NuScenes
-
-    devkit, index = NuScenes(version, str(root), verbose=False), open_index(root, version)
-    for name, table in TABLES.items():
-        records = getattr(devkit, name)
-        assert index.rows(name) == len(records), name
-        for column in table.record.__struct_fields__:
-            for row, record in enumerate(records):
-                assert _value(index, name, column, row) == _expected(record[column], column), (name, column, row)
-    for row, record in enumerate(devkit.sample_data):  # the devkit joins the channel in
-        sensor = index.column("sample_data", "sensor")[row]
-        assert index.text("sensor", "channel", sensor) == record["channel"]
-
-
-def _value(index, table: str, column: str, row: int) -> object:
-    if column == "token":
-        return index.token(table, row)
-    if column in TABLES[table].references:
-        target = int(index.column(table, column)[row])
-        return index.token(TABLES[table].references[column], target) if target >= 0 else ""
-    if column in ("translation", "rotation", "camera_intrinsic"):
-        vector = index.column(table, column)[row]
-        return [] if np.isnan(vector).any() else vector.tolist()
-    if column in ("timestamp", "is_key_frame", "height", "width", "nbr_samples"):
-        return index.column(table, column)[row]
-    return index.text(table, column, row)
-
-
-def _expected(value: object, column: str) -> object:
-    return [number for line in value for number in line] if column == "camera_intrinsic" else value
 
 
 @pytest.mark.devkit
