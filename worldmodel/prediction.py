@@ -47,7 +47,7 @@ class PredictConfig:
         scene: name of a nuScenes scene; the first by default.
         cameras: which cameras in which order, all by default; in a folder of videos file names, or NAME:file_name.
         start: seconds from the first frame to the first observed one.
-        frames: frames that the model sees and predicts at once: 8k+1 for LTX and tiny, 4k+1 for Wan.
+        frames: frames that the model sees and predicts at once, as many as it was trained on.
         chunks: how many times the prediction goes on, each time from its own frames.
         steps: network evaluations per chunk.
         guidance: scale of classifier-free guidance; the checkpoint's own by default, and a no-op without a prompt.
@@ -179,7 +179,6 @@ def load_pipeline(folder: Path, device: str = "auto") -> "FlowFramesPipeline":
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"checkpoint {folder}: does not load ({reason}); save the pipeline again") from error
-    pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(chosen)
 
 
