@@ -38,7 +38,7 @@ def default_blueprint(rollout: Rollout) -> "rrb.Blueprint":
     import rerun as rr
     import rerun.blueprint as rrb
 
-    future = rr.encodings.AbsoluteTimeRange(
+    future = rrb.components.AbsoluteTimeRange(
         min=rr.TimeInt(seq=rollout.observed_frames), max=rr.TimeInt(seq=rollout.times_s.shape[1] - 1)
     )
     time_panel = rrb.TimePanel(
@@ -141,7 +141,7 @@ def _curve_views(rollout: Rollout) -> "list[rrb.View]":
     legend = rrb.PlotLegend("LeftTop")
     means = [f"+ /metrics/psnr/{rr.escape_entity_path_part(method)}/mean" for method in rollout.methods]
     name = "PSNR (dB)" if len(rollout.cameras) == 1 else "PSNR, mean of cameras (dB)"
-    views = [rrb.TimeSeriesView(origin="metrics/psnr", contents=means, name=name, plot_legend=legend)]
+    views: list[rrb.View] = [rrb.TimeSeriesView(origin="metrics/psnr", contents=means, name=name, plot_legend=legend)]
     if len(rollout.cameras) > 1:
         root = f"metrics/psnr/{rr.escape_entity_path_part(rollout.methods[0])}"
         contents = ["+ $origin/**", "- $origin/mean"]

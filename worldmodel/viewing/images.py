@@ -15,9 +15,9 @@ from torch import Tensor
 from worldmodel.errors import InputError
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png"}
-# A mean difference of 64 of 255 is already white: driving predictions rarely differ by more, and a fixed
-# scale lets the colours of two recordings be compared.
-ERROR_WHITE = 64.0
+# A fixed scale lets the colours of two recordings be compared; 96 of 255 still tells the errors of an object that
+# moved apart from the fainter ones of a blurred road.
+ERROR_WHITE = 96.0
 
 
 def encode_image(frame_CHW: UInt8[Tensor, "3 H W"], image_format: str = "jpeg", quality: int = 90) -> bytes:
@@ -35,7 +35,7 @@ def encode_image(frame_CHW: UInt8[Tensor, "3 H W"], image_format: str = "jpeg", 
 def error_map(
     predicted_TCHW: UInt8[Tensor, "T 3 H W"], truth_TCHW: UInt8[Tensor, "T 3 H W"]
 ) -> UInt8[Tensor, "T 3 H W"]:
-    """Mean absolute difference over the colours: black for 0, over red and yellow to white for 64 of 255 or more."""
+    """Mean absolute difference over the colours: black for 0, over red and yellow to white for 96 of 255 or more."""
     difference_THW = (predicted_TCHW.float() - truth_TCHW.float()).abs().mean(dim=1)
     level_THW = (difference_THW / ERROR_WHITE).clamp(0.0, 1.0)
     heat = [(3.0 * level_THW - channel).clamp(0.0, 1.0) for channel in range(3)]

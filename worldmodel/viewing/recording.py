@@ -184,7 +184,7 @@ def _log_curves(stream: "rr.RecordingStream", rollout: Rollout) -> None:
         for place, (name, values, camera) in enumerate(curves):
             line = rr.SeriesLines(names=short_name(name), widths=1.5, colors=COLOURS[place % len(COLOURS)])
             if name == "mean":
-                line = rr.SeriesLines(names=f"mean, {method}", widths=3.0, colors=COLOURS[number % len(COLOURS)])
+                line = rr.SeriesLines(names=method, widths=3.0, colors=COLOURS[number % len(COLOURS)])
             entity = f"{root}/{rr.escape_entity_path_part(name)}"
             stream.log(entity, line, static=True)
             indexes = _indexes(rollout, camera, 0, len(values))

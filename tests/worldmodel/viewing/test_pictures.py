@@ -37,7 +37,7 @@ def test_error_map_goes_from_black_to_white():
     predicted = torch.tensor([0, 16, 40, 200], dtype=torch.uint8).expand(1, 3, 1, 4)
     black, dark_red, orange, white = error_map(predicted, truth)[0, :, 0].T.tolist()
     assert black == [0, 0, 0] and white == [255, 255, 255]
-    assert dark_red == [191, 0, 0] and orange == [255, 223, 0]
+    assert dark_red == [128, 0, 0] and orange == [255, 64, 0]
 
 
 def test_sheet_shows_the_frames_in_ring_order(small_rollout, tmp_path):
