@@ -25,8 +25,8 @@ class DemoConfig:
         scene: a validation scene of it; the first by default.
         chunks: how many chunks are predicted, each from the one before.
         steps: network evaluations per chunk.
-        frames: frames of a chunk.
-        size: height and width that the model sees.
+        frames: frames of a chunk; by default as the model was trained.
+        size: height and width that the model sees; by default as it was trained.
         checkpoint: a shipped one by name, or the folder of a saved pipeline.
         device: auto, cpu, cuda or cuda:N.
         seed, train_scenes, val_scenes, seconds: of the toy drive; 5 s hold three chunks of 17 frames.
@@ -38,8 +38,8 @@ class DemoConfig:
     scene: str | None = None
     chunks: int = 2
     steps: int = 5
-    frames: int = 17
-    size: tuple[int, int] = (256, 384)
+    frames: int | None = None
+    size: tuple[int, int] | None = None
     checkpoint: str = "tiny"
     device: str = "auto"
     seed: int = 0

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -32,6 +32,7 @@ from worldmodel.viewing.output import written_whole
 if TYPE_CHECKING:
     from worldmodel.pipeline import FlowFramesOutput, FlowFramesPipeline
 
+FRAMES, SIZE = 17, (256, 384)  # of the paper's models; taken where a checkpoint does not say its own
 METHOD, REPEAT, CEILING = "flowframes", "repeat last", "VAE round trip"
 
 
@@ -47,14 +48,15 @@ class PredictConfig:
         scene: name of a nuScenes scene; the first by default.
         cameras: which cameras in which order, all by default; in a folder of videos file names, or NAME:file_name.
         start: seconds from the first frame to the first observed one.
-        frames: frames that the model sees and predicts at once, as many as it was trained on.
+        frames: frames that the model sees and predicts at once; by default as many as it was trained on, else 17.
         chunks: how many times the prediction goes on, each time from its own frames.
         steps: network evaluations per chunk.
         guidance: scale of classifier-free guidance; the checkpoint's own by default, and a no-op without a prompt.
         prompt: text, for checkpoints that hold a text encoder.
         feed: what the next chunk starts from: the predicted frames, encoded again, or the predicted latents.
         checkpoint: a shipped one by name (tiny), or the folder of a saved pipeline.
-        size: height and width that the model sees; pictures are cut at the centre to this aspect and scaled.
+        size: height and width that the model sees; by default those it was trained on, else 256 x 384. Pictures are
+            cut at the centre to this aspect and scaled.
         frame_rate: frames per second that a video is resampled to (12 by default); nuScenes keeps its own.
         image_rate: frames per second at which a folder of images was taken (12 by default).
         device: auto, cpu, cuda or cuda:N.
@@ -70,14 +72,14 @@ class PredictConfig:
     scene: str | None = None
     cameras: tuple[str, ...] = ()
     start: float = 0.0
-    frames: int = 17
+    frames: int | None = None
     chunks: int = 2
     steps: int = 5
     guidance: float | None = None
     prompt: str | None = None
     feed: Literal["frames", "latents"] = "frames"
     checkpoint: str = "tiny"
-    size: tuple[int, int] = (256, 384)
+    size: tuple[int, int] | None = None
     frame_rate: float | None = None
     image_rate: float | None = None
     device: str = "auto"
@@ -107,15 +109,16 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 
 
 def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
-    watch = Stopwatch()
     _check_counts(config)
+    watch, checkpoint = Stopwatch(), checkpoint_folder(config.checkpoint)
+    frames, size = chunk_of(config, checkpoint)
+    config = replace(config, frames=frames, size=size)
     drive = open_drive(config.source, config.version, config.scene, config.cameras, config.image_rate)
     with watch("load model"):
-        checkpoint = checkpoint_folder(config.checkpoint)
         pipeline = load_pipeline(checkpoint, config.device)
-        pipeline.backbone.geometry.check(config.frames, *config.size)
+        pipeline.backbone.geometry.check(frames, *size)
     with watch("read frames"):
-        pair = drive.chunk(config.start, config.frames, config.chunks * config.frames, config.size, config.frame_rate)
+        pair = drive.chunk(config.start, frames, config.chunks * frames, size, config.frame_rate)
     with watch("predict"):
         output = cast(
             "FlowFramesOutput",
@@ -138,7 +141,7 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
         "evaluations": asdict(output.evaluations),
         "scores": {method: score.summary(pair.cameras) for method, score in scores.items()},
         "scores_first_chunk": {
-            method: score.of_frames(config.frames).summary(pair.cameras) for method, score in scores.items()
+            method: score.of_frames(frames).summary(pair.cameras) for method, score in scores.items()
         },
         "psnr_db_per_frame": {m: score.psnr_NT.mean(axis=0).round(3).tolist() for m, score in scores.items()},
     }
@@ -161,6 +164,20 @@ def checkpoint_folder(name: str) -> Path:
     if not (folder / "model_index.json").is_file():
         raise InputError(f"checkpoint={name}: no model_index.json in it; give the folder of a saved pipeline, or tiny")
     return folder
+
+
+def chunk_of(config: PredictConfig, checkpoint: Path) -> tuple[int, tuple[int, int]]:
+    """Frames, and height and width, of a chunk: as asked for, else as `training.json` beside the weights says."""
+    card, frames, size = checkpoint / "training.json", FRAMES, SIZE
+    if card.is_file() and not (config.frames and config.size):
+        try:
+            trained = json.loads(card.read_text())["config"]["data"]
+            frames, size = int(trained["frames"]), (int(trained["size"][0]), int(trained["size"][1]))
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise InputError(
+                f"{card}: no config.data.frames and config.data.size in it; give frames= and size="
+            ) from error
+    return config.frames or frames, config.size or size
 
 
 def load_pipeline(folder: Path, device: str = "auto") -> "FlowFramesPipeline":
@@ -233,20 +250,21 @@ def write_outputs(
 
 
 def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: torch.device) -> dict[str, Any]:
+    frames = pair.observed_NFCHW.shape[1]
     return {
         "scene": pair.scene,
         "source": config.source,
         "out": config.out,
         "cameras": list(pair.cameras),
-        "size": list(config.size),
+        "size": list(pair.observed_NFCHW.shape[-2:]),
         "frame_rate": pair.frame_rate,
         "start_s": config.start,
-        "observed_frames": config.frames,
-        "predicted_frames": config.chunks * config.frames,
+        "observed_frames": frames,
+        "predicted_frames": config.chunks * frames,
         "truth_frames": pair.future_NGCHW.shape[1],
         "repeated_frames": repeated_frames(pair),
         "first_observed_time_s": pair.times_s[:, 0].tolist(),
-        "last_observed_time_s": pair.times_s[:, config.frames - 1].tolist(),
+        "last_observed_time_s": pair.times_s[:, frames - 1].tolist(),
         "chunks": config.chunks,
         "steps": config.steps,
         "checkpoint": config.checkpoint,
@@ -259,8 +277,8 @@ def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: 
 
 def _check_counts(config: PredictConfig) -> None:
     for key in ("frames", "chunks", "steps"):
-        if getattr(config, key) < 1:
-            raise InputError(f"{key}={getattr(config, key)}: use at least 1")
+        if (value := getattr(config, key)) is not None and value < 1:
+            raise InputError(f"{key}={value}: use at least 1")
     if config.start < 0:
         raise InputError(f"start={config.start}: give seconds from the first frame, 0 or more")
 

@@ -1,6 +1,7 @@
 """`predict` on small drives with random weights: what is written, what is scored, what is refused."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,20 @@ def test_what_cannot_be_used_is_named_and_nothing_is_left(
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_size_and_frames_are_those_of_the_training(film: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "trained")
+    card = tmp_path / "trained" / "training.json"
+    card.write_text(json.dumps({"config": {"data": {"frames": 5, "size": [32, 64]}}}))
+    asked = config(film, tmp_path / "trained", tmp_path / "out", frames=None, size=None, save_frames="none")
+    result = predict(asked)
+    assert (result["observed_frames"], result["size"]) == (5, [32, 64])
+    assert (result["config"]["frames"], result["config"]["size"]) == (5, (32, 64))
+    card.write_text("{}")
+    with pytest.raises(InputError, match="training.json.*give frames= and size="):
+        predict(replace(asked, overwrite=True))
+    assert predict(replace(asked, overwrite=True, frames=9, size=SIZE))["size"] == list(SIZE)
 
 
 @pytest.mark.parametrize("damage", ["weights cut", "config is text"])
