@@ -6,6 +6,7 @@ C f h w are latents; L prompt tokens, D prompt width.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.weights import Weights, component_files, refuse_misfit
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.solvers import Evaluations, Integration, check_scheduler, integrate
@@ -160,9 +162,16 @@ class FlowFramesPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> "FlowFramesPipeline":
-        """As diffusers'; then weights lie in memory as they did when saved, so that outputs are equal bit for bit."""
+        """As diffusers', but strict: a saved folder with a missing, stray or misshapen weight raises `InputError`.
+
+        Weights then lie in memory as they did when saved, so that outputs are equal bit for bit.
+        """
+        folder = Path(args[0] if args else kwargs["pretrained_model_name_or_path"])
+        files = {name: component_files(folder, name) for name in ("transformer", "vae") if name not in kwargs}
         pipeline = super().from_pretrained(*args, **kwargs)
-        for component in pipeline.components.values():
+        for name, component in pipeline.components.items():
+            if files.get(name):
+                refuse_misfit(component, Weights(files[name]))
             if isinstance(component, torch.nn.Module):
                 align_weights(component)
         return pipeline

@@ -95,14 +95,8 @@ def load_strictly(
     """
     targets = {prefix + file_key(name): name for name in module.state_dict()}
     present = {name for name in weights.names if name.startswith(prefix)} - {prefix + name for name in ignore}
-    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     _refuse_other_keys(weights, targets, present)
-    for key, name in targets.items():
-        if weights.shape(key) != shapes[name]:
-            raise InputError(
-                f"{weights.path}: key {key} has shape {list(weights.shape(key))}, {list(shapes[name])} expected; "
-                "give the configuration that the file was made with"
-            )
+    _refuse_other_shapes(module, weights, targets)
     keep = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())
     state = {}
     for key, name in targets.items():
@@ -110,6 +104,35 @@ def load_strictly(
         state[name] = _read_float(weights, key, wanted).to(device)
     module.load_state_dict(state, strict=True, assign=True)
     module.to(device)  # buffers that no file holds
+
+
+def component_files(folder: Path, name: str) -> list[Path]:
+    """Safetensors files of one network of a saved pipeline; none where `folder` is a hub id.
+
+    Raises `InputError` if the folder is a pipeline without that network.
+    """
+    if not (folder / "model_index.json").is_file():
+        return []
+    if not (folder / name).is_dir():
+        raise InputError(f"{folder}: has no {name}/ in it; save the pipeline again")
+    return sorted((folder / name).glob("*.safetensors"))
+
+
+def refuse_misfit(module: nn.Module, weights: Weights) -> None:
+    """Raises `InputError` unless `weights` has the module's keys and shapes, no more and no fewer; loads nothing."""
+    targets = {name: name for name in module.state_dict()}
+    _refuse_other_keys(weights, targets, set(weights.names))
+    _refuse_other_shapes(module, weights, targets)
+
+
+def _refuse_other_shapes(module: nn.Module, weights: Weights, targets: dict[str, str]) -> None:
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    for key, name in targets.items():
+        if weights.shape(key) != shapes[name]:
+            raise InputError(
+                f"{weights.path}: key {key} has shape {list(weights.shape(key))}, {list(shapes[name])} expected; "
+                "give the configuration that the file was made with"
+            )
 
 
 def _refuse_other_keys(weights: Weights, targets: dict[str, str], present: set[str]) -> None:

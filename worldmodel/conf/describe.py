@@ -55,7 +55,7 @@ def docs_of(config_class: type) -> dict[str, str]:
 
 
 def attributes_of(docstring: str, names: list[str]) -> dict[str, str]:
-    """`name: text` and `name, name: text` below `Attributes:`, at the head of a line or after a full stop within one."""
+    """`name: text` and `name, name: text` below `Attributes:`, at the head of a line or within one."""
     _, _, section = inspect.cleandoc(docstring).partition("Attributes:\n")
     section = " ".join(re.split(r"\n(?=\S)", section)[0].split())
     name = f"`?(?:{'|'.join(names)})`?"

@@ -20,7 +20,7 @@ class IndexVerb:
         stride: frames between the starts of two pairs.
         check: read every picture once and name those that cannot be read.
         workers: processes that read pictures for `check`.
-        skip_bad: leave dangling references of the tables and unreadable pictures out, counted, instead of refusing them.
+        skip_bad: leave dangling references and unreadable pictures out and count them, instead of refusing them.
     """
 
     root: str
