@@ -4,8 +4,6 @@ import numpy as np
 
 from worldmodel.datasets.toyworld.mesh import Light, Stage
 
-Point = tuple[float, float]
-
 # length, width, height; nuScenes category
 BODIES: dict[str, tuple[tuple[float, float, float], str]] = {
     "saloon": ((4.6, 1.85, 1.48), "vehicle.car"),
@@ -17,6 +15,8 @@ BODIES: dict[str, tuple[tuple[float, float, float], str]] = {
 
 GLASS = np.array([0.16, 0.2, 0.25])
 RUBBER = np.array([0.09, 0.09, 0.1])
+
+Point = tuple[float, float]
 
 # Side view from the front bumper over the roof to the rear, as fractions of length (0 = front) and height.
 PROFILES = {
@@ -47,7 +47,7 @@ def build_car(body: str, colour: tuple[float, float, float], light: Light) -> St
 def _passenger_car(stage: Stage, profile: tuple, size: tuple[float, float, float], colour: np.ndarray) -> None:
     length, width, height = size
 
-    def at(point: tuple[float, float]) -> tuple[float, float]:
+    def at(point: Point) -> Point:
         return length * (0.5 - point[0]), height * point[1]
 
     bonnet, roof, boot = ([at(p) for p in part] for part in profile)
@@ -98,7 +98,6 @@ def _mix(pair: np.ndarray, at: float) -> np.ndarray:
 def _lights(stage: Stage, x: float, half: float, low: float, high: float, colour: np.ndarray, facing: float) -> None:
     for side in (1.0, -1.0):
         a, b = side * half * 0.95, side * half * 0.6
-        left, right = (a, b) if (side > 0) == (facing > 0) else (b, a)
         if facing < 0:
             left, right = (b, a) if side > 0 else (a, b)
             quad = [[-x, right, low], [-x, left, low], [-x, left, high], [-x, right, high]]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from worldmodel.errors import InputError
 
-GENERATOR = 1
-"""Version of the scenery and the drawing; to be raised by whatever changes a pixel or a table."""
+GENERATOR = 2
+"""Version of the scenery and the drawing; to be raised by whatever changes a pixel or a table.
+
+1 left the drawing order of overlapping surfaces to chance; 2 fixes it, so that equal recipes give equal bytes."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,18 @@ class ToyWorldConfig:
 
 
 def read_recipe(root: Path) -> dict[str, object] | None:
-    """The recipe of the toy dataset at `root`; None where there is none."""
+    """The recipe of the toy dataset at `root`; None where there is none.
+
+    Raises:
+        InputError: `toyworld.json` cannot be read.
+    """
     card = root / "toyworld.json"
-    return json.loads(card.read_text())["recipe"] if card.is_file() else None
+    if not card.is_file():
+        return None
+    try:
+        return json.loads(card.read_text())["recipe"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{card} is no recipe card: delete {root} and make the toy world again") from error
 
 
 def data_hash(root: Path) -> str:

@@ -13,23 +13,11 @@ from PIL import Image
 from worldmodel.datasets.toyworld.cars import build_car
 from worldmodel.datasets.toyworld.landscape import Landscape
 from worldmodel.datasets.toyworld.mesh import Mesh, Stage
-from worldmodel.datasets.toyworld.scenes import Vehicle
-from worldmodel.errors import InputError
+from worldmodel.datasets.toyworld.panda import load_panda, open_pipe, panda_node, panda_texture
+from worldmodel.datasets.toyworld.script import Vehicle
 
 SUPERSAMPLE = 2
 NEAR, FAR = 0.3, 1500.0
-SETTINGS = """
-window-type offscreen
-load-display p3tinydisplay
-audio-library-name null
-notify-level error
-default-directnotify-level error
-notify-level-display fatal
-sync-video 0
-textures-power-2 none
-td-texture-ram 268435456
-garbage-collect-states 0
-"""
 
 
 class SceneRenderer:
@@ -46,11 +34,11 @@ class SceneRenderer:
 
     def __init__(self, landscape: Landscape, vehicles: list[Vehicle], size: tuple[int, int]) -> None:
         self.size = size
-        self._core = core = _panda()
+        self._core = core = load_panda()
         self._engine = core.GraphicsEngine()
         self._buffer, self._picture = self._open_buffer()
         self._root = core.NodePath("world")
-        self._textures = {name: self._texture(name, pixels) for name, pixels in landscape.textures.items()}
+        self._textures = {name: panda_texture(core, name, pixels) for name, pixels in landscape.textures.items()}
         self._add_stage(landscape.stage, self._root)
         self._sky = self._add_sky(landscape)
         self._cars = [(vehicle, self._add_car(vehicle, landscape)) for vehicle in vehicles]
@@ -60,9 +48,7 @@ class SceneRenderer:
 
     def _open_buffer(self) -> tuple[Any, Any]:
         core = self._core
-        pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe")
-        if pipe is None:
-            raise InputError(MISSING)
+        pipe = open_pipe(core)
         wanted = core.FrameBufferProperties()
         wanted.set_rgba_bits(8, 8, 8, 8)
         wanted.set_depth_bits(24)
@@ -75,47 +61,16 @@ class SceneRenderer:
         buffer.set_clear_color((0.7, 0.8, 0.9, 1))
         return buffer, picture
 
-    def _texture(self, name: str, pixels: np.ndarray) -> Any:
-        core = self._core
-        height, width = pixels.shape[:2]
-        texture = core.Texture(name)
-        texture.setup_2d_texture(width, height, core.Texture.T_unsigned_byte, core.Texture.F_rgb)
-        bgr = np.ascontiguousarray((pixels[::-1, :, ::-1] * 255 + 0.5).astype(np.uint8))
-        texture.set_ram_image(bgr.tobytes())
-        texture.set_minfilter(core.SamplerState.FT_linear_mipmap_linear)
-        texture.set_magfilter(core.SamplerState.FT_linear)
-        texture.set_wrap_u(core.SamplerState.WM_repeat)
-        texture.set_wrap_v(core.SamplerState.WM_clamp if name == "sky" else core.SamplerState.WM_repeat)
-        return texture
-
-    def _node(self, mesh: Mesh, name: str) -> Any:
-        core = self._core
-        layout = core.GeomVertexFormat.get_v3c4t2()
-        data = core.GeomVertexData(name, layout, core.Geom.UH_static)
-        rows = np.zeros(mesh.count, dtype=[("xyz", "<f4", 3), ("rgba", "u1", 4), ("uv", "<f4", 2)])
-        rows["xyz"], rows["uv"] = np.concatenate(mesh.xyz), np.concatenate(mesh.uv)
-        rows["rgba"] = (np.concatenate(mesh.rgba) * 255 + 0.5).astype(np.uint8)
-        data.unclean_set_num_rows(mesh.count)
-        data.modify_array_handle(0).copy_data_from(rows.tobytes())
-        triangles = core.GeomTriangles(core.Geom.UH_static)
-        triangles.set_index_type(core.Geom.NT_uint32)
-        indices = np.concatenate(mesh.triangles).astype("<u4")
-        array = triangles.modify_vertices()
-        array.unclean_set_num_rows(indices.size)
-        array.modify_handle().copy_data_from(indices.tobytes())
-        geom = core.Geom(data)
-        geom.add_primitive(triangles)
-        node = core.GeomNode(name)
-        node.add_geom(geom)
-        return node
-
     def _add_stage(self, stage: Stage, parent: Any) -> None:
         core = self._core
         for (layer, texture, _), mesh in sorted(stage.meshes.items()):
-            path = parent.attach_new_node(self._node(mesh, f"{layer} {texture}"))
+            path = parent.attach_new_node(panda_node(self._core, mesh, f"{layer} {texture}"))
             if texture:
                 path.set_texture(self._textures[texture])
             path.set_attrib(core.ColorAttrib.make_vertex())
+            # panda3d would sort by the address of a state, which differs between processes, and so would the winner
+            # where two surfaces meet; unsorted means in the order of this loop.
+            path.set_bin("unsorted", 0)
             if layer < 10:
                 path.set_bin("background", 10 + layer)
                 path.set_depth_test(False)
@@ -149,7 +104,7 @@ class SceneRenderer:
         colours = np.clip(np.column_stack([shade * landscape.hill_colours, np.ones(2 * len(angle))]), 0, 1)
         hills.add(ring, None, colours, _grid_triangles(2, len(angle)))
         for order, mesh in enumerate((dome, hills)):
-            part = path.attach_new_node(self._node(mesh, "sky"))
+            part = path.attach_new_node(panda_node(self._core, mesh, "sky"))
             part.set_attrib(self._core.ColorAttrib.make_vertex())
             part.set_bin("background", order)
             part.set_depth_test(False)
@@ -209,18 +164,3 @@ def _grid_triangles(rows: int, columns: int) -> np.ndarray:
             np.column_stack([first, first + columns + 1, first + columns]),
         ]
     )
-
-
-MISSING = (
-    "toy world: panda3d's software renderer does not load; install it with `pip install panda3d` and, "
-    "on Debian or Ubuntu, its one system library with `apt-get install libx11-6`"
-)
-
-
-def _panda() -> Any:
-    try:
-        from panda3d import core
-    except ImportError as error:
-        raise InputError(MISSING) from error
-    core.load_prc_file_data("toyworld", SETTINGS)
-    return core

@@ -7,7 +7,7 @@ exact and free of flicker. Crossings come out right because all asphalt is paint
 import numpy as np
 
 from worldmodel.datasets.toyworld.mesh import QUAD, Stage
-from worldmodel.datasets.toyworld.scenes import Road, SceneScript
+from worldmodel.datasets.toyworld.script import Road, SceneScript
 
 GRASS, PAVEMENT, KERB, ASPHALT, PATCH, MARKING, SHADOW = 0, 1, 2, 3, 4, 5, 8
 METRES_PER_TILE = {"grass": 28.0, "pavement": 6.0, "asphalt": 18.0}

@@ -10,7 +10,7 @@ import numpy as np
 
 from worldmodel.datasets.toyworld.cars import BODIES
 from worldmodel.datasets.toyworld.rig import RIG, RigCamera
-from worldmodel.datasets.toyworld.scenes import SceneScript, Vehicle
+from worldmodel.datasets.toyworld.script import SceneScript, Vehicle
 
 Rows = dict[str, list[dict[str, Any]]]
 

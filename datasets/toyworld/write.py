@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,10 +14,12 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from worldmodel.datasets.toyworld.landscape import build_landscape
+from worldmodel.datasets.toyworld.panda import load_panda, open_pipe
 from worldmodel.datasets.toyworld.recipe import ToyWorldConfig, data_hash, read_recipe
 from worldmodel.datasets.toyworld.renderer import SceneRenderer
 from worldmodel.datasets.toyworld.rig import RIG, pose_matrix
-from worldmodel.datasets.toyworld.scenes import SceneScript, scene_script
+from worldmodel.datasets.toyworld.scenes import scene_script
+from worldmodel.datasets.toyworld.script import SceneScript
 from worldmodel.datasets.toyworld.tables import TABLES, Rows, SceneTables, shared_rows
 from worldmodel.errors import InputError
 
@@ -25,24 +29,53 @@ METRES_PER_MASK_PIXEL = 0.1  # the devkit's default map resolution
 def make_toyworld(root: Path, config: ToyWorldConfig, progress: bool = True, overwrite: bool = False) -> Path:
     """Make the dataset at `root`, or reuse it if it was made by the same recipe.
 
-    It is drawn under a temporary name beside `root` and renamed when complete. Raises `InputError` when something
-    else is at `root` (unless `overwrite`), or when the renderer is missing.
+    It is drawn under a temporary name beside `root` and renamed when complete, so what is at `root` is whole.
+    `workers` processes draw one scene each at a time; the bytes do not depend on their number.
+
+    Args:
+        root: folder of the dataset, made here.
+        config: the recipe.
+        progress: show a progress bar.
+        overwrite: draw anew, replacing a toy world of this or another recipe. Nothing but a toy world is replaced.
+
+    Returns:
+        `root`.
+
+    Raises:
+        InputError: something else is at `root`, or panda3d or its system library is missing.
     """
     root = Path(root)
-    if root.exists() and not overwrite and any(root.iterdir() if root.is_dir() else [root]):
-        if read_recipe(root) == config.recipe():
+    if _occupied(root):
+        found = read_recipe(root)
+        if found is None:
+            raise InputError(f"{root} is not empty and no toy world: choose another root")
+        if not overwrite and found == config.recipe():
             return root
-        raise InputError(f"{root} holds something else than this toy world: choose another root or add overwrite=true")
-    part = root.with_name(root.name + ".part")
+        if not overwrite:
+            raise InputError(f"{root} holds a toy world of another recipe: choose another root or add overwrite=true")
+    open_pipe(load_panda())
+    part = root.resolve().with_name(root.resolve().name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    rows = _draw_all(part, config, progress)
-    _write_tables(part / config.version, rows, config)
-    card = {"recipe": config.recipe(), "data_sha256": data_hash(part)}
-    (part / "toyworld.json").write_text(json.dumps(card, indent=1) + "\n")
+    try:
+        _write_all(part, config, progress)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
     if root.exists():
         shutil.rmtree(root)
     part.rename(root)
     return root
+
+
+def _occupied(root: Path) -> bool:
+    return root.exists() and (not root.is_dir() or any(root.iterdir()))
+
+
+def _write_all(part: Path, config: ToyWorldConfig, progress: bool) -> None:
+    rows = _draw_all(part, config, progress)
+    _write_tables(part / config.version, rows, config)
+    card = {"recipe": config.recipe(), "data_sha256": data_hash(part)}
+    (part / "toyworld.json").write_text(json.dumps(card, indent=1) + "\n")
 
 
 def _draw_all(part: Path, config: ToyWorldConfig, progress: bool) -> Rows:
@@ -52,14 +85,22 @@ def _draw_all(part: Path, config: ToyWorldConfig, progress: bool) -> Rows:
     (part / "maps").mkdir()
     jobs = [(part, config, number) for number in range(len(config.scenes()))]
     rows: Rows = {name: [] for name in TABLES} | shared_rows()
-    # Spawned processes: panda3d keeps state of its own that a fork would share.
-    with ProcessPoolExecutor(min(config.workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-        for scene_rows in tqdm(
-            pool.map(draw_scene, *zip(*jobs, strict=True)), total=len(jobs), desc="draw scenes", disable=not progress
-        ):
+    with _workers(min(config.workers, len(jobs))) as run:
+        scenes = tqdm(run(draw_scene, *zip(*jobs, strict=True)), "draw scenes", len(jobs), disable=not progress)
+        for scene_rows in scenes:
             for name, added in scene_rows.items():
                 rows[name] += added
     return rows
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Callable[..., Iterable[Rows]]]:
+    """`map` in this process, or in spawned ones: panda3d keeps state of its own that a fork would share."""
+    if count == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        yield pool.map
 
 
 def draw_scene(part: Path, config: ToyWorldConfig, number: int) -> Rows:
@@ -83,15 +124,16 @@ def draw_scene(part: Path, config: ToyWorldConfig, number: int) -> Rows:
 
 
 def _draw_map(path: Path, script: SceneScript) -> None:
-    """The roads as a mask, 255 on the road, its lower left pixel at the origin."""
+    """Roads and pavements as a mask, 255 inside, its lower left pixel at the origin."""
     points = np.concatenate([road.track.xy_M2 for road in script.roads])
     width, height = (int(side) for side in np.ceil((points.max(axis=0) + 20) / METRES_PER_MASK_PIXEL))
     mask = Image.new("L", (width, height))
     pen = ImageDraw.Draw(mask)
     for road in script.roads:
-        line = road.track.xy_M2 / METRES_PER_MASK_PIXEL
-        line = [(float(x), height - 1 - float(y)) for x, y in line]
-        pen.line(line, fill=255, width=round(2 * road.half_width / METRES_PER_MASK_PIXEL), joint="curve")
+        edge = road.half_width + road.pavement
+        sides = [np.column_stack(road.track.pose(road.track.s_M, left)[:2]) for left in (edge, -edge)]
+        outline = np.concatenate([sides[0], sides[1][::-1]]) / METRES_PER_MASK_PIXEL
+        pen.polygon([(float(x), height - 1 - float(y)) for x, y in outline], fill=255)
     mask.save(path, optimize=False)
 
 
