@@ -56,8 +56,8 @@ def lay_roads(stage: Stage, rng: np.random.Generator, script: SceneScript) -> No
         cuts, half = _cuts(road), road.half_width
         strip(stage, road, cuts, -half - road.pavement, half + road.pavement, PAVEMENT, "pavement", one)
         for side in (1.0, -1.0):
-            edges = sorted((side * half, side * (half + 0.28)))
-            strip(stage, road, cuts, *edges, KERB, "", np.array([0.74, 0.73, 0.7]))
+            right, left = sorted((side * half, side * (half + 0.28)))
+            strip(stage, road, cuts, right, left, KERB, "", np.array([0.74, 0.73, 0.7]))
         strip(stage, road, cuts, -half, half, ASPHALT, "asphalt", one)
     for index, road in enumerate(script.roads):
         others = [r for i, r in enumerate(script.roads) if i != index]
@@ -131,8 +131,8 @@ def _crossing(stage: Stage, rng: np.random.Generator, road: Road, other: Road, w
         for left in np.arange(-road.half_width + 0.5, road.half_width - 0.5, 1.15) if zebra else ():
             strip(stage, road, edges, left, left + 0.55, MARKING, "", white)
         line = np.sort(at + side * (other.half_width + np.array([5.0, 5.45])))
-        lanes = sorted((0.1 * side, side * road.lanes * road.lane_width))
-        strip(stage, road, line, *lanes, MARKING, "", white)
+        right, left = sorted((0.1 * side, side * road.lanes * road.lane_width))
+        strip(stage, road, line, right, left, MARKING, "", white)
 
 
 def shadow_disc(stage: Stage, x: float, y: float, radius: float, alpha: float) -> None:

@@ -19,8 +19,9 @@ def smooth_noise(rng: np.random.Generator, size: int, waves: float) -> np.ndarra
 
 def blotches(rng: np.random.Generator, size: int, colour: np.ndarray, scales: dict[float, float]) -> np.ndarray:
     """A colour [3] modulated by noise: {waves across the tile: amplitude}."""
-    level = sum(amplitude * smooth_noise(rng, size, waves) for waves, amplitude in scales.items())
-    tint = 0.25 * sum(amplitude * smooth_noise(rng, size, waves) for waves, amplitude in scales.items())
+    flat = np.zeros((size, size))
+    level = sum((amplitude * smooth_noise(rng, size, waves) for waves, amplitude in scales.items()), flat)
+    tint = 0.25 * sum((amplitude * smooth_noise(rng, size, waves) for waves, amplitude in scales.items()), flat)
     picture = np.asarray(colour)[None, None] * (1 + level[..., None] + tint[..., None] * np.array([1.0, 0.2, -1.0]))
     return np.clip(picture, 0, 1)
 

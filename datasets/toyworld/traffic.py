@@ -105,7 +105,8 @@ def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
     ]
     pool = plain if rng.random() < 0.45 else bright
     base = np.array(pool[rng.integers(len(pool))]) * rng.uniform(0.88, 1.1)
-    return tuple(float(v) for v in np.clip(base, 0, 1))
+    red, green, blue = (float(v) for v in np.clip(base, 0, 1))
+    return red, green, blue
 
 
 def standing(x: float, y: float, yaw: float) -> Motion:
