@@ -94,7 +94,7 @@ class AutoencoderConfig:
 
     crop: tuple[int, int] = (128, 128)
     l1: float = 0.1
-    kl: float = 1e-4
+    kl: float = 1.25e-5
     log_variance: float = -4.0
 
 

@@ -33,13 +33,20 @@ class LatentPairs(Dataset[Tensor]):
         return self.means_P2Cfhw[number]
 
 
-def latent_pairs(backbone: Backbone, store: FrameStore, frames: int, stride: int, device: torch.device) -> LatentPairs:
-    """All pairs of two consecutive chunks of `frames` frames, a pair every `stride` frames of a track."""
+def latent_pairs(
+    backbone: Backbone, store: FrameStore, frames: int, stride: int, device: torch.device, precision: str = "no"
+) -> LatentPairs:
+    """All pairs of two consecutive chunks of `frames` frames, a pair every `stride` frames of a track.
+
+    `precision` "bf16" encodes under autocast.
+    """
     starts = [start for track in store.tracks for start in track.chunk_starts(2 * frames, stride)]
-    key = f"{weights_hash(backbone.vae)[:16]}-{frames}x{stride}"
+    key = f"{weights_hash(backbone.vae)[:16]}-{frames}x{stride}-{precision}"
     file = store.folder / f"latents-{key}.safetensors"
     if not file.exists():
-        means = torch.stack([_encode(backbone, store, start, frames, device) for start in tqdm(starts, desc="encode")])
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            encoded = [_encode(backbone, store, start, frames, device) for start in tqdm(starts, desc="encode")]
+        means = torch.stack(encoded)
         part = file.with_suffix(".part")
         save_file({"means": means}, part, {"frames": str(frames), "stride": str(stride), "store": store.identity})
         part.rename(file)

@@ -102,7 +102,7 @@ def _dataset(config: TrainConfig, pipeline: FlowFramesPipeline, store: FrameStor
     data = config.data
     if config.objective == "autoencoder":
         return ChunkCrops(store, data.frames, data.stride, config.autoencoder.crop)
-    return latent_pairs(pipeline.backbone, store, data.frames, data.stride, device)
+    return latent_pairs(pipeline.backbone, store, data.frames, data.stride, device, config.precision)
 
 
 def _loop(

@@ -52,7 +52,8 @@ class Reconstruction(Objective):
         video = chunks_B3FHW.float() / 127.5 - 1
         posterior = self.vae.encode(video).latent_dist
         error = self.vae.decode(posterior.sample()).sample.float() - video
-        mse, kl = error.square().mean(), posterior.kl().float().mean() / posterior.mean[0].numel()
+        mean, variance, log_variance = posterior.mean.float(), posterior.var.float(), posterior.logvar.float()
+        mse, kl = error.square().mean(), (mean.square() + variance - 1 - log_variance).mean() / 2
         loss = mse + self.config.l1 * error.abs().mean() + self.config.kl * kl
         psnr = -10 * torch.log10(mse.detach() / 4)
         return {"loss": loss, "psnr": psnr, "kl": kl.detach(), "std": posterior.std.detach().float().mean()}

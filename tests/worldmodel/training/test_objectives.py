@@ -1,0 +1,73 @@
+"""Objectives against their definitions, on the real classes."""
+
+import pytest
+import torch
+
+from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.flow import path
+from worldmodel.training.config import AutoencoderConfig
+from worldmodel.training.objectives import FlowFrames, NoiseToVideo, Reconstruction
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    torch.manual_seed(0)
+    vae = tiny_vae(base_channels=8, latent_channels=8, spatial=16, temporal=4)
+    return tiny_backbone(vae, tiny_transformer(8, layers=1, heads=2, head_dim=16, caption_channels=8))
+
+
+def pairs() -> torch.Tensor:
+    return torch.randn(3, 2, 8, 2, 4, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_flowframes_flows_from_the_observed_to_the_future_chunk(backbone) -> None:
+    means = pairs()
+    source, target = FlowFrames(backbone, "uniform", 12.0).coupling(means)
+    assert torch.equal(source, means[:, 0])
+    assert torch.equal(target, means[:, 1])
+
+
+def test_noise_to_video_flows_from_noise_to_observed_and_future_chunks(backbone) -> None:
+    means = pairs()
+    objective = NoiseToVideo(backbone, "uniform", 12.0)
+    chunks = means.flatten(0, 1)
+    seen = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        source, target = objective.coupling(means)
+        places = [int(torch.stack([(one == chunk).all() for chunk in chunks]).nonzero()) for one in target]
+        assert len(set(places)) == 3
+        seen |= set(places)
+        assert abs(float(source.mean())) < 0.2
+        assert abs(float(source.std()) - 1) < 0.2
+    assert seen == set(range(6))
+
+
+def test_the_flow_loss_is_the_squared_velocity_error_at_the_drawn_sigma(backbone) -> None:
+    means = pairs()
+    objective = FlowFrames(backbone, "logit_normal", 12.0)
+    torch.manual_seed(5)
+    loss = objective(means)["loss"]
+    torch.manual_seed(5)
+    sigma = path.logit_normal_sigmas(3, shift=path.ltx_shift(2 * 4 * 6))
+    at = path.sample(means[:, 0], means[:, 1], sigma)
+    velocity = backbone.velocity(at.x_sigma, sigma, *backbone.empty_prompt(), frame_rate=12.0)
+    assert torch.allclose(loss, (velocity - (means[:, 0] - means[:, 1])).square().mean(), rtol=1e-5)
+
+
+def test_only_the_trained_part_has_gradients(backbone) -> None:
+    objective = FlowFrames(backbone, "uniform", 12.0)
+    objective(pairs())["loss"].backward()
+    assert all(parameter.grad is not None for parameter in backbone.transformer.parameters())
+    assert not any(parameter.requires_grad for parameter in backbone.vae.parameters())
+    Reconstruction(backbone, AutoencoderConfig())
+    assert all(parameter.requires_grad for parameter in backbone.vae.parameters())
+    assert not any(parameter.requires_grad for parameter in backbone.transformer.parameters())
+
+
+def test_reconstruction_reports_the_psnr_of_its_error(backbone) -> None:
+    chunks = torch.randint(0, 256, (1, 3, 5, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    objective = Reconstruction(backbone, AutoencoderConfig(l1=0.0, kl=0.0))
+    torch.manual_seed(3)
+    losses = objective(chunks)
+    assert torch.allclose(losses["psnr"], -10 * torch.log10(losses["loss"] / 4), atol=1e-4)

@@ -1,0 +1,117 @@
+"""The three runs that make a tiny model, end to end on a drive of one second."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from worldmodel.errors import InputError
+from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.training import AutoencoderConfig, OptimizerConfig, TrainConfig, train
+from worldmodel.training.latents import weights_hash
+
+
+def log_of(run: TrainConfig) -> list[dict]:
+    return [json.loads(line) for line in (Path(run.out) / "log.jsonl").read_text().splitlines()]
+
+
+def test_each_run_leaves_a_pipeline_that_predicts(runs) -> None:
+    for folder in runs.pipelines:
+        pipeline = FlowFramesPipeline.from_pretrained(folder)
+        pipeline.set_progress_bar_config(disable=True)
+        frames = pipeline(torch.rand(2, 5, 3, 64, 96), num_inference_steps=2).frames
+        assert frames.shape == (2, 5, 3, 64, 96)
+
+
+def test_a_run_trains_its_own_part_and_nothing_else(runs) -> None:
+    vae, base, flow = (FlowFramesPipeline.from_pretrained(folder) for folder in runs.pipelines)
+    assert weights_hash(vae.vae) == weights_hash(base.vae) == weights_hash(flow.vae)
+    assert len({weights_hash(pipeline.transformer) for pipeline in (vae, base, flow)}) == 3
+
+
+def test_the_loss_falls(runs) -> None:
+    entries = log_of(runs.autoencoder)
+    assert entries[-1]["loss"] < 0.7 * entries[0]["loss"]
+    assert entries[-1]["psnr"] > entries[0]["psnr"] + 1
+
+
+def test_the_log_has_every_fifth_step(runs) -> None:
+    for run in (runs.autoencoder, runs.base, runs.flowframes):
+        assert [entry["step"] for entry in log_of(run)] == [5, 10, 15, 20, 25, 30]
+        assert all({"loss", "grad_norm", "lr", "seconds"} <= set(entry) for entry in log_of(run))
+
+
+def test_the_vae_carries_its_latents_moments(runs) -> None:
+    vae = FlowFramesPipeline.from_pretrained(runs.pipelines[0]).vae
+    assert not torch.allclose(vae.latents_mean, torch.zeros(8))
+    assert (vae.latents_std > 0).all()
+    assert not torch.allclose(vae.latents_std, torch.ones(8))
+
+
+def test_training_json_says_how(runs) -> None:
+    said = json.loads((runs.pipelines[2] / "training.json").read_text())
+    assert said["config"]["objective"] == "flowframes"
+    assert said["config"]["seed"] == 0
+    assert len(said["frames_sha256"]) == 64
+    assert said["samples"] == 6 * (13 - 10 + 1)
+
+
+def test_equal_seeds_give_equal_weights(autoencoder_run: TrainConfig, tmp_path: Path) -> None:
+    hashes = []
+    for seed in (1, 1, 2):
+        run = replace(autoencoder_run, out=str(tmp_path / f"run{len(hashes)}"), steps=3, seed=seed)
+        hashes.append(weights_hash(FlowFramesPipeline.from_pretrained(train(run)).vae))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_checkpoint_holds_averaged_and_raw_weights_and_the_optimiser(runs) -> None:
+    folder = Path(runs.autoencoder.out) / "checkpoint"
+    averaged = load_file(folder / "vae/diffusion_pytorch_model.safetensors")
+    raw = load_file(folder / "raw_weights.safetensors")
+    assert averaged.keys() == raw.keys()
+    assert any(not torch.equal(averaged[name], raw[name]) for name in raw)
+    assert json.loads((folder / "step.json").read_text()) == {"step": 20}
+    assert any(name.endswith("exp_avg") for name in load_file(folder / "optimizer.safetensors"))
+    assert not list(Path(runs.autoencoder.out).glob("*.part"))
+
+
+def test_an_existing_run_is_refused_and_kept(runs) -> None:
+    before = (Path(runs.base.out) / "log.jsonl").read_bytes()
+    with pytest.raises(InputError, match="overwrite=true"):
+        train(runs.base)
+    assert (Path(runs.base.out) / "log.jsonl").read_bytes() == before
+
+
+def test_overwrite_replaces_a_run(autoencoder_run: TrainConfig, tmp_path: Path) -> None:
+    run = replace(autoencoder_run, out=str(tmp_path / "run"), steps=2, log_every=1)
+    train(run)
+    train(replace(run, overwrite=True, steps=1))
+    assert [entry["step"] for entry in log_of(run)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objective": "flowframes"}, "needs a trained VAE"),
+        ({"objective": "flowframes", "pretrained": "nowhere"}, "pretrained=nowhere"),
+        ({"batch_size": 1000}, "use a smaller batch"),
+        ({"autoencoder": AutoencoderConfig(crop=(128, 128))}, "autoencoder.crop"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(
+    autoencoder_run: TrainConfig, tmp_path: Path, change: dict, message: str
+) -> None:
+    run = replace(autoencoder_run, out=str(tmp_path / "run"), steps=1, **change)
+    with pytest.raises(InputError, match=message) as raised:
+        train(run)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run" / "pipeline").exists()
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"optimizer": OptimizerConfig(lr=0)}])
+def test_settings_without_sense_are_refused(autoencoder_run: TrainConfig, change: dict) -> None:
+    with pytest.raises(InputError):
+        replace(autoencoder_run, **change)
