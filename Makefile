@@ -3,33 +3,40 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip
-DONE   := $(VENV)/.installed
+CORE   := $(VENV)/.core-installed
+ALL    := $(VENV)/.all-installed
 JOBS   ?= 2
 
 .PHONY: demo test lint install clean
 .DELETE_ON_ERROR:
 
-demo: $(DONE)
+demo: $(CORE)
 	$(BIN)/worldmodel demo
 
-test: $(DONE)
+test: $(ALL)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-lint: $(DONE)
+lint: $(ALL)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-install: $(DONE)
+install: $(ALL)
 
-# The devkit's metadata pins numpy < 2 though it runs with numpy 2; resolved normally it would bring an old Hydra and a
-# Rerun that does not import. So its real needs are our extra [nuscenes], and it comes without its own list.
-$(DONE): pyproject.toml constraints.txt Makefile
+$(CORE): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "error: Python 3.10 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libX11.so.6")' 2>/dev/null || { \
 	  echo "error: the renderer of the toy world needs the system library libX11:"; \
 	  echo "       sudo apt-get update && sudo apt-get install -y libx11-6"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing the package and what it needs into $(VENV): some minutes, once"
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+# The devkit's metadata pins numpy < 2 though it runs with numpy 2; resolved normally it would bring an old Hydra and a
+# Rerun that does not import. So its real needs are our extra [nuscenes], and it comes without its own list.
+$(ALL): $(CORE)
+	@echo "installing what the tests need"
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[nuscenes,dev]"
 	$(PIP) install --quiet --no-deps nuscenes-devkit==1.2.0
 	@touch $@
