@@ -55,7 +55,7 @@ def _passenger_car(stage: Stage, profile: tuple, size: tuple[float, float, float
     lower = [(length / 2, sill), *bonnet, *boot, (-length / 2, sill)]
     for side in (1.0, -1.0):
         wall = np.array([[x, side * half, z] for x, z in lower])
-        stage.polygon(wall if side > 0 else wall[::-1], colour)
+        stage.polygon(wall[::-1] if side > 0 else wall, colour)
         _cabin_side(stage, bonnet[1], roof, boot[0], side, half, tuck, colour)
     strips = [
         ((length / 2, sill), bonnet[0], colour * 0.8, half, half),
