@@ -231,7 +231,8 @@ def os_error_line(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     what = " ".join((error.strerror or str(error) or type(error).__name__).split())
     remedy = remedies.get(error.errno or 0)
-    return f"{where}{what}" + (f": {remedy}" if remedy else "")
+    named = "" if where else " (WORLDMODEL_TRACEBACK=1 shows where)"
+    return f"{where}{what}" + (f": {remedy}" if remedy else "") + named
 
 
 if __name__ == "__main__":
