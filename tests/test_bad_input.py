@@ -5,10 +5,14 @@ A case breaks one thing in a fresh copy; `said` are the words that its line must
 """
 
 import json
+import os
 import re
 import resource
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -283,3 +287,17 @@ def test_a_full_disk_is_one_line(place: Path, capsys: pytest.CaptureFixture[str]
 
 def test_there_are_enough_cases() -> None:
     assert len(TABLES) + len(PICTURES) + len(SETTINGS) + len(CHECKPOINTS) >= 25
+
+
+def test_an_interrupt_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    words = ["data", "toyworld", "root=new", "train_scenes=1", "val_scenes=1", "seconds=20", "workers=2"]
+    command = [sys.executable, "-m", "worldmodel", *words]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the workers get it as well
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 2 and "Traceback" not in err, err
+    assert err.splitlines()[-1].startswith("error: interrupted")
+    assert list(tmp_path.iterdir()) == []
