@@ -8,9 +8,7 @@ from pathlib import Path
 from worldmodel.errors import InputError
 
 GENERATOR = 1
-"""Version of the scenery and the drawing; to be raised by whatever changes a pixel or a table.
-
-1 left the drawing order of overlapping surfaces to chance; 2 fixes it, so that equal recipes give equal bytes."""
+"""Version of the scenery and the drawing; to be raised by whatever changes a pixel or a table."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class SceneTables:
         self.sweeps = int(round(script.seconds * SWEEP_RATE)) + 1
 
     def token(self, *parts: object) -> str:
+        """The token of something in this scene."""
         return token(self.seed, self.script.name, *parts)
 
     def time_us(self, sweep: int, camera: RigCamera | None = None) -> int:
