@@ -60,7 +60,7 @@ def attributes_of(docstring: str, names: list[str]) -> dict[str, str]:
     section = " ".join(re.split(r"\n(?=\S)", section)[0].split())
     name = f"`?(?:{'|'.join(names)})`?"
     parts = re.split(rf"(?:^|(?<=[.;:] )|(?<=\w ))({name}(?:, {name})*): ", section)
-    docs = {}
+    docs: dict[str, str] = {}
     for listed, text in zip(parts[1::2], parts[2::2], strict=True):
         docs |= {key.strip("` "): text.strip().rstrip(";") for key in listed.split(",")}
     return docs
