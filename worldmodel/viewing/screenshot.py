@@ -69,6 +69,8 @@ def _windowless_viewer(width: int, height: int) -> "Iterator[ViewerClient]":
 def _connected(viewer: subprocess.Popen, port: int) -> "ViewerClient":
     from rerun.experimental import ViewerClient
 
+    if not hasattr(ViewerClient, "take_screenshot"):
+        raise InputError("viewer: a picture of it needs rerun-sdk 0.41 or newer, which needs Python 3.11; use mode=open")
     start = time.monotonic()
     while viewer.poll() is None and time.monotonic() - start < START_SECONDS:
         try:
