@@ -70,7 +70,7 @@ def _connected(viewer: subprocess.Popen, port: int) -> "ViewerClient":
     from rerun.experimental import ViewerClient
 
     if not hasattr(ViewerClient, "take_screenshot"):
-        raise InputError("viewer: a picture of it needs rerun-sdk 0.41 or newer, which needs Python 3.11; use mode=open")
+        raise InputError("viewer: a picture of it needs rerun-sdk 0.41 or newer (Python 3.11); use mode=open")
     start = time.monotonic()
     while viewer.poll() is None and time.monotonic() - start < START_SECONDS:
         try:
