@@ -9,7 +9,7 @@ Shape legend: B batch, F frames, H height, W width, 3 colours; C f h w are laten
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float16, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from worldmodel.backbones.backbone import Backbone
@@ -79,7 +79,7 @@ class FlowObjective(Objective):
     def coupling(self, means_B2Cfhw: Tensor) -> couplings.Coupling:
         """Source and target from the normalised latent means of the observed [:, 0] and the future [:, 1] chunk."""
 
-    def forward(self, means_B2Cfhw: Float16[Tensor, "B 2 C f h w"]) -> Losses:
+    def forward(self, means_B2Cfhw: Float[Tensor, "B 2 C f h w"]) -> Losses:
         """Mean squared error of the velocity at one drawn sigma per pair."""
         source, target = self.coupling(means_B2Cfhw.float())
         at = path.sample(source, target, self.draw_sigmas(target))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.training import AutoencoderConfig, OptimizerConfig, TrainConfig, train
+from worldmodel.training.curves import plot_logs
 from worldmodel.training.latents import weights_hash
 
 
@@ -115,3 +117,11 @@ def test_what_cannot_be_trained_is_named(
 def test_settings_without_sense_are_refused(autoencoder_run: TrainConfig, change: dict) -> None:
     with pytest.raises(InputError):
         replace(autoencoder_run, **change)
+
+
+def test_the_curves_are_a_picture_of_every_run(runs, tmp_path: Path) -> None:
+    logs = [Path(run.out) / "log.jsonl" for run in (runs.autoencoder, runs.base, runs.flowframes)]
+    with Image.open(plot_logs(logs, tmp_path / "curves.png")) as picture:
+        assert picture.size[0] > 3 * 400
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
