@@ -289,10 +289,17 @@ def test_there_are_enough_cases() -> None:
     assert len(TABLES) + len(PICTURES) + len(SETTINGS) + len(CHECKPOINTS) >= 25
 
 
+def heed_interrupts() -> None:
+    """Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     words = ["data", "toyworld", "root=new", "train_scenes=1", "val_scenes=1", "seconds=20", "workers=2"]
     command = [sys.executable, "-m", "worldmodel", *words]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_interrupts
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.rglob("*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.1)

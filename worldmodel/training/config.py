@@ -109,6 +109,8 @@ class TrainConfig:
         out: folder of the run; the trained pipeline is its sub-folder `pipeline`.
         pretrained: pipeline folder to start from; null is a new model of sizes `model`.
         sigma: how sigmas are drawn: logit_normal (shifted by token count, as LTX) or uniform (as Wan).
+        sigma_shift: mean of the logit-normal before the sigmoid; null is LTX's, by token count. Larger trains nearer to
+            the observed chunk, where nothing of the future is in the input yet.
         steps: optimiser steps. batch_size: chunks or pairs a step.
         precision: autocast of the networks.
         seed: of new weights, order, crops and sigmas.
@@ -126,6 +128,7 @@ class TrainConfig:
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     sigma: Literal["logit_normal", "uniform"] = "logit_normal"
+    sigma_shift: float | None = None
     steps: int = 1450
     batch_size: int = 8
     precision: Literal["no", "bf16"] = "bf16"

@@ -95,7 +95,7 @@ def _objective(config: TrainConfig, pipeline: FlowFramesPipeline, frame_rate: fl
     if config.objective == "autoencoder":
         return Reconstruction(pipeline.backbone, config.autoencoder)
     kind = NoiseToVideo if config.objective == "noise_to_video" else FlowFrames
-    return kind(pipeline.backbone, config.sigma, frame_rate)
+    return kind(pipeline.backbone, config.sigma, frame_rate, config.sigma_shift)
 
 
 def _dataset(config: TrainConfig, pipeline: FlowFramesPipeline, store: FrameStore, device: torch.device) -> Dataset:

@@ -62,9 +62,9 @@ class Reconstruction(Objective):
 class FlowObjective(Objective):
     """Velocity regression on the path from a source to a target (paper eq. 2)."""
 
-    def __init__(self, backbone: Backbone, sigma: str, frame_rate: float) -> None:
+    def __init__(self, backbone: Backbone, sigma: str, frame_rate: float, shift: float | None = None) -> None:
         super().__init__()
-        self.backbone, self.sigma, self.frame_rate = backbone, sigma, frame_rate
+        self.backbone, self.sigma, self.frame_rate, self.shift = backbone, sigma, frame_rate, shift
         self.transformer = backbone.transformer
         self.freeze_the_rest(backbone.vae)
         embeds, mask = backbone.empty_prompt()
@@ -95,7 +95,8 @@ class FlowObjective(Objective):
             return path.uniform_sigmas(batch, device=device)
         patch = self.backbone.geometry.patch
         tokens = target_BCfhw[0, 0].numel() // (patch[0] * patch[1] * patch[2])
-        return path.logit_normal_sigmas(batch, device=device, shift=path.ltx_shift(tokens))
+        shift = path.ltx_shift(tokens) if self.shift is None else self.shift
+        return path.logit_normal_sigmas(batch, device=device, shift=shift)
 
 
 class NoiseToVideo(FlowObjective):

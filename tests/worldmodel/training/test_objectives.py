@@ -71,3 +71,12 @@ def test_reconstruction_reports_the_psnr_of_its_error(backbone) -> None:
     torch.manual_seed(3)
     losses = objective(chunks)
     assert torch.allclose(losses["psnr"], -10 * torch.log10(losses["loss"] / 4), atol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [None, 2.0])
+def test_sigmas_are_drawn_about_the_shift(backbone, shift: float | None) -> None:
+    torch.manual_seed(0)
+    objective = FlowFrames(backbone, "logit_normal", 12.0, shift)
+    sigma = objective.draw_sigmas(torch.zeros(4000, 8, 2, 4, 6))
+    expected = path.ltx_shift(2 * 4 * 6) if shift is None else shift
+    assert abs(float(torch.logit(sigma).mean()) - expected) < 0.1

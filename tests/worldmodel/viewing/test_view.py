@@ -52,12 +52,19 @@ def test_a_copy_is_the_same_file(recording, tmp_path):
 def test_serve_hands_out_the_web_viewer(recording):
     port = _free_port()
     code = f"from worldmodel.viewing import *; view(ViewConfig(path={str(recording)!r}, mode='serve', port={port}))"
-    server = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
+    server = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed_interrupts
+    )
     try:
         page = fetched(f"http://127.0.0.1:{port}/", server)
     finally:
         interrupt_group(server)
     assert "web viewer" in page
+
+
+def heed_interrupts() -> None:
+    """Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def fetched(url: str, server: subprocess.Popen) -> str:
