@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs
+from worldmodel.datasets.nuscenes.dataset import default_cameras
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,7 @@ def _tracks(
     tracks: list[Track] = []
     paths: list[str] = []
     frame_rate = 0.0
-    all_pairs = chunk_pairs(
-        index, scenes=scenes, cameras=cameras, observed_frames=length - 1, future_frames=1, stride=1
-    )
-    for camera in all_pairs.cameras:
+    for camera in cameras if cameras is not None else default_cameras(index):
         pairs = chunk_pairs(
             index, scenes=scenes, cameras=[camera], observed_frames=length - 1, future_frames=1, stride=1, size=size
         )

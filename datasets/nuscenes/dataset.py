@@ -267,7 +267,7 @@ def _some(names: list[str]) -> str:
 
 def _chosen_cameras(index: NuScenesIndex, cameras: Sequence[str] | str | None) -> tuple[str, ...]:
     if cameras is None:
-        return _default_cameras(index)
+        return default_cameras(index)
     cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
     if not cameras:
         raise InputError("cameras is empty; name at least one, or leave it out for all")
@@ -277,7 +277,8 @@ def _chosen_cameras(index: NuScenesIndex, cameras: Sequence[str] | str | None) -
     return cameras
 
 
-def _default_cameras(index: NuScenesIndex) -> tuple[str, ...]:
+def default_cameras(index: NuScenesIndex) -> tuple[str, ...]:
+    """Those of the six nuScenes cameras that are present, in ring order, or all cameras of another rig."""
     present = index.camera_names
     ring = tuple(name for name in RING if name in present)
     if not present:
