@@ -34,7 +34,7 @@ def scores_of_pair(pipeline: FlowFramesPipeline, pair: ChunkPair, numbers: tuple
         "VAE round trip": vae_round_trip(pipeline.backbone, pair.future_NGCHW, frames),
     }
     for number in numbers:
-        output = pipeline(pair.observed_NFCHW, num_inference_steps=number, frame_rate=pair.frame_rate)
+        output: Any = pipeline(pair.observed_NFCHW, num_inference_steps=number, frame_rate=pair.frame_rate)
         videos[f"flowframes, {number} NFE"] = to_uint8(output.frames)
     return {name: frame_scores(video, pair.future_NGCHW) for name, video in videos.items()}
 

@@ -7,11 +7,12 @@ pair = pairs[0]      # observed_NFCHW [1, 17, 3, 256, 384] uint8, future_NGCHW, 
 
 from typing import TYPE_CHECKING, Any
 
+from worldmodel.datasets.nuscenes.chains import RING
 from worldmodel.datasets.nuscenes.index import NuScenesIndex, open_index
 from worldmodel.datasets.nuscenes.splits import available_splits, official_splits, scenes_of_split
 
 if TYPE_CHECKING:
-    from worldmodel.datasets.nuscenes.dataset import RING, ChunkPairs, chunk_pairs
+    from worldmodel.datasets.nuscenes.dataset import ChunkPairs, chunk_pairs
 
 __all__ = [
     "RING",
@@ -27,7 +28,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The index alone needs no torch: opening it stays in the tens of megabytes.
-    if name in ("RING", "ChunkPairs", "chunk_pairs"):
+    if name in ("ChunkPairs", "chunk_pairs"):
         from worldmodel.datasets.nuscenes import dataset
 
         return getattr(dataset, name)

@@ -12,6 +12,9 @@ from jaxtyping import Float64, Int32
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
 from worldmodel.errors import InputError
 
+RING = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")
+"""nuScenes' cameras going round the vehicle, clockwise from the front left."""
+
 
 @dataclass(frozen=True)
 class CameraChains:

@@ -10,13 +10,11 @@ from torch.utils.data import DataLoader, Dataset
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, read_image
 from worldmodel.datasets.nuscenes import geometry
-from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
+from worldmodel.datasets.nuscenes.chains import RING, CameraChains, camera_chains
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
 from worldmodel.datasets.nuscenes.splits import scenes_of_split
 from worldmodel.datasets.nuscenes.windows import Report, WindowRule, cut_windows
 from worldmodel.errors import InputError
-
-RING = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")
 
 
 class ChunkPairs(Dataset[ChunkPair]):

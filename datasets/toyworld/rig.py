@@ -119,5 +119,3 @@ RIG: tuple[RigCamera, ...] = (
         -0.0431,
     ),
 )
-
-RING_ORDER = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")

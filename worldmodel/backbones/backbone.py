@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from diffusers import SchedulerMixin
+from diffusers import ModelMixin, SchedulerMixin
 from jaxtyping import Float
 from torch import Tensor
 
@@ -72,8 +72,8 @@ class Backbone(ABC):
     """
 
     name: str
-    vae: torch.nn.Module
-    transformer: torch.nn.Module
+    vae: ModelMixin
+    transformer: ModelMixin
     default_guidance: float = 1.0
 
     @property

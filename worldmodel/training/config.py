@@ -54,7 +54,7 @@ class TinyModelConfig:
     temporal: int = 4
     layers: int = 4
     heads: int = 3
-    head_dim: int = 64
+    head_dim: int = 96
     caption_channels: int = 16
 
 
@@ -113,6 +113,7 @@ class TrainConfig:
             the observed chunk, where nothing of the future is in the input yet.
         steps: optimiser steps. batch_size: chunks or pairs a step.
         precision: autocast of the networks.
+        compile: torch.compile of the transformer's blocks; needs a C++ compiler, does not apply to autoencoder.
         seed: of new weights, order, crops and sigmas.
         log_every: steps between two lines of the log.
         save_every: steps between two checkpoints.
@@ -132,6 +133,7 @@ class TrainConfig:
     steps: int = 1450
     batch_size: int = 8
     precision: Literal["no", "bf16"] = "bf16"
+    compile: bool = False
     seed: int = 0
     log_every: int = 10
     save_every: int = 500
@@ -142,6 +144,8 @@ class TrainConfig:
         for key in ("steps", "batch_size", "log_every", "save_every"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key}={getattr(self, key)}: use at least 1")
+        if self.compile and self.objective == "autoencoder":
+            raise InputError("compile=true is for the transformer: leave it out for objective=autoencoder")
         if self.optimizer.lr <= 0:
             raise InputError(f"optimizer.lr={self.optimizer.lr}: use a positive number, the paper's is 2e-4")
         if not 0 <= self.optimizer.ema < 1:

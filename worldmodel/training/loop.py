@@ -1,6 +1,7 @@
 """The one training loop: accelerate, AdamW, a schedule, an average of the weights, a log and checkpoints."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,11 +10,12 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from diffusers import ModelMixin
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
@@ -25,7 +27,7 @@ from worldmodel.provenance import device_name, versions
 from worldmodel.training import checkpoints
 from worldmodel.training.chunks import ChunkCrops
 from worldmodel.training.config import TinyModelConfig, TrainConfig
-from worldmodel.training.latents import latent_pairs
+from worldmodel.training.latents import LatentPairs, latent_pairs
 from worldmodel.training.moments import set_latent_moments
 from worldmodel.training.objectives import FlowFrames, NoiseToVideo, Objective, Reconstruction
 
@@ -98,7 +100,9 @@ def _objective(config: TrainConfig, pipeline: FlowFramesPipeline, frame_rate: fl
     return kind(pipeline.backbone, config.sigma, frame_rate, config.sigma_shift)
 
 
-def _dataset(config: TrainConfig, pipeline: FlowFramesPipeline, store: FrameStore, device: torch.device) -> Dataset:
+def _dataset(
+    config: TrainConfig, pipeline: FlowFramesPipeline, store: FrameStore, device: torch.device
+) -> LatentPairs | ChunkCrops:
     data = config.data
     if config.objective == "autoencoder":
         return ChunkCrops(store, data.frames, data.stride, config.autoencoder.crop)
@@ -110,12 +114,14 @@ def _loop(
     accelerator: Accelerator,
     pipeline: FlowFramesPipeline,
     objective: Objective,
-    dataset: Dataset,
+    dataset: LatentPairs | ChunkCrops,
     out: Path,
 ) -> float:
     """Train; return the seconds it took. The trained weights are the averaged ones where there is an average."""
     trained, began = objective.trained, time.perf_counter()
     optimizer, schedule = _optimizer(config, trained)
+    if config.compile:
+        _compile_blocks(pipeline.transformer)
     decay = config.optimizer.ema
     ema = EMAModel(trained.parameters(), decay=decay, use_ema_warmup=True) if decay else None
     loader = _loader(config, dataset)
@@ -156,7 +162,13 @@ def _optimizer(config: TrainConfig, trained: torch.nn.Module) -> tuple[torch.opt
     return optimizer, get_scheduler(settings.schedule, optimizer, **warmup)
 
 
-def _loader(config: TrainConfig, dataset: Dataset) -> DataLoader:
+def _compile_blocks(transformer: ModelMixin) -> None:
+    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        raise InputError("compile=true: no C++ compiler found; install g++ or leave compile out")
+    transformer.compile_repeated_blocks()
+
+
+def _loader(config: TrainConfig, dataset: LatentPairs | ChunkCrops) -> DataLoader:
     if len(dataset) < config.batch_size:
         raise InputError(f"batch_size={config.batch_size}: the data give {len(dataset)} samples; use a smaller batch")
     return DataLoader(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)

@@ -13,10 +13,11 @@ def set_latent_moments(backbone: Backbone, chunks: ChunkCrops, most: int = 64) -
     vae = backbone.vae
     device = next(vae.parameters()).device
     picked = range(0, len(chunks), max(1, len(chunks) // most))
-    count, total, squares = 0, 0.0, 0.0
+    channels = vae.config.latent_channels
+    count, total, squares = 0, torch.zeros(channels).double(), torch.zeros(channels).double()
     for number in tqdm(picked, desc="latent moments"):
         video = chunks[number][None].to(device).float() / 127.5 - 1
-        mean_CS = vae.encode(video).latent_dist.mean[0].flatten(1).double()
+        mean_CS = vae.encode(video).latent_dist.mean[0].flatten(1).double().cpu()
         count, total, squares = count + mean_CS.shape[1], total + mean_CS.sum(1), squares + mean_CS.square().sum(1)
     mean = total / count
     vae.latents_mean.copy_(mean)

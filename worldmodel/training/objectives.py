@@ -62,6 +62,8 @@ class Reconstruction(Objective):
 class FlowObjective(Objective):
     """Velocity regression on the path from a source to a target (paper eq. 2)."""
 
+    embeds_1LD: Tensor
+
     def __init__(self, backbone: Backbone, sigma: str, frame_rate: float, shift: float | None = None) -> None:
         super().__init__()
         self.backbone, self.sigma, self.frame_rate, self.shift = backbone, sigma, frame_rate, shift

@@ -13,10 +13,11 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from worldmodel.datasets.nuscenes import RING
 from worldmodel.errors import InputError
 from worldmodel.viewing.labels import PAPER, as_image, write_centred
 from worldmodel.viewing.output import written_whole
-from worldmodel.viewing.rollout import RING, Rollout, short_name
+from worldmodel.viewing.rollout import Rollout, short_name
 
 # As one looks at a vehicle's cameras: the front row from left to right, the back row below it.
 PANEL = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")

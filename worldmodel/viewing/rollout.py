@@ -12,9 +12,8 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.nuscenes import RING
 from worldmodel.errors import InputError
-
-RING = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")
 
 
 def ring_order(cameras: tuple[str, ...]) -> list[int]:

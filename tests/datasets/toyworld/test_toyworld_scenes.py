@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from worldmodel.datasets.nuscenes import RING
 from worldmodel.datasets.toyworld.cars import BODIES
 from worldmodel.datasets.toyworld.mesh import footprint
-from worldmodel.datasets.toyworld.rig import RIG, RING_ORDER
+from worldmodel.datasets.toyworld.rig import RIG
 from worldmodel.datasets.toyworld.scenes import KINDS, scene_script
 from worldmodel.datasets.toyworld.script import SceneScript
 
@@ -82,7 +83,7 @@ def test_nobody_drives_through_the_ego_vehicle(index: int) -> None:
 
 def test_cameras_look_around_in_ring_order() -> None:
     looks = {camera.channel: camera.extrinsic()[:3, 2] for camera in RIG}
-    azimuth = [np.degrees(np.arctan2(looks[channel][1], looks[channel][0])) for channel in RING_ORDER]
+    azimuth = [np.degrees(np.arctan2(looks[channel][1], looks[channel][0])) for channel in RING]
     assert np.allclose(azimuth[:3], [55, 0, -55], atol=3)
     assert np.all(np.diff(np.unwrap(azimuth, period=360)) < 0), "clockwise"
     for camera in RIG:

@@ -1,6 +1,7 @@
 """The three runs that make a tiny model, end to end on a drive of one second."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,7 +114,27 @@ def test_what_cannot_be_trained_is_named(
     assert not (tmp_path / "run" / "pipeline").exists()
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"batch_size": 0}, {"optimizer": OptimizerConfig(lr=0)}])
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler: install g++")
+def test_compiled_blocks_learn_the_same(runs, tmp_path: Path) -> None:
+    losses = []
+    for compiled in (False, True):
+        out = tmp_path / f"compiled_{compiled}"
+        train(replace(runs.flowframes, out=str(out), steps=3, log_every=1, precision="no", compile=compiled))
+        losses.append([json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()])
+    assert len(losses[0]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_compile_without_a_compiler_is_named(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worldmodel.training.loop.shutil.which", lambda name: None)
+    with pytest.raises(InputError, match="install g"):
+        train(replace(runs.flowframes, out=str(tmp_path / "run"), steps=1, compile=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 0}, {"batch_size": 0}, {"optimizer": OptimizerConfig(lr=0)}, {"compile": True}],
+)
 def test_settings_without_sense_are_refused(autoencoder_run: TrainConfig, change: dict) -> None:
     with pytest.raises(InputError):
         replace(autoencoder_run, **change)

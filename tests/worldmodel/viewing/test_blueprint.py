@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from worldmodel.datasets.nuscenes import RING
 from worldmodel.viewing import write_recording
-from worldmodel.viewing.rollout import RING, ring_order
+from worldmodel.viewing.rollout import ring_order
 
 
 def blueprint_rows(path: Path, column_end: str) -> list[tuple[str, list]]:
