@@ -39,6 +39,32 @@ def independent(
     return Coupling(observed[cyclic_permutation(len(observed), generator).to(observed.device)], future)
 
 
+def target_inverted(
+    observed: Float[Tensor, "B ..."],
+    observed_std: Float[Tensor, "B ..."],
+    future: Float[Tensor, "B ..."],
+    future_noise: Float[Tensor, "B ..."],
+    rho: float = 0.7,
+    generator: torch.Generator | None = None,
+) -> Coupling:
+    """Inherent couplings; with probability `rho` a row's source is observed + std * noise (paper Algorithm 1, line 7).
+
+    Args:
+        observed_std: standard deviation of the observed chunk's posterior, in normalised latents (std0 / std).
+        future_noise: the future chunk inverted to noise, see `inversion.invert`.
+        rho: 0 is Algorithm 3; the paper trains with 0.7.
+
+    Raises:
+        InputError: `rho` outside 0 to 1.
+    """
+    if not 0 <= rho <= 1:
+        raise InputError(f"rho={rho}: use a probability from 0 to 1, the paper's is 0.7")
+    drawn_on = observed.device if generator is None else generator.device
+    mixed_B = (torch.rand(len(observed), generator=generator, device=drawn_on) < rho).to(observed.device)
+    mixed = mixed_B.reshape(-1, *[1] * (observed.ndim - 1))
+    return Coupling(torch.where(mixed, observed + observed_std * future_noise, observed), future)
+
+
 def cyclic_permutation(size: int, generator: torch.Generator | None = None) -> Int[Tensor, " B"]:
     """A random permutation without a fixed point, uniform over those of a single cycle.
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldmodel.errors import InputError
-from worldmodel.flow.couplings import cyclic_permutation, independent, inherent
+from worldmodel.flow.couplings import cyclic_permutation, independent, inherent, target_inverted
 
 
 def chunks(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,3 +42,25 @@ def test_independent_gives_each_other_video_equally_often():
 def test_independent_needs_another_video():
     with pytest.raises(InputError, match="batch size of at least 2"):
         independent(*chunks(1))
+
+
+def test_target_inversion_mixes_whole_rows_with_probability_rho():
+    observed, future = chunks(2000)
+    noise, std = torch.full_like(observed, 3.0), torch.full_like(observed, 0.5)
+    source, target = target_inverted(observed, std, future, noise, 0.7, torch.Generator().manual_seed(0))
+    assert torch.equal(target, future)
+    added = (source - observed).flatten(1)
+    assert ((added == 1.5).all(1) | (added == 0).all(1)).all()
+    assert (added[:, 0] == 1.5).float().mean().item() == pytest.approx(0.7, abs=0.04)
+
+
+@pytest.mark.parametrize(("rho", "added"), [(0, 0.0), (1, 1.5)])
+def test_target_inversion_at_its_ends(rho, added):
+    observed, future = chunks(3)
+    coupling = target_inverted(observed, torch.full_like(observed, 0.5), future, torch.full_like(observed, 3.0), rho)
+    assert torch.equal(coupling.x_source, observed + added)
+
+
+def test_rho_is_a_probability():
+    with pytest.raises(InputError, match="rho=1.5"):
+        target_inverted(*chunks(2), *chunks(2), rho=1.5)

@@ -1,0 +1,168 @@
+"""Scene cuts of a video by colour histogram (paper, section 4.1), so that no chunk pair spans one.
+
+The histogram counts the decoder's own Y, U, V values (16 x 8 x 8 cells) of every fourth chroma sample: no colour
+conversion, no resize. A frame begins a new shot where its histogram is far from the last one's, far against the frames
+around it (fast motion is far everywhere), and the picture does not come back at once (a flash, a damaged frame).
+
+Legend: F frames of the file, in display order.
+"""
+
+import hashlib
+import json
+from collections import deque
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import Float32
+
+from worldmodel.datasets.video import VideoSource
+from worldmodel.errors import InputError
+
+SAMPLE = 4  # every fourth chroma sample each way
+NEAR = 2  # encoders blend the last frame before a cut: of two jumps this near the larger is the cut
+VERSION = 1  # of the histogram and the rule; part of every cached file's name
+
+
+def _cells(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each of 256 values the cell below and above it, and how near each is: two arrays [2, 256]."""
+    place = np.clip((np.arange(256) + 0.5) * count / 256 - 0.5, 0, count - 1)
+    below = np.floor(place).astype(np.int64)
+    return np.stack([below, np.minimum(below + 1, count - 1)]), np.stack([1 - place % 1, place % 1])
+
+
+CELLS_16, CELLS_8 = _cells(16), _cells(8)
+
+
+@dataclass(frozen=True)
+class CutRule:
+    """When a frame begins a new shot. Distances are total variation, 0 (same colours) to 1 (none in common).
+
+    Attributes:
+        distance: least distance from the frame before.
+        ratio: least factor over the median distance around it.
+        around: how many frames before and after count as around.
+        returning: a picture that is this near again two frames on, as a fraction of the jump, was a flash.
+    """
+
+    distance: float = 0.35
+    ratio: float = 3.0
+    around: int = 8
+    returning: float = 0.5
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of every frame from the frame before, and from the one before that; 0 where there is none."""
+
+    one_F: Float32[np.ndarray, " F"]
+    two_F: Float32[np.ndarray, " F"]
+
+
+def scene_cuts(source: VideoSource, cache: Path | None = None, rule: CutRule | None = None) -> tuple[int, ...]:
+    """Numbers of the frames that begin a new shot, the very first left out.
+
+    Args:
+        cache: folder for one small JSON file per video, keyed by its path, size, time of change and `rule`.
+
+    Raises:
+        InputError: the video cannot be opened or decoded.
+    """
+    rule = rule or CutRule()
+    kept = cache / f"{_key(source.path, rule)}.json" if cache else None
+    if kept is not None and kept.is_file():
+        return tuple(json.loads(kept.read_text())["cuts"])
+    cuts = cuts_of(distances(source), rule)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(".part")
+        part.write_text(json.dumps({"video": str(source.path), "rule": asdict(rule), "cuts": cuts}))
+        part.rename(kept)
+    return cuts
+
+
+def shots(frames: int, cuts: tuple[int, ...]) -> list[range]:
+    """The runs of frames between the cuts."""
+    edges = [0, *cuts, frames]
+    return [range(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def cuts_of(distances: Distances, rule: CutRule) -> tuple[int, ...]:
+    """Frames that `rule` calls the first of a shot."""
+    one, two = distances.one_F, distances.two_F
+    return tuple(
+        frame
+        for frame in np.flatnonzero(one >= rule.distance).tolist()
+        if one[frame] == one[max(0, frame - NEAR) : frame + NEAR + 1].max()
+        and one[frame] >= rule.ratio * _median_around(one, frame, rule.around)
+        and not _returns(one, two, frame, rule.returning)
+    )
+
+
+def distances(source: VideoSource) -> Distances:
+    """Decode the whole file once, in display order, and compare neighbours. Frames that cannot be decoded count as
+    equal to the frame before."""
+    source.index()  # named errors for files that are no videos
+    one, two = [], []
+    last: deque[np.ndarray] = deque(maxlen=2)
+    with av.open(str(source.path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = source.threads
+        try:
+            for frame in container.decode(stream):
+                here = histogram(frame)
+                one.append(_distance(here, last[-1]) if last else 0.0)
+                two.append(_distance(here, last[0]) if len(last) == 2 else 0.0)
+                last.append(here)
+        except av.FFmpegError as error:
+            raise InputError(
+                f"{source.path}: damaged after frame {len(one)} ({error.strerror}); copy it again or take it out"
+            ) from error
+    return Distances(np.array(one, np.float32), np.array(two, np.float32))
+
+
+def histogram(frame: av.VideoFrame) -> Float32[np.ndarray, "1024"]:
+    """Share of the sampled pixels in each cell of Y (16), U (8), V (8).
+
+    Every pixel is shared among the cells around it by how near they are, so that a flat colour that fades moves
+    gradually from cell to cell.
+    """
+    planar = frame if frame.format.name in ("yuv420p", "yuvj420p") else frame.reformat(format="yuv420p")
+    y, u, v = (_plane(plane) for plane in planar.planes[:3])
+    u, v = u[::SAMPLE, ::SAMPLE], v[::SAMPLE, ::SAMPLE]
+    y = y[:: 2 * SAMPLE, :: 2 * SAMPLE][: u.shape[0], : u.shape[1]]
+    counts = np.zeros(1024)
+    for corner in product((0, 1), repeat=3):
+        (y_at, y_near), (u_at, u_near), (v_at, v_near) = (
+            (cells[upper][plane.ravel()], near[upper][plane.ravel()])
+            for plane, (cells, near), upper in zip((y, u, v), (CELLS_16, CELLS_8, CELLS_8), corner, strict=True)
+        )
+        counts += np.bincount(y_at * 64 + u_at * 8 + v_at, y_near * u_near * v_near, minlength=1024)
+    return (counts / y.size).astype(np.float32)
+
+
+def _plane(plane: av.video.plane.VideoPlane) -> np.ndarray:
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).sum() / 2)
+
+
+def _median_around(one: np.ndarray, frame: int, around: int) -> float:
+    neighbours = np.concatenate([one[max(1, frame - around) : frame], one[frame + 1 : frame + 1 + around]])
+    return float(np.median(neighbours)) if len(neighbours) else 0.0
+
+
+def _returns(one: np.ndarray, two: np.ndarray, frame: int, share: float) -> bool:
+    """The frame after looks like the one before, or this one like the last but one."""
+    nearest = min((two[at] for at in (frame, frame + 1) if 2 <= at < len(two)), default=1.0)
+    return bool(nearest < share * one[frame])
+
+
+def _key(path: Path, rule: CutRule) -> str:
+    state = path.stat() if path.is_file() else None
+    said = [str(path.resolve()), state and state.st_size, state and state.st_mtime_ns, VERSION, asdict(rule)]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]

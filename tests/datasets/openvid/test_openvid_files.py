@@ -1,0 +1,103 @@
+"""Videos found in folders and archives."""
+
+import io
+import random
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from worldmodel.datasets.openvid import VideoFiles
+from worldmodel.datasets.openvid.files import Joined
+from worldmodel.errors import InputError
+
+CONTENT = {f"clip{number}.mp4": random.Random(number).randbytes(5000) for number in range(6)}
+
+
+def archive(path: Path, names: list[str]) -> bytes:
+    with zipfile.ZipFile(path, "w") as packed:
+        for name in names:
+            packed.writestr(f"inside/{name}", CONTENT[name])
+    return path.read_bytes()
+
+
+@pytest.fixture
+def zips(tmp_path: Path) -> Path:
+    """One whole archive and one in three pieces, as published."""
+    folder = tmp_path / "zips"
+    folder.mkdir()
+    archive(folder / "OpenVid_part1.zip", ["clip0.mp4", "clip1.mp4"])
+    whole = archive(folder / "whole", ["clip2.mp4", "clip3.mp4"])
+    (folder / "whole").unlink()
+    for suffix, piece in zip(("aa", "ab", "ac"), (whole[:4000], whole[4000:10060], whole[10060:]), strict=True):
+        (folder / f"OpenVid_part73_part{suffix}").write_bytes(piece)
+    return folder
+
+
+def test_which_archive_holds_a_clip(zips: Path, tmp_path: Path) -> None:
+    files = VideoFiles(archives=[zips], extract_to=tmp_path / "out")
+    assert files.archive_of("clip1.mp4") == zips / "OpenVid_part1.zip"
+    assert files.archive_of("clip3.mp4") == zips / "OpenVid_part73_partaa"
+    assert files.archive_of("clip5.mp4") is None
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["clip0.mp4", "clip2.mp4", "clip3.mp4"])
+def test_a_clip_is_extracted_whole_and_once(zips: Path, tmp_path: Path, name: str) -> None:
+    files = VideoFiles(archives=[zips], extract_to=tmp_path / "out")
+    found = files.find(name)
+    assert found == tmp_path / "out" / name
+    assert found.read_bytes() == CONTENT[name]
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
+    found.write_bytes(b"already there")
+    assert files.find(name).read_bytes() == b"already there"
+
+
+def test_folders_come_before_archives(zips: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos" / "deep"
+    videos.mkdir(parents=True)
+    (videos / "clip0.mp4").touch()
+    files = VideoFiles([tmp_path / "videos"], [zips], tmp_path / "out")
+    assert files.find("deep/clip0.mp4") == files.find("clip0.mp4") == videos / "clip0.mp4"
+    assert files.find("nowhere.mp4") is None
+
+
+def test_joined_pieces_read_like_one_file(tmp_path: Path) -> None:
+    whole = random.Random(0).randbytes(1000)
+    pieces = []
+    for number, (start, stop) in enumerate([(0, 1), (1, 400), (400, 400), (400, 1000)]):
+        pieces.append(tmp_path / str(number))
+        pieces[-1].write_bytes(whole[start:stop])
+    chance = random.Random(1)
+    with io.BufferedReader(Joined(pieces), 64) as joined:
+        assert joined.read() == whole
+        for _ in range(50):
+            start, count = chance.randrange(1000), chance.randrange(300)
+            joined.seek(start)
+            assert joined.read(count) == whole[start : start + count]
+        joined.seek(-7, io.SEEK_END)
+        assert joined.read() == whole[-7:]
+
+
+def test_a_missing_piece_is_named(zips: Path, tmp_path: Path) -> None:
+    (zips / "OpenVid_part73_partac").unlink()
+    with pytest.raises(InputError, match=r"OpenVid_part73_partaa: its 2 pieces make no whole zip"):
+        VideoFiles(archives=[zips], extract_to=tmp_path / "out").find("clip2.mp4")
+
+
+def test_a_damaged_clip_leaves_nothing_behind(zips: Path, tmp_path: Path) -> None:
+    packed = bytearray((zips / "OpenVid_part1.zip").read_bytes())
+    packed[300:320] = bytes(20)
+    (zips / "OpenVid_part1.zip").write_bytes(packed)
+    with pytest.raises(InputError, match=r"OpenVid_part1\.zip: clip0\.mp4 cannot be extracted"):
+        VideoFiles(archives=[zips], extract_to=tmp_path / "out").find("clip0.mp4")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_is_not_there_is_named(tmp_path: Path, zips: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        VideoFiles([tmp_path / "nowhere"])
+    with pytest.raises(InputError, match="no such archive"):
+        VideoFiles(archives=[tmp_path / "nowhere.zip"], extract_to=tmp_path)
+    with pytest.raises(InputError, match="give extract_to"):
+        VideoFiles(archives=[zips])

@@ -1,0 +1,113 @@
+"""Scene cuts: found where films were joined, nowhere else."""
+
+import json
+import os
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from worldmodel.datasets.cuts import CutRule, Distances, cuts_of, scene_cuts, shots
+from worldmodel.datasets.video import VideoSource
+from worldmodel.errors import InputError
+
+SIZE = (96, 160)
+DATA = Path(os.environ.get("WORLDMODEL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+LISTED = json.loads((DATA / "manifest.json").read_text()) if (DATA / "manifest.json").is_file() else []
+BAD = [entry["file"] for entry in LISTED if not str(entry["frames"]).isdigit()]
+
+
+def shot(seed: int, frames: int, speed: int = 3) -> np.ndarray:
+    """A blocky picture of its own few colours, with texture, that slides to the left; [frames, H, W, 3] uint8."""
+    random = np.random.default_rng(seed)
+    colours = random.integers(0, 256, (4, 3))
+    wide = colours[random.integers(0, 4, (SIZE[0] // 8, 200))].repeat(8, 0).repeat(8, 1)
+    wide = np.clip(wide + random.normal(0, 12, wide.shape), 0, 255)
+    return np.stack([wide[:, speed * i : speed * i + SIZE[1]] for i in range(frames)]).astype(np.uint8)
+
+
+def write(path: Path, frames: np.ndarray, pix_fmt: str = "yuv420p") -> VideoSource:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, pix_fmt
+        stream.options = {"crf": "20", "preset": "ultrafast"}
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return VideoSource(path)
+
+
+def joined(seed: int, lengths: list[int]) -> tuple[np.ndarray, tuple[int, ...]]:
+    film = np.concatenate([shot(100 * seed + i, length, speed=1 + i % 8) for i, length in enumerate(lengths)])
+    return film, tuple(np.cumsum(lengths)[:-1].tolist())
+
+
+def test_precision_and_recall_on_joined_films(tmp_path: Path) -> None:
+    found, true, right = 0, 0, 0
+    for seed in range(6):
+        lengths = np.random.default_rng(seed).integers(12, 40, 8).tolist()
+        film, cuts = joined(seed, lengths)
+        said = scene_cuts(write(tmp_path / f"{seed}.mp4", film))
+        found, true, right = found + len(said), true + len(cuts), right + len(set(said) & set(cuts))
+    assert true == 42
+    assert right / found > 0.95
+    assert right / true > 0.95
+
+
+def test_ten_bit_films_too(tmp_path: Path) -> None:
+    film, cuts = joined(7, [20, 20, 20])
+    assert scene_cuts(write(tmp_path / "ten.mp4", film, "yuv420p10le")) == cuts
+
+
+def test_a_flash_and_fast_motion_are_no_cuts(tmp_path: Path) -> None:
+    film = shot(1, 60, speed=20)
+    film[30] = 255
+    assert scene_cuts(write(tmp_path / "flash.mp4", film)) == ()
+
+
+def test_a_fade_is_no_cut(tmp_path: Path) -> None:
+    film = (shot(2, 60) * np.linspace(1, 0, 60)[:, None, None, None]).astype(np.uint8)
+    assert scene_cuts(write(tmp_path / "fade.mp4", film)) == ()
+
+
+def test_the_rule_compares_with_the_frames_around() -> None:
+    jumps = np.full(40, 0.2, np.float32)
+    jumps[0], jumps[20] = 0, 0.5
+    far = np.full(40, 0.5, np.float32)
+    assert cuts_of(Distances(jumps, far), CutRule()) == ()
+    jumps[1:] *= [0.5] * 19 + [1] + [0.5] * 19
+    assert cuts_of(Distances(jumps, far), CutRule()) == (20,)
+
+
+def test_shots_lie_between_cuts() -> None:
+    assert shots(10, ()) == [range(0, 10)]
+    assert shots(10, (4, 7)) == [range(0, 4), range(4, 7), range(7, 10)]
+
+
+def test_the_cache_answers_until_the_file_changes(tmp_path: Path) -> None:
+    film, cuts = joined(3, [15, 15])
+    path, cache = tmp_path / "film.mp4", tmp_path / "cache"
+    source = write(path, film)
+    assert scene_cuts(source, cache) == cuts
+    kept = list(cache.iterdir())
+    assert [file.suffix for file in kept] == [".json"]
+    kept[0].write_text(json.dumps({"cuts": [3]}))
+    assert scene_cuts(source, cache) == (3,)
+    assert scene_cuts(source, cache, CutRule(distance=0.3)) == cuts
+    assert scene_cuts(write(path, film[:20]), cache) == cuts
+
+
+@pytest.mark.skipif(not BAD, reason=f"no footage: {DATA}/manifest.json is absent (set WORLDMODEL_TEST_DATA)")
+@pytest.mark.parametrize("file", BAD)
+def test_bad_files_are_named(file: str, tmp_path: Path) -> None:
+    try:
+        scene_cuts(VideoSource(DATA / file), tmp_path)
+    except InputError as error:
+        assert Path(file).name in str(error)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.mp4"):
+        scene_cuts(VideoSource(tmp_path / "nowhere.mp4"), tmp_path)
