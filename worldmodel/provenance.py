@@ -31,6 +31,15 @@ def folder_hash(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
+def weights_hash(module: torch.nn.Module) -> str:
+    """sha256 over the names, shapes and float32 values of a module's state."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}{list(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def versions() -> dict[str, str]:
     """Of Python, this package and what the numbers depend on."""
     found = {"python": platform.python_version(), "worldmodel": __version__}

@@ -105,9 +105,12 @@ class TrainConfig:
     Attributes:
         objective: autoencoder trains a VAE; noise_to_video trains a network to make chunks from noise (the tiny
             stand-in of text-to-video pretraining); flowframes trains it to flow from observed to future chunks
-            (paper Algorithm 3: inherent couplings).
+            (paper Algorithm 1; Algorithm 3 where rho is 0); independent does so from chunks of other pairs
+            (Algorithm 2).
         out: folder of the run; the trained pipeline is its sub-folder `pipeline`.
         pretrained: pipeline folder to start from; null is a new model of sizes `model`.
+        rho: probability that a source is mixed with the future chunk inverted to noise; for flowframes.
+        inversion_steps: steps of that inversion (RF-Solver, two evaluations each), done once per chunk and kept.
         sigma: how sigmas are drawn: logit_normal (shifted by token count, as LTX) or uniform (as Wan).
         sigma_shift: mean of the logit-normal before the sigmoid; null is LTX's, by token count. Larger trains nearer to
             the observed chunk, where nothing of the future is in the input yet.
@@ -122,12 +125,14 @@ class TrainConfig:
     """
 
     data: DataConfig
-    objective: Literal["autoencoder", "noise_to_video", "flowframes"] = "flowframes"
+    objective: Literal["autoencoder", "noise_to_video", "flowframes", "independent"] = "flowframes"
     out: str = "outputs/train"
     pretrained: str | None = None
     model: TinyModelConfig = field(default_factory=TinyModelConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    rho: float = 0.7
+    inversion_steps: int = 25
     sigma: Literal["logit_normal", "uniform"] = "logit_normal"
     sigma_shift: float | None = None
     steps: int = 1450
@@ -141,7 +146,9 @@ class TrainConfig:
     device: Literal["auto", "cpu"] = "auto"
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "log_every", "save_every"):
+        if not 0 <= self.rho <= 1:
+            raise InputError(f"rho={self.rho}: use a probability from 0 to 1, the paper's is 0.7")
+        for key in ("steps", "batch_size", "inversion_steps", "log_every", "save_every"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key}={getattr(self, key)}: use at least 1")
         if self.compile and self.objective == "autoencoder":

@@ -1,6 +1,7 @@
 """The one training loop: accelerate, AdamW, a schedule, an average of the weights, a log and checkpoints."""
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,18 +19,22 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.datasets.frame_store import FrameStore, open_frame_store
 from worldmodel.datasets.nuscenes import open_index, scenes_of_split
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.provenance import device_name, versions
+from worldmodel.provenance import device_name, versions, weights_hash
 from worldmodel.training import checkpoints
-from worldmodel.training.chunks import ChunkCrops
+from worldmodel.training.chunks import ChunkCrops, StorePairs
 from worldmodel.training.config import TinyModelConfig, TrainConfig
-from worldmodel.training.latents import LatentPairs, latent_pairs
+from worldmodel.training.latent_cache import LatentCache, build_latent_cache
 from worldmodel.training.moments import set_latent_moments
-from worldmodel.training.objectives import FlowFrames, NoiseToVideo, Objective, Reconstruction
+from worldmodel.training.objectives import FlowFrames, IndependentChunks, NoiseToVideo, Objective, Reconstruction
+
+logger = logging.getLogger(__name__)
+LEAST_STD = 1e-3  # of a normalised latent
 
 
 def train(config: TrainConfig) -> Path:
@@ -96,17 +101,35 @@ def _frames(config: TrainConfig) -> FrameStore:
 def _objective(config: TrainConfig, pipeline: FlowFramesPipeline, frame_rate: float) -> Objective:
     if config.objective == "autoencoder":
         return Reconstruction(pipeline.backbone, config.autoencoder)
-    kind = NoiseToVideo if config.objective == "noise_to_video" else FlowFrames
-    return kind(pipeline.backbone, config.sigma, frame_rate, config.sigma_shift)
+    settings = (pipeline.backbone, config.sigma, frame_rate, config.sigma_shift)
+    if config.objective == "flowframes":
+        return FlowFrames(*settings, rho=config.rho)
+    return (NoiseToVideo if config.objective == "noise_to_video" else IndependentChunks)(*settings)
 
 
 def _dataset(
     config: TrainConfig, pipeline: FlowFramesPipeline, store: FrameStore, device: torch.device
-) -> LatentPairs | ChunkCrops:
+) -> LatentCache | ChunkCrops:
     data = config.data
     if config.objective == "autoencoder":
         return ChunkCrops(store, data.frames, data.stride, config.autoencoder.crop)
-    return latent_pairs(pipeline.backbone, store, data.frames, data.stride, device, config.precision)
+    return _latents(config, pipeline.backbone, store, device)
+
+
+def _latents(config: TrainConfig, backbone: Backbone, store: FrameStore, device: torch.device) -> LatentCache:
+    """The cache beside the frames that fits this run, built where it is not there yet."""
+    data = config.data
+    inversion_steps = config.inversion_steps if config.objective == "flowframes" and config.rho else 0
+    key = f"{weights_hash(backbone.vae)[:12]}-{data.frames}x{data.stride}-{config.precision}"
+    if inversion_steps:
+        key += f"-inverted{inversion_steps}-{weights_hash(backbone.transformer)[:12]}"
+    pairs = StorePairs(store, data.frames, data.stride)
+    cache = build_latent_cache(
+        store.folder / f"latents-{key}", pairs, backbone, inversion_steps, config.precision, device=device
+    )
+    if inversion_steps and float(cache[0]["std"].float().mean()) < LEAST_STD:
+        logger.warning("the VAE's posterior is so narrow that target inversion changes nothing: rho=0 costs less")
+    return cache
 
 
 def _loop(
@@ -114,7 +137,7 @@ def _loop(
     accelerator: Accelerator,
     pipeline: FlowFramesPipeline,
     objective: Objective,
-    dataset: LatentPairs | ChunkCrops,
+    dataset: LatentCache | ChunkCrops,
     out: Path,
 ) -> float:
     """Train; return the seconds it took. The trained weights are the averaged ones where there is an average."""
@@ -168,7 +191,7 @@ def _compile_blocks(transformer: ModelMixin) -> None:
     transformer.compile_repeated_blocks()
 
 
-def _loader(config: TrainConfig, dataset: LatentPairs | ChunkCrops) -> DataLoader:
+def _loader(config: TrainConfig, dataset: LatentCache | ChunkCrops) -> DataLoader:
     if len(dataset) < config.batch_size:
         raise InputError(f"batch_size={config.batch_size}: the data give {len(dataset)} samples; use a smaller batch")
     return DataLoader(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)

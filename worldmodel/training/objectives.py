@@ -9,7 +9,7 @@ Shape legend: B batch, F frames, H height, W width, 3 colours; C f h w are laten
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from worldmodel.backbones.backbone import Backbone
@@ -18,6 +18,10 @@ from worldmodel.training.config import AutoencoderConfig
 
 Losses = dict[str, Tensor]
 """`loss` is minimised; whatever else is there is logged."""
+
+
+Latents = dict[str, Tensor]
+"""A batch of the latent cache: `mean` [B, 2, C, f, h, w], `std` and perhaps `noise` [B, C, f, h, w]."""
 
 
 class Objective(nn.Module, ABC):
@@ -78,12 +82,12 @@ class FlowObjective(Objective):
         return self.transformer
 
     @abstractmethod
-    def coupling(self, means_B2Cfhw: Tensor) -> couplings.Coupling:
-        """Source and target from the normalised latent means of the observed [:, 0] and the future [:, 1] chunk."""
+    def coupling(self, latents: Latents) -> couplings.Coupling:
+        """Source and target of a batch of the latent cache."""
 
-    def forward(self, means_B2Cfhw: Float[Tensor, "B 2 C f h w"]) -> Losses:
+    def forward(self, latents: Latents) -> Losses:
         """Mean squared error of the velocity at one drawn sigma per pair."""
-        source, target = self.coupling(means_B2Cfhw.float())
+        source, target = self.coupling({name: tensor.float() for name, tensor in latents.items()})
         at = path.sample(source, target, self.draw_sigmas(target))
         prompt = self.embeds_1LD.expand(len(target), -1, -1)
         velocity = self.backbone.velocity(at.x_sigma, at.sigma, prompt, self.mask_1L, self.frame_rate)
@@ -104,13 +108,33 @@ class FlowObjective(Objective):
 class NoiseToVideo(FlowObjective):
     """From noise to a chunk, as text-to-video models are pretrained; observed and future chunks serve alike."""
 
-    def coupling(self, means_B2Cfhw: Tensor) -> couplings.Coupling:
-        chunks = means_B2Cfhw.flatten(0, 1)[torch.randperm(2 * len(means_B2Cfhw))[: len(means_B2Cfhw)]]
+    def coupling(self, latents: Latents) -> couplings.Coupling:
+        both_BCfhw = latents["mean"].flatten(0, 1)
+        chunks = both_BCfhw[torch.randperm(len(both_BCfhw))[: len(both_BCfhw) // 2]]
         return couplings.Coupling(torch.randn_like(chunks), chunks)
 
 
 class FlowFrames(FlowObjective):
-    """From the observed chunk to the one right after it (paper Algorithm 3)."""
+    """From the observed chunk to the one right after it, with target inversion (paper Algorithm 1).
 
-    def coupling(self, means_B2Cfhw: Tensor) -> couplings.Coupling:
-        return couplings.inherent(means_B2Cfhw[:, 0], means_B2Cfhw[:, 1])
+    With `rho` 0 no source is mixed: Algorithm 3.
+    """
+
+    def __init__(
+        self, backbone: Backbone, sigma: str, frame_rate: float, shift: float | None = None, rho: float = 0.7
+    ) -> None:
+        super().__init__(backbone, sigma, frame_rate, shift)
+        self.rho = rho
+
+    def coupling(self, latents: Latents) -> couplings.Coupling:
+        observed, future = latents["mean"].unbind(1)
+        if self.rho == 0:
+            return couplings.inherent(observed, future)
+        return couplings.target_inverted(observed, latents["std"], future, latents["noise"], self.rho)
+
+
+class IndependentChunks(FlowObjective):
+    """From the observed chunk of another pair of the batch (paper Algorithm 2)."""
+
+    def coupling(self, latents: Latents) -> couplings.Coupling:
+        return couplings.independent(*latents["mean"].unbind(1))

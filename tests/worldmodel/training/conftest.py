@@ -50,6 +50,7 @@ def autoencoder_run(drive: DataConfig, tmp_path_factory: pytest.TempPathFactory)
         optimizer=OptimizerConfig(lr=2e-3, warmup=2, ema=0.5),
         steps=30,
         batch_size=2,
+        inversion_steps=2,
         log_every=5,
         save_every=20,
         device="cpu",

@@ -6,7 +6,7 @@ import torch
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.flow import path
 from worldmodel.training.config import AutoencoderConfig
-from worldmodel.training.objectives import FlowFrames, NoiseToVideo, Reconstruction
+from worldmodel.training.objectives import FlowFrames, IndependentChunks, NoiseToVideo, Reconstruction
 
 
 @pytest.fixture(scope="module")
@@ -16,25 +16,49 @@ def backbone():
     return tiny_backbone(vae, tiny_transformer(8, layers=1, heads=2, head_dim=16, caption_channels=8))
 
 
-def pairs() -> torch.Tensor:
-    return torch.randn(3, 2, 8, 2, 4, 6, generator=torch.Generator().manual_seed(1))
+def pairs() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    mean = torch.randn(3, 2, 8, 2, 4, 6, generator=generator)
+    return {
+        "mean": mean,
+        "std": torch.full_like(mean[:, 0], 0.1),
+        "noise": torch.randn(mean[:, 0].shape, generator=generator),
+    }
+
+
+def flowframes(backbone, sigma: str = "uniform", rho: float = 0.0, shift: float | None = None) -> FlowFrames:
+    return FlowFrames(backbone, sigma, 12.0, shift, rho)
 
 
 def test_flowframes_flows_from_the_observed_to_the_future_chunk(backbone) -> None:
-    means = pairs()
-    source, target = FlowFrames(backbone, "uniform", 12.0).coupling(means)
-    assert torch.equal(source, means[:, 0])
-    assert torch.equal(target, means[:, 1])
+    latents = pairs()
+    source, target = flowframes(backbone).coupling(latents)
+    assert torch.equal(source, latents["mean"][:, 0])
+    assert torch.equal(target, latents["mean"][:, 1])
+
+
+def test_target_inversion_mixes_the_source_with_the_inverted_future(backbone) -> None:
+    latents = pairs()
+    source, target = flowframes(backbone, rho=1.0).coupling(latents)
+    assert torch.allclose(source, latents["mean"][:, 0] + 0.1 * latents["noise"])
+    assert torch.equal(target, latents["mean"][:, 1])
+
+
+def test_independent_chunks_come_from_another_pair(backbone) -> None:
+    latents = pairs()
+    source, target = IndependentChunks(backbone, "uniform", 12.0).coupling(latents)
+    assert torch.equal(target, latents["mean"][:, 1])
+    assert not any(torch.equal(source[row], latents["mean"][row, 0]) for row in range(3))
 
 
 def test_noise_to_video_flows_from_noise_to_observed_and_future_chunks(backbone) -> None:
-    means = pairs()
+    latents = pairs()
     objective = NoiseToVideo(backbone, "uniform", 12.0)
-    chunks = means.flatten(0, 1)
+    chunks = latents["mean"].flatten(0, 1)
     seen = set()
     for seed in range(20):
         torch.manual_seed(seed)
-        source, target = objective.coupling(means)
+        source, target = objective.coupling(latents)
         places = [int(torch.stack([(one == chunk).all() for chunk in chunks]).nonzero()) for one in target]
         assert len(set(places)) == 3
         seen |= set(places)
@@ -44,10 +68,11 @@ def test_noise_to_video_flows_from_noise_to_observed_and_future_chunks(backbone)
 
 
 def test_the_flow_loss_is_the_squared_velocity_error_at_the_drawn_sigma(backbone) -> None:
-    means = pairs()
-    objective = FlowFrames(backbone, "logit_normal", 12.0)
+    latents = pairs()
+    means = latents["mean"]
+    objective = flowframes(backbone, "logit_normal")
     torch.manual_seed(5)
-    loss = objective(means)["loss"]
+    loss = objective(latents)["loss"]
     torch.manual_seed(5)
     sigma = path.logit_normal_sigmas(3, shift=path.ltx_shift(2 * 4 * 6))
     at = path.sample(means[:, 0], means[:, 1], sigma)
@@ -56,7 +81,7 @@ def test_the_flow_loss_is_the_squared_velocity_error_at_the_drawn_sigma(backbone
 
 
 def test_only_the_trained_part_has_gradients(backbone) -> None:
-    objective = FlowFrames(backbone, "uniform", 12.0)
+    objective = flowframes(backbone)
     objective(pairs())["loss"].backward()
     assert all(parameter.grad is not None for parameter in backbone.transformer.parameters())
     assert not any(parameter.requires_grad for parameter in backbone.vae.parameters())
@@ -76,7 +101,7 @@ def test_reconstruction_reports_the_psnr_of_its_error(backbone) -> None:
 @pytest.mark.parametrize("shift", [None, 2.0])
 def test_sigmas_are_drawn_about_the_shift(backbone, shift: float | None) -> None:
     torch.manual_seed(0)
-    objective = FlowFrames(backbone, "logit_normal", 12.0, shift)
+    objective = flowframes(backbone, "logit_normal", shift=shift)
     sigma = objective.draw_sigmas(torch.zeros(4000, 8, 2, 4, 6))
     expected = path.ltx_shift(2 * 4 * 6) if shift is None else shift
     assert abs(float(torch.logit(sigma).mean()) - expected) < 0.1

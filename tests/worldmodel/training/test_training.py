@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.provenance import weights_hash
 from worldmodel.training import AutoencoderConfig, OptimizerConfig, TrainConfig, train
 from worldmodel.training.curves import plot_logs
-from worldmodel.training.latents import weights_hash
 
 
 def log_of(run: TrainConfig) -> list[dict]:
@@ -52,6 +52,16 @@ def test_the_vae_carries_its_latents_moments(runs) -> None:
     assert not torch.allclose(vae.latents_mean, torch.zeros(8))
     assert (vae.latents_std > 0).all()
     assert not torch.allclose(vae.latents_std, torch.ones(8))
+
+
+def test_chunks_are_inverted_for_target_inversion_only(runs, tmp_path: Path) -> None:
+    folder = Path(runs.flowframes.data.store)
+    kept = {path.name for path in folder.rglob("latents-*") if path.is_dir()}
+    assert len([name for name in kept if "inverted2" in name]) == 1
+    assert len([name for name in kept if "inverted" not in name]) == 1
+    for name, change in {"plain": {"rho": 0.0}, "independent": {"objective": "independent"}}.items():
+        train(replace(runs.flowframes, out=str(tmp_path / name), steps=1, **change))
+    assert {path.name for path in folder.rglob("latents-*") if path.is_dir()} == kept
 
 
 def test_training_json_says_how(runs) -> None:
@@ -133,7 +143,14 @@ def test_compile_without_a_compiler_is_named(runs, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(
     "change",
-    [{"steps": 0}, {"batch_size": 0}, {"optimizer": OptimizerConfig(lr=0)}, {"compile": True}],
+    [
+        {"steps": 0},
+        {"rho": 1.5},
+        {"inversion_steps": 0},
+        {"batch_size": 0},
+        {"optimizer": OptimizerConfig(lr=0)},
+        {"compile": True},
+    ],
 )
 def test_settings_without_sense_are_refused(autoencoder_run: TrainConfig, change: dict) -> None:
     with pytest.raises(InputError):

@@ -1,0 +1,166 @@
+"""The latent cache: right numbers, whole after any interruption, refused when stale."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.errors import InputError
+from worldmodel.flow.inversion import midpoint
+from worldmodel.training.latent_cache import LatentCache, build_latent_cache
+
+
+@dataclass
+class RandomPairs:
+    """Pairs that follow from their number; reading pair `fails_at` raises, as a killed run stops."""
+
+    count: int = 7
+    identity: str = "random"
+    frame_rate: float = 12.0
+    fails_at: int = -1
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        if number == self.fails_at:
+            raise KeyboardInterrupt
+        shape = (2, 3, 9, 32, 48)
+        return torch.randint(256, shape, generator=torch.Generator().manual_seed(number)).to(torch.uint8)
+
+
+def backbone(seed: int = 0):
+    torch.manual_seed(seed)
+    vae = tiny_vae(base_channels=8, latent_channels=8)
+    return tiny_backbone(vae.eval(), tiny_transformer(8, layers=1, heads=2, head_dim=16, caption_channels=8).eval())
+
+
+def build(folder: Path, pairs: RandomPairs | None = None, seed: int = 0, **settings: object) -> LatentCache:
+    settings = {"inversion_steps": 2, "shard_pairs": 3, "batch_size": 2} | settings
+    return build_latent_cache(folder, pairs or RandomPairs(), backbone(seed), **settings)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_it_holds_what_the_model_says(tmp_path: Path) -> None:
+    cache, model = build(tmp_path / "cache"), backbone()
+    assert len(cache) == 7
+    assert [name for name in files(tmp_path / "cache") if name.startswith("shard")] == [
+        f"shard-{number:05d}.safetensors" for number in range(3)
+    ]
+    for number in (0, 4, 6):
+        both = RandomPairs()[number].float() / 127.5 - 1
+        with torch.no_grad():
+            observed, future = model.encode(both[:1]), model.encode(both[1:])
+        sample = cache[number]
+        expected = torch.stack([observed.mean_BCfhw[0], future.mean_BCfhw[0]])
+        torch.testing.assert_close(sample["mean"].float(), expected, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(sample["std"].float(), observed.std_BCfhw[0], rtol=2e-3, atol=2e-3)
+        assert sample["noise"].shape == future.mean_BCfhw[0].shape
+
+
+def test_its_noise_flows_back_to_the_future_chunk(tmp_path: Path) -> None:
+    sample, model = build(tmp_path / "cache", inversion_steps=25)[1], backbone()
+    prompt, mask = model.empty_prompt()
+
+    def velocity(x: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
+        return model.velocity(x, sigma_B, prompt, mask, 12.0)
+
+    back = midpoint(velocity, sample["noise"].float()[None], 1.0, 0.0, 25).x[0]
+    future = sample["mean"][1].float()
+    assert (back - future).norm() / future.norm() < 5e-3  # float16 on disk
+
+
+def test_without_inversion_there_is_no_noise(tmp_path: Path) -> None:
+    cache = build(tmp_path / "cache", inversion_steps=0)
+    assert sorted(cache[0]) == ["mean", "std"]
+    assert cache.card.network is None
+
+
+@pytest.mark.parametrize("fails_at", [0, 2, 3, 5, 6])
+def test_an_interrupted_build_goes_on_to_the_same_bytes(tmp_path: Path, fails_at: int) -> None:
+    build(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "broken", RandomPairs(fails_at=fails_at))
+    assert len(list((tmp_path / "broken").glob("shard-*.safetensors"))) == fails_at // 3
+    with pytest.raises(InputError, match="shards are missing"):
+        LatentCache(tmp_path / "broken")
+    build(tmp_path / "broken")
+    assert files(tmp_path / "broken") == files(tmp_path / "whole")
+
+
+def test_kill_9_at_any_moment(tmp_path: Path) -> None:
+    """A process of its own, killed again and again until one run ends by itself."""
+    build(tmp_path / "whole", RandomPairs(40))
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_latent_cache as t; from pathlib import Path;"
+        "print('ready', flush=True); t.build(Path(sys.argv[2]), t.RandomPairs(40))"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "killed")]
+    for attempt in range(50):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process.stdout.readline()
+        time.sleep(0.15 + 0.05 * attempt)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        if process.wait() == 0:
+            break
+    assert process.returncode == 0
+    kept = {name: content for name, content in files(tmp_path / "killed").items() if not name.endswith(".part")}
+    assert kept == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"pairs": RandomPairs(identity="others")}, "pairs_identity"),
+        ({"pairs": RandomPairs(6)}, "pairs"),
+        ({"seed": 1}, "vae, network"),
+        ({"inversion_steps": 3}, "inversion_steps"),
+        ({"precision": "bf16"}, "precision"),
+    ],
+)
+def test_a_stale_cache_is_refused_and_kept(tmp_path: Path, change: dict, named: str) -> None:
+    build(tmp_path / "cache")
+    before = files(tmp_path / "cache")
+    with pytest.raises(InputError, match=f"made with other {named};"):
+        build(tmp_path / "cache", **change)
+    assert files(tmp_path / "cache") == before
+
+
+def test_a_finished_cache_is_only_opened(tmp_path: Path) -> None:
+    build(tmp_path / "cache")
+    again = build(tmp_path / "cache", RandomPairs(fails_at=0))
+    assert len(again) == 7
+
+
+def test_loaders_share_it(tmp_path: Path) -> None:
+    cache = build(tmp_path / "cache")
+    alone = torch.stack([cache[number]["mean"] for number in range(7)])
+    loaded = torch.cat([batch["mean"] for batch in DataLoader(cache, batch_size=3, num_workers=2)])
+    assert torch.equal(loaded, alone)
+    assert torch.equal(pickle.loads(pickle.dumps(cache))[5]["mean"], alone[5])
+
+
+def test_what_is_no_cache_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"card\.json is absent"):
+        LatentCache(tmp_path)
+    with pytest.raises(InputError, match="no chunk pairs"):
+        build(tmp_path / "cache", RandomPairs(0))
+    build(tmp_path / "cache")
+    (tmp_path / "cache" / "shard-00001.safetensors").unlink()
+    with pytest.raises(InputError, match="1 of 3 shards are missing"):
+        LatentCache(tmp_path / "cache")
+    assert json.loads((tmp_path / "cache" / "card.json").read_text())["pairs"] == 7
