@@ -103,16 +103,16 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes(tmp_path: Path, fails_at
 
 def test_kill_9_at_any_moment(tmp_path: Path) -> None:
     """A process of its own, killed again and again until one run ends by itself."""
-    build(tmp_path / "whole", RandomPairs(40))
+    build(tmp_path / "whole", RandomPairs(20))
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import test_latent_cache as t; from pathlib import Path;"
-        "print('ready', flush=True); t.build(Path(sys.argv[2]), t.RandomPairs(40))"
+        "print('ready', flush=True); t.build(Path(sys.argv[2]), t.RandomPairs(20))"
     )
     command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "killed")]
-    for attempt in range(50):
+    for attempt in range(12):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         process.stdout.readline()
-        time.sleep(0.15 + 0.05 * attempt)
+        time.sleep(0.1 * 1.7**attempt)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
         if process.wait() == 0:
