@@ -47,7 +47,7 @@ def backbone(seed: int = 0):
 
 def build(folder: Path, pairs: RandomPairs | None = None, seed: int = 0, **settings: object) -> LatentCache:
     settings = {"inversion_steps": 2, "shard_pairs": 3, "batch_size": 2} | settings
-    return build_latent_cache(folder, pairs or RandomPairs(), backbone(seed), **settings)
+    return build_latent_cache(folder, RandomPairs() if pairs is None else pairs, backbone(seed), **settings)
 
 
 def files(folder: Path) -> dict[str, bytes]:

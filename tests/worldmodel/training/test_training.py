@@ -129,10 +129,10 @@ def test_compiled_blocks_learn_the_same(runs, tmp_path: Path) -> None:
     losses = []
     for compiled in (False, True):
         out = tmp_path / f"compiled_{compiled}"
-        train(replace(runs.flowframes, out=str(out), steps=3, log_every=1, precision="no", compile=compiled))
+        train(replace(runs.flowframes, out=str(out), steps=3, log_every=1, compile=compiled))
         losses.append([json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()])
     assert len(losses[0]) == 3
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=2e-2)  # bfloat16
 
 
 def test_compile_without_a_compiler_is_named(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
