@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -144,7 +145,8 @@ def histogram(frame: av.VideoFrame) -> Float32[np.ndarray, "1024"]:
 
 
 def _plane(plane: av.video.plane.VideoPlane) -> np.ndarray:
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+    raw: Any = plane  # it has the buffer protocol, which its stub does not say
+    return np.frombuffer(raw, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from worldmodel.datasets.footage import VIDEOS
 from worldmodel.errors import InputError
@@ -157,7 +158,7 @@ class Joined(io.RawIOBase):
         self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
         return self._at
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         if self._at >= self._size:
             return 0
         number = max(n for n, start in enumerate(self._starts) if start <= self._at)

@@ -137,4 +137,5 @@ class IndependentChunks(FlowObjective):
     """From the observed chunk of another pair of the batch (paper Algorithm 2)."""
 
     def coupling(self, latents: Latents) -> couplings.Coupling:
-        return couplings.independent(*latents["mean"].unbind(1))
+        observed, future = latents["mean"].unbind(1)
+        return couplings.independent(observed, future)
