@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from worldmodel.files import written_whole
+
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -47,10 +49,8 @@ def publish(name: str, text: str, result: dict[str, Any], keep: bool) -> None:
     line = json.dumps(result)
     if keep:
         stem = RESULTS / f"{datetime.date.today().isoformat()}_{name}"
-        RESULTS.mkdir(exist_ok=True)
         for path, content in ((stem.with_suffix(".md"), text), (stem.with_suffix(".json"), line + "\n")):
-            part = path.with_name(path.name + ".part")
-            part.write_text(content)
-            part.replace(path)
+            with written_whole(path) as part:
+                part.write_text(content)
     print(text)
     print(line)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs
 from worldmodel.datasets.nuscenes.dataset import default_cameras
+from worldmodel.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,8 @@ def open_frame_store(
     if not (place / "card.json").exists():
         _decode(paths, size, place, workers)
         card = {"identity": identity, "frame_rate": frame_rate, "tracks": [asdict(track) for track in tracks]}
-        part = place / "card.json.part"
-        part.write_text(json.dumps(card))
-        part.rename(place / "card.json")
+        with written_whole(place / "card.json") as part:
+            part.write_text(json.dumps(card))
     return FrameStore(place)
 
 
@@ -131,13 +131,11 @@ class _Pictures(Dataset[np.ndarray]):
 
 
 def _decode(paths: list[str], size: tuple[int, int], place: Path, workers: int) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    part = place / "frames.npy.part"
-    frames = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
     loader = DataLoader(_Pictures(paths, size), batch_size=64, num_workers=workers, collate_fn=np.stack)
-    done = 0
-    for batch in tqdm(loader, desc="decode frames", unit="x64"):
-        frames[done : done + len(batch)] = batch
-        done += len(batch)
-    frames.flush()
-    part.rename(place / "frames.npy")
+    with written_whole(place / "frames.npy") as part:
+        frames = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
+        done = 0
+        for batch in tqdm(loader, desc="decode frames", unit="x64"):
+            frames[done : done + len(batch)] = batch
+            done += len(batch)
+        frames.flush()

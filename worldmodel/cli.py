@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel import __version__
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, Stopped
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ VERBS: dict[str, Verb] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, or 2 after one line `error: ...`."""
+    """Runs one command; returns the exit status: 0, 2 after one line `error: ...`, 143 where a run was stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         run(words)
@@ -108,6 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = one_line(error)
         if message is None or os.environ.get("WORLDMODEL_TRACEBACK") == "1":
             raise
+        if isinstance(error, Stopped):
+            print(message, file=sys.stderr)
+            return error.exit_code
         print(f"error: {message}", file=sys.stderr)
         return 2
 
@@ -208,7 +211,7 @@ def one_line(error: BaseException) -> str | None:
     """The line that the user sees, or None where the traceback is worth more."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted: finished files are kept, half-written ones are not"
-    if isinstance(error, InputError):
+    if isinstance(error, (InputError, Stopped)):
         return " ".join(str(error).split())
     if isinstance(error, OSError):
         return os_error_line(error)

@@ -1,4 +1,4 @@
-"""The one error that a user may see without a traceback."""
+"""The errors that a user may see without a traceback."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,12 @@ class InputError(ValueError):
     The message is one line that names the file or key and the remedy. The command line prints it
     after `error:` and exits with code 2; Python callers may catch it as a `ValueError`.
     """
+
+
+class Stopped(Exception):
+    """A run was told to stop (SIGTERM, SIGUSR1, Ctrl-C) and has written a checkpoint; one line says where.
+
+    The command line prints it and exits with `exit_code`, as a shell reports SIGTERM.
+    """
+
+    exit_code = 143

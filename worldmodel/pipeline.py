@@ -247,18 +247,21 @@ class FlowFramesPipeline(DiffusionPipeline):
         """
         _check_options(output_type, frame_rate, vae_batch_size)
         backbone = self.backbone
-        x_source = self._source(backbone, video, latents, vae_batch_size)
-        _check_num_frames(num_frames, backbone, x_source)
-        batch, prompts = len(x_source), self._prompts(backbone)
+        observed = self._observed(backbone, video, latents, vae_batch_size)
+        _check_num_frames(num_frames, backbone, observed)
+        batch, prompts = len(observed), self._prompts(backbone)
         condition = prompts.read("prompt", prompt, prompt_embeds, prompt_mask, batch)
         negative = prompts.read("negative_prompt", negative_prompt, negative_prompt_embeds, negative_prompt_mask, batch)
         given = (prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
         velocity = guided_velocity(
-            lambda x, sigma_B, text: backbone.velocity(x, sigma_B, text.embeds_BLD, text.mask_BL, frame_rate),
+            lambda x, sigma_B, text: backbone.velocity(
+                x, sigma_B, text.embeds_BLD, text.mask_BL, frame_rate, self._shown(observed, len(x))
+            ),
             condition,
             None if all(one is None for one in given) else negative,
             backbone.default_guidance if guidance_scale is None else guidance_scale,
         )
+        x_source = self._source(observed, generator)
         reached = self._integrate(velocity, x_source, num_inference_steps, callback_on_step_end)
         frames = reached.x
         if output_type != "latent":
@@ -301,7 +304,15 @@ class FlowFramesPipeline(DiffusionPipeline):
         evaluations = sum((result.evaluations for result in results[1:]), results[0].evaluations)
         return FlowFramesOutput(frames, latents, evaluations) if return_dict else (frames,)
 
-    def _source(self, backbone: Backbone, video: Any, latents: Tensor | None, vae_batch_size: int | None) -> Tensor:
+    def _source(self, observed: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Where the flow starts: at the observed chunk itself."""
+        return observed
+
+    def _shown(self, observed: Tensor, batch: int) -> Tensor | None:
+        """What the network sees in front of the flowing latents: nothing."""
+        return None
+
+    def _observed(self, backbone: Backbone, video: Any, latents: Tensor | None, vae_batch_size: int | None) -> Tensor:
         """Latents of the observed chunks, float32: the solver's state keeps float32 whatever the network runs in."""
         if (video is None) == (latents is None):
             raise InputError("video and latents: give exactly one of them")

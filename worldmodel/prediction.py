@@ -27,7 +27,7 @@ from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memo
 from worldmodel.reporting import headline, report
 from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
-from worldmodel.viewing.output import written_whole
+from worldmodel.files import written_whole
 
 if TYPE_CHECKING:
     from worldmodel.pipeline import FlowFramesOutput, FlowFramesPipeline

@@ -17,6 +17,7 @@ from typing import Any
 
 from worldmodel.datasets.footage import VIDEOS
 from worldmodel.errors import InputError
+from worldmodel.files import written_whole
 
 PIECE = re.compile(r"(.+)_part([a-z]{2})$")
 
@@ -92,15 +93,12 @@ class VideoFiles:
             return target
         number, member = self._members[name]
         pieces = self.archives[number]
-        self.extract_to.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{name}.part")
         try:
-            with _opened(pieces) as archive, archive.open(member) as packed, part.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked, 2**20)
+            with _opened(pieces) as archive, archive.open(member) as packed, written_whole(target) as part:
+                with part.open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked, 2**20)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-            part.unlink(missing_ok=True)
             raise InputError(f"{pieces[0]}: {name} cannot be extracted ({error}); fetch it again") from error
-        part.rename(target)
         return target
 
 

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from worldmodel.errors import InputError
 
+FrameRate = float | Tensor
+"""Frames a second: one number, or one per clip [B]."""
+
 
 @dataclass(frozen=True)
 class LatentGeometry:
@@ -98,9 +101,16 @@ class Backbone(ABC):
         sigma_B: Float[Tensor, " B"],
         prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
-        frame_rate: float = 12.0,
+        frame_rate: FrameRate = 12.0,
+        shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
     ) -> Float[Tensor, "B C f h w"]:
-        """x_source - x_target as the network predicts it; the timestep fed to it is 1000 * sigma."""
+        """x_source - x_target as the network predicts it; the timestep fed to it is 1000 * sigma.
+
+        Args:
+            frame_rate: frames a second, of all clips or one per clip [B].
+            shown_BCfhw: the chunk right before, which the network sees clean (timestep 0) in front of these latents,
+                as LTXVCondition does: twice the tokens. FlowFrames needs none.
+        """
 
     @abstractmethod
     def default_scheduler(self) -> SchedulerMixin:

@@ -14,26 +14,34 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
-from worldmodel.backbones.backbone import Backbone, LatentGeometry, Posterior
+from worldmodel.backbones.backbone import Backbone, FrameRate, LatentGeometry, Posterior
 from worldmodel.backbones.dtypes import input_dtype
 from worldmodel.errors import InputError
 
 
 @lru_cache(maxsize=64)
-def video_coords(
-    latent_shape_fhw: tuple[int, int, int], temporal: int, spatial: int, frame_rate: float, device: torch.device
+def frame_coords(
+    latent_shape_fhw: tuple[int, int, int], temporal: int, spatial: int, first_frame: int, device: torch.device
 ) -> Float[Tensor, "1 3 N"]:
-    """Where each token lies: (seconds, pixel row, pixel column) of its first frame and upper left corner.
+    """Where each token lies: (frame, pixel row, pixel column) of its first frame and upper left corner.
 
     Latent k > 0 starts at frame `temporal * k + 1 - temporal` because latent 0 covers one frame only (the causal
-    fix). Equal to what `LTXConditionPipeline` passes to the transformer. Cached: treat the result as read-only.
+    fix). Cached: treat the result as read-only.
     """
     # A tensor born in inference mode could not be used by a later training step.
     with torch.inference_mode(False):
         f, h, w = (torch.arange(size, device=device) for size in latent_shape_fhw)
-        frame = (temporal * f + 1 - temporal).clamp(min=0).float() * (1.0 / frame_rate)
+        frame = (temporal * f + 1 - temporal).clamp(min=0).float() + first_frame
         grid = torch.meshgrid(frame, (spatial * h).float(), (spatial * w).float(), indexing="ij")
         return torch.stack(grid).flatten(1)[None]
+
+
+def video_coords(frame_coords_13N: Float[Tensor, "1 3 N"], frame_rate: FrameRate) -> Float[Tensor, "#B 3 N"]:
+    """The same with seconds in place of frames: equal to what `LTXConditionPipeline` passes to the transformer."""
+    rate_B = torch.as_tensor(frame_rate, dtype=torch.float64).reshape(-1)
+    scale_B31 = torch.ones(len(rate_B), 3, 1, dtype=torch.float64)
+    scale_B31[:, 0, 0] = 1.0 / rate_B.cpu()
+    return frame_coords_13N * scale_B31.to(frame_coords_13N)
 
 
 class LTXBackbone(Backbone):
@@ -121,35 +129,51 @@ class LTXBackbone(Backbone):
         sigma_B: Float[Tensor, " B"],
         prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
-        frame_rate: float = 12.0,
+        frame_rate: FrameRate = 12.0,
+        shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
     ) -> Float[Tensor, "B C f h w"]:
-        """x_source - x_target as predicted, in the latents' dtype; `frame_rate` in frames a second of the clip.
+        """x_source - x_target as predicted, in the latents' dtype; see `Backbone.velocity`.
 
         One timestep a clip: the network broadcasts it over the tokens, which gives the same numbers as repeating it
-        per token (tested) without computing its embedding once a token. A prompt of batch 1 serves every clip.
+        per token (tested) without computing its embedding once a token. With a chunk shown in front, timesteps go by
+        token. A prompt of batch 1 serves every clip.
         """
-        batch, _, f, h, w = latents_BCfhw.shape
+        batch = len(latents_BCfhw)
+        timestep_BN = 1000.0 * sigma_B.float()[:, None]
+        sequence_BCfhw = latents_BCfhw
+        if shown_BCfhw is not None:
+            tokens = latents_BCfhw[0, 0].numel()
+            shown_BN = torch.zeros(batch, shown_BCfhw[0, 0].numel(), device=timestep_BN.device)
+            timestep_BN = torch.cat([shown_BN, timestep_BN.expand(-1, tokens)], dim=1)
+            sequence_BCfhw = torch.cat([shown_BCfhw.to(latents_BCfhw), latents_BCfhw], dim=2)
         dtype = input_dtype(self.transformer, "proj_in")
         if len(prompt_embeds) != batch:
             prompt_embeds = prompt_embeds.expand(batch, -1, -1)
         if prompt_mask is not None and len(prompt_mask) != batch:
             prompt_mask = prompt_mask.expand(batch, -1)
         tokens_BNC = self.transformer(
-            hidden_states=latents_BCfhw.flatten(2).transpose(1, 2).to(dtype),
+            hidden_states=sequence_BCfhw.flatten(2).transpose(1, 2).to(dtype),
             encoder_hidden_states=prompt_embeds.to(dtype),
-            timestep=1000.0 * sigma_B.float()[:, None],
+            timestep=timestep_BN,
             encoder_attention_mask=prompt_mask,
-            video_coords=self.video_coords((f, h, w), frame_rate, latents_BCfhw.device),
+            video_coords=self.video_coords(latents_BCfhw, frame_rate, shown_BCfhw),
             return_dict=False,
         )[0]
-        return tokens_BNC.transpose(1, 2).unflatten(2, (f, h, w)).to(latents_BCfhw.dtype)
+        predicted_BNC = tokens_BNC[:, -latents_BCfhw[0, 0].numel() :]
+        return predicted_BNC.transpose(1, 2).unflatten(2, latents_BCfhw.shape[2:]).to(latents_BCfhw.dtype)
 
     def video_coords(
-        self, latent_shape_fhw: tuple[int, int, int], frame_rate: float, device: torch.device
-    ) -> Float[Tensor, "1 3 N"]:
-        """`video_coords` at this VAE's ratios."""
-        geometry = self.geometry
-        return video_coords(latent_shape_fhw, geometry.temporal, geometry.spatial, float(frame_rate), device)
+        self, latents_BCfhw: Tensor, frame_rate: FrameRate, shown_BCfhw: Tensor | None = None
+    ) -> Float[Tensor, "#B 3 N"]:
+        """Seconds, rows and columns of the tokens; a chunk shown in front comes first, in time too."""
+        ratios, device = (self.geometry.temporal, self.geometry.spatial), latents_BCfhw.device
+        f, h, w = latents_BCfhw.shape[2:]
+        if shown_BCfhw is None:
+            return video_coords(frame_coords((f, h, w), *ratios, 0, device), frame_rate)
+        shown = shown_BCfhw.shape[2]
+        frames = (shown - 1) * self.geometry.temporal + 1
+        parts = (frame_coords((shown, h, w), *ratios, 0, device), frame_coords((f, h, w), *ratios, frames, device))
+        return video_coords(torch.cat(parts, dim=2), frame_rate)
 
     def default_scheduler(self) -> FlowMatchEulerDiscreteScheduler:
         """Euler without shift: sigma and timestep then agree whatever sigmas the solver passes."""

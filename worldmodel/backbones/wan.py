@@ -12,7 +12,7 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3
 from jaxtyping import Float
 from torch import Tensor
 
-from worldmodel.backbones.backbone import Backbone, LatentGeometry, Posterior
+from worldmodel.backbones.backbone import Backbone, FrameRate, LatentGeometry, Posterior
 from worldmodel.backbones.dtypes import input_dtype
 from worldmodel.errors import InputError
 
@@ -89,21 +89,38 @@ class WanBackbone(Backbone):
         sigma_B: Float[Tensor, " B"],
         prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
-        frame_rate: float = 12.0,
+        frame_rate: FrameRate = 12.0,
+        shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
     ) -> Float[Tensor, "B C f h w"]:
-        """x_source - x_target as predicted, in the latents' dtype.
+        """x_source - x_target as predicted, in the latents' dtype; see `Backbone.velocity`.
 
         Wan's positions count latents, so `frame_rate` changes nothing. Tokens that `prompt_mask` "B L" excludes become
-        zeros, as the pipeline's padding. A prompt of batch 1 serves every clip. Raises `InputError` for a prompt
-        longer than `text_length`.
+        zeros, as the pipeline's padding. A prompt of batch 1 serves every clip. With a chunk shown in front, timesteps
+        go by token, as in Wan 2.2 5B. Raises `InputError` for a prompt longer than `text_length`.
         """
         dtype = input_dtype(self.transformer, "patch_embedding")
-        return self.transformer(
-            hidden_states=latents_BCfhw.to(dtype),
-            timestep=1000.0 * sigma_B.float(),
+        sequence_BCfhw, timestep = latents_BCfhw, 1000.0 * sigma_B.float()
+        if shown_BCfhw is not None:
+            sequence_BCfhw = torch.cat([shown_BCfhw.to(latents_BCfhw), latents_BCfhw], dim=2)
+            timestep = torch.cat(
+                [
+                    torch.zeros(len(timestep), self._tokens(shown_BCfhw), device=timestep.device),
+                    timestep[:, None].expand(-1, self._tokens(latents_BCfhw)),
+                ],
+                dim=1,
+            )
+        predicted_BCfhw = self.transformer(
+            hidden_states=sequence_BCfhw.to(dtype),
+            timestep=timestep,
             encoder_hidden_states=self._padded(prompt_embeds, prompt_mask, len(latents_BCfhw)).to(dtype),
             return_dict=False,
-        )[0].to(latents_BCfhw.dtype)
+        )[0]
+        return predicted_BCfhw[:, :, -latents_BCfhw.shape[2] :].to(latents_BCfhw.dtype)
+
+    def _tokens(self, latents_BCfhw: Tensor) -> int:
+        f, h, w = latents_BCfhw.shape[2:]
+        patch = self.geometry.patch
+        return int((f // patch[0]) * (h // patch[1]) * (w // patch[2]))
 
     def default_scheduler(self) -> UniPCMultistepScheduler:
         """UniPC over flow sigmas, as the published diffusers repository of this model configures it."""

@@ -1,80 +1,162 @@
-"""What a run leaves on disk: pipelines (safetensors and JSON), written to a temporary name and renamed."""
+"""Exact checkpoints: safetensors and JSON, each folder whole or absent.
+
+`checkpoints/step-00000100` holds the trained weights, their average, the optimiser's state and `state.json`: step,
+schedule, counts, and the settings that decide the result. Nothing else is needed: the order of the samples and all
+random numbers follow from the seed and the step (`order`), so that a resumed run is the undisturbed run bit for bit,
+also with another number of processes of the same global batch.
+"""
 
 import json
 import shutil
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 
 from worldmodel.errors import InputError
-from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.training.config import TrainConfig
+from worldmodel.files import remove_partial, save_tensors, written_whole
+
+FULL = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+INTO = StateDictOptions(full_state_dict=True, strict=False)
 
 
-def prepare_folder(config: TrainConfig) -> Path:
-    """Make the run's folder and write its configuration there; refuse an existing run unless `overwrite` is said."""
-    out = Path(config.out)
-    if (out / "config.json").exists():
-        if not config.overwrite:
-            raise InputError(f"out={out} holds a run already: choose another folder or add overwrite=true")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
-    return out
+@dataclass
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: optimiser steps done. seconds: of training so far.
+        skipped_steps: steps whose gradient was not finite. replaced_samples: samples that could not be read.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    skipped_steps: int = 0
+    replaced_samples: int = 0
 
 
-def save_checkpoint(
-    out: Path,
-    step: int,
-    pipeline: FlowFramesPipeline,
-    trained: torch.nn.Module,
-    ema: EMAModel | None,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write `pipeline` (with averaged weights where there are any), the optimiser's tensors and the step."""
-    part = out / "checkpoint.part"
-    shutil.rmtree(part, ignore_errors=True)
-    parameters = list(trained.parameters())
-    if ema is not None:
-        ema.store(parameters)
-        ema.copy_to(parameters)
-    pipeline.save_pretrained(part)
-    if ema is not None:
-        ema.restore(parameters)
-        save_file(dict(trained.state_dict()), part / "raw_weights.safetensors")
-    save_file(_flat(optimizer), part / "optimizer.safetensors")
-    (part / "step.json").write_text(json.dumps({"step": step}))
-    _replace(part, out / "checkpoint")
+@dataclass
+class TrainingState:
+    """All that changes while training."""
+
+    accelerator: Accelerator
+    module: torch.nn.Module
+    optimizer: Any
+    schedule: Any
+    average: EMAModel | None
+    fingerprint: dict[str, Any]
+    progress: Progress = field(default_factory=Progress)
 
 
-def save_pipeline(out: Path, pipeline: FlowFramesPipeline, training: dict[str, Any]) -> Path:
-    """Write the finished pipeline with `training.json`, which says how it was trained."""
-    part = out / "pipeline.part"
-    shutil.rmtree(part, ignore_errors=True)
-    pipeline.save_pretrained(part)
-    (part / "training.json").write_text(json.dumps(training, indent=1) + "\n")
-    return _replace(part, out / "pipeline")
+def checkpoints_of(out: Path) -> list[Path]:
+    """The whole checkpoints of a run, oldest first."""
+    return sorted(folder.parent for folder in out.glob("checkpoints/step-*/state.json"))
 
 
-def _replace(part: Path, place: Path) -> Path:
-    """Put `part` where `place` is; at every moment one of the two is whole."""
-    old = place.with_suffix(".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    part.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
+def save(state: TrainingState, out: Path, keep: int) -> Path:
+    """Write a checkpoint and remove all but the newest `keep`. Every process must call it; the first one writes."""
+    optimizer = state.optimizer.optimizer
+    weights = get_model_state_dict(state.module, options=FULL)
+    moments = get_optimizer_state_dict(state.module, optimizer, options=FULL)
+    place = out / "checkpoints" / f"step-{state.progress.step:08d}"
+    if state.accelerator.is_main_process:
+        remove_partial(out / "checkpoints")
+        with written_whole(place) as part:
+            shutil.rmtree(place, ignore_errors=True)
+            part.mkdir()
+            _write(part, weights, moments, state)
+        for old in checkpoints_of(out)[:-keep]:
+            shutil.rmtree(old)
+    state.accelerator.wait_for_everyone()
     return place
 
 
-def _flat(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{number}.{name}": torch.as_tensor(value).contiguous()
-        for number, entry in state.items()
-        for name, value in entry.items()
+def _write(folder: Path, weights: dict[str, Any], moments: dict[str, Any], state: TrainingState) -> None:
+    save_tensors(_owned(weights), folder / "weights.safetensors")
+    flat = {f"{name}|{key}": value for name, entry in moments["state"].items() for key, value in entry.items()}
+    save_tensors(_owned(flat), folder / "optimizer.safetensors")
+    average = None
+    if state.average is not None:
+        average = {name: value for name, value in state.average.state_dict().items() if name != "shadow_params"}
+        shadow = dict(zip(_trained(state), state.average.shadow_params, strict=True))
+        save_tensors(_owned(shadow), folder / "average.safetensors")
+    said = {
+        "progress": asdict(state.progress),
+        "schedule": state.schedule.state_dict(),
+        "optimizer": moments["param_groups"],
+        "average": average,
+        "fingerprint": state.fingerprint,
     }
+    (folder / "state.json").write_text(json.dumps(said, indent=1, default=_plain) + "\n")
+
+
+def load(state: TrainingState, folder: Path) -> None:
+    """Put the checkpoint in `folder` into `state`.
+
+    Raises:
+        InputError: it was made with other settings; the message names them.
+    """
+    said = json.loads((folder / "state.json").read_text())
+    refuse_other_settings(state.fingerprint, said["fingerprint"], folder)
+    set_model_state_dict(state.module, load_file(folder / "weights.safetensors"), options=INTO)
+    moments: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in load_file(folder / "optimizer.safetensors").items():
+        parameter, _, key = name.rpartition("|")
+        moments.setdefault(parameter, {})[key] = tensor
+    set_optimizer_state_dict(
+        state.module,
+        state.optimizer.optimizer,
+        {"state": moments, "param_groups": said["optimizer"]},
+        options=StateDictOptions(full_state_dict=True),
+    )
+    state.schedule.load_state_dict(said["schedule"])
+    if state.average is not None:
+        shadow = load_file(folder / "average.safetensors")
+        state.average.load_state_dict(said["average"] | {"shadow_params": [shadow[name] for name in _trained(state)]})
+        state.average.to(device=state.accelerator.device)
+    state.progress = Progress(**said["progress"])
+
+
+def refuse_other_settings(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
+    """Raise `InputError` that names the settings in which a run and its checkpoint differ."""
+    now = json.loads(json.dumps(now))
+    differing = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
+    if differing:
+        changes = ", ".join(f"{name} was {then.get(name)}, is {now.get(name)}" for name in differing)
+        raise InputError(f"{folder}: made with other settings ({changes}); set them back or start a new run")
+
+
+def flat_settings(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested dataclass as one dictionary with dotted keys."""
+    found: dict[str, Any] = {}
+    for name, value in asdict(config).items() if not isinstance(config, dict) else config.items():
+        found |= flat_settings(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def _trained(state: TrainingState) -> list[str]:
+    """Names of the trained parameters, in the order of the average."""
+    bare = state.accelerator.unwrap_model(state.module, keep_torch_compile=False)
+    return [name for name, one in bare.named_parameters() if one.requires_grad]
+
+
+def _owned(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return {name: torch.as_tensor(value).detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor) else list(value)
+
+

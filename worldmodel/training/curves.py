@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from worldmodel.files import written_whole
+
 WINDOW = 20  # entries of the running mean
 
 
@@ -25,9 +27,9 @@ def plot_logs(logs: list[Path], out: Path) -> Path:
         axes.plot(step[width - 1 :], np.convolve(loss, np.full(width, 1 / width), "valid"), color="tab:blue")
         axes.set(title=log.parent.name if log.stem == "log" else log.stem, xlabel="step", ylabel="loss", yscale="log")
         axes.grid(alpha=0.3, which="both")
-    part = out.with_name(f".{out.name}")
-    figure.savefig(part, format="png", dpi=110)
-    return part.replace(out)
+    with written_whole(out, ".png") as part:
+        figure.savefig(part, format="png", dpi=110)
+    return out
 
 
 if __name__ == "__main__":

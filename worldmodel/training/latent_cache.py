@@ -4,44 +4,29 @@ A folder of safetensors shards, each a fixed run of pairs, and `card.json`, whic
 is written whole to a temporary name and renamed, and its content follows from the card alone: a build that was killed
 goes on where it stopped and ends with the same bytes. A folder whose card differs is refused, never mixed.
 
-Shape legend: P pairs of a shard, 2 the observed and the future chunk, F frames, H height, W width, 3 colours;
-C f h w are latents, normalised.
+Shape legend: 2 the observed and the future chunk; C f h w are latents, normalised.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, cast
 
 import torch
-from jaxtyping import Float16, UInt8
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from worldmodel.backbones.backbone import Backbone
 from worldmodel.errors import InputError
-from worldmodel.flow.inversion import invert
-from worldmodel.provenance import weights_hash
+from worldmodel.files import remove_partial, save_tensors, written_whole
+from worldmodel.training.chunks import Pairs, collate
+from worldmodel.training.latents import LatentEncoder
 
 CARD = "card.json"
-VERSION = 1  # of the layout
-
-
-@runtime_checkable
-class Pairs(Protocol):
-    """Chunk pairs to be cached, all of one shape. `identity` changes when any frame does."""
-
-    @property
-    def identity(self) -> str: ...
-    @property
-    def frame_rate(self) -> float: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, number: int) -> UInt8[Tensor, "2 3 F H W"]: ...
+VERSION = 2  # of the layout
 
 
 @dataclass(frozen=True)
@@ -49,18 +34,17 @@ class CacheCard:
     """What a cache was made from and how it lies on disk; two caches of equal cards hold equal numbers.
 
     Attributes:
-        pairs_identity: of the frames. pairs: how many. frame_rate: frames per second.
+        pairs_identity: of the frames. pairs: how many.
         vae: sha256 of its weights.
-        network: sha256 of the weights that inverted the future chunks; null where nothing was inverted.
+        network: sha256 of the weights that inverted the future chunks; empty where nothing was inverted.
         inversion_steps: steps of RF-Solver, two evaluations each; 0 is no inversion.
         precision: autocast of the networks. shard_pairs: pairs of a full shard. version: of the layout.
     """
 
     pairs_identity: str
     pairs: int
-    frame_rate: float
     vae: str
-    network: str | None
+    network: str
     inversion_steps: int
     precision: str
     shard_pairs: int
@@ -84,11 +68,16 @@ class LatentCache(Dataset[dict[str, Tensor]]):
         if not (self.folder / CARD).is_file():
             raise InputError(f"{self.folder}: no latent cache ({CARD} is absent); build it first")
         self.card = CacheCard(**json.loads((self.folder / CARD).read_text()))
-        missing = [number for number in range(self.card.shards) if not _shard(self.folder, number).is_file()]
+        missing = [number for number in range(self.card.shards) if not shard_file(self.folder, number).is_file()]
         if missing:
             raise InputError(f"{self.folder}: {len(missing)} of {self.card.shards} shards are missing; build it again")
         self._open: dict[int, safe_open] = {}
         self._files = ExitStack()
+
+    @property
+    def identity(self) -> str:
+        """Of the frames and of the weights that made the latents."""
+        return hashlib.sha256(json.dumps(asdict(self.card)).encode()).hexdigest()
 
     def __reduce__(self) -> tuple[type["LatentCache"], tuple[Path]]:
         return LatentCache, (self.folder,)
@@ -96,63 +85,67 @@ class LatentCache(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return self.card.pairs
 
-    def __getitem__(self, number: int) -> dict[str, Float16[Tensor, "..."]]:
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
         """`mean` [2, C, f, h, w], `std` [C, f, h, w] of the observed chunk and, where the cache was built with
-        inversion, `noise` [C, f, h, w], the future chunk inverted."""
+        inversion, `noise` [C, f, h, w], the future chunk inverted: float16. `frame_rate`, frames a second: float32."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         shard, row = divmod(number, self.card.shard_pairs)
         if shard not in self._open:
-            self._open[shard] = self._files.enter_context(safe_open(_shard(self.folder, shard), framework="pt"))
+            self._open[shard] = self._files.enter_context(safe_open(shard_file(self.folder, shard), framework="pt"))
         opened = self._open[shard]
         return {name: opened.get_slice(name)[row : row + 1][0] for name in opened.keys()}
 
 
-def build_latent_cache(
+def build_latent_cache(folder: str | Path, pairs: Pairs, encoder: LatentEncoder, **settings: Any) -> LatentCache:
+    """`write_shards`, then open."""
+    write_shards(folder, pairs, encoder, **settings)
+    return LatentCache(folder)
+
+
+def write_shards(
     folder: str | Path,
     pairs: Pairs,
-    backbone: Backbone,
-    inversion_steps: int = 25,
-    precision: str = "no",
+    encoder: LatentEncoder,
     shard_pairs: int = 256,
     batch_size: int = 4,
+    workers: int = 0,
     device: torch.device | str = "cpu",
-) -> LatentCache:
-    """Encode what is missing of the cache in `folder` and open it.
-
-    `backbone` is the pretrained model: its VAE encodes, its transformer inverts with the empty prompt and no guidance
-    (paper Algorithm 1, lines 4 to 6).
+    share: tuple[int, int] = (0, 1),
+) -> None:
+    """Encode what is missing of the cache in `folder`.
 
     Args:
-        inversion_steps: 0 caches no noise, which is enough for Algorithms 2 and 3.
-        precision: "bf16" runs the networks under autocast.
+        shard_pairs: pairs of a file.
+        workers: processes that read the pairs.
+        share: (which, of how many): several processes, or the jobs of an array, each write their own shards.
 
     Raises:
         InputError: no pairs, or the folder holds a cache made from something else; the message names what differs.
     """
-    device = torch.device(device)
     if not len(pairs):
         raise InputError("no chunk pairs to cache; check the data")
     card = CacheCard(
-        pairs.identity, len(pairs), pairs.frame_rate, weights_hash(backbone.vae),
-        weights_hash(backbone.transformer) if inversion_steps else None, inversion_steps, precision, shard_pairs,
+        pairs.identity, len(pairs), encoder.vae_sha256, encoder.network_sha256, encoder.inversion_steps,
+        encoder.precision, shard_pairs,
     )  # fmt: skip
     folder = Path(folder)
     _claim(folder, card)
-    missing = [number for number in range(card.shards) if not _shard(folder, number).is_file()]
+    mine = range(share[0], card.shards, share[1])
+    missing = [number for number in mine if not shard_file(folder, number).is_file()]
     for number in tqdm(missing, desc="latent cache", unit="shard", disable=not missing):
         first = number * shard_pairs
         numbers = range(first, min(first + shard_pairs, len(pairs)))
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            batches = [_encode(_stack(pairs, batch), backbone, card, device) for batch in _batches(numbers, batch_size)]
-        tensors = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-        _write_whole(_shard(folder, number), tensors)
-    return LatentCache(folder)
+        loader = DataLoader(Subset(cast(Dataset, pairs), numbers), batch_size=batch_size, num_workers=workers, collate_fn=collate)
+        batches = [_encode(batch, encoder, device) for batch in loader]
+        file = shard_file(folder, number)
+        remove_partial(folder, file.name)
+        with written_whole(file) as part:
+            save_tensors({name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}, part)
 
 
 def _claim(folder: Path, card: CacheCard) -> None:
     """Write the card, or compare with the one that is there."""
-    folder.mkdir(parents=True, exist_ok=True)
     said = asdict(card)
     if (folder / CARD).is_file():
         there = json.loads((folder / CARD).read_text())
@@ -162,42 +155,16 @@ def _claim(folder: Path, card: CacheCard) -> None:
                 f"{folder}: a latent cache made with other {', '.join(differing)}; choose another folder or delete it"
             )
         return
-    part = folder / f"{CARD}.part"
-    part.write_text(json.dumps(said, indent=1) + "\n")
-    part.rename(folder / CARD)
+    with written_whole(folder / CARD) as part:
+        part.write_text(json.dumps(said, indent=1) + "\n")
 
 
-@torch.no_grad()
-def _encode(
-    both_P23FHW: UInt8[Tensor, "P 2 3 F H W"], backbone: Backbone, card: CacheCard, device: torch.device
-) -> dict[str, Tensor]:
-    video = both_P23FHW.to(device).float() / 127.5 - 1
-    observed, future = backbone.encode(video[:, 0]), backbone.encode(video[:, 1])
-    found = {"mean": torch.stack([observed.mean_BCfhw, future.mean_BCfhw], dim=1), "std": observed.std_BCfhw}
-    if card.inversion_steps:
-        prompt, mask = backbone.empty_prompt()
-
-        def velocity(x: Tensor, sigma_B: Tensor) -> Tensor:
-            embeds = prompt.to(x).expand(len(x), -1, -1)
-            return backbone.velocity(x, sigma_B, embeds, mask, card.frame_rate)
-
-        found["noise"] = invert(velocity, future.mean_BCfhw.float(), card.inversion_steps).x
-    return {name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in found.items()}
+def _encode(batch: dict[str, Any], encoder: LatentEncoder, device: torch.device | str) -> dict[str, Tensor]:
+    found = encoder(batch["frames"].to(device), batch["frame_rate"])
+    half = {name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in found.items()}
+    return half | {"frame_rate": torch.tensor(batch["frame_rate"])}
 
 
-def _write_whole(file: Path, tensors: dict[str, Tensor]) -> None:
-    part = file.with_suffix(".part")
-    save_file(tensors, part)
-    part.rename(file)
-
-
-def _shard(folder: Path, number: int) -> Path:
+def shard_file(folder: Path, number: int) -> Path:
+    """Where a shard lies."""
     return folder / f"shard-{number:05d}.safetensors"
-
-
-def _batches(numbers: range, size: int) -> Iterator[range]:
-    return (numbers[at : at + size] for at in range(0, len(numbers), size))
-
-
-def _stack(pairs: Pairs, numbers: range) -> Tensor:
-    return torch.stack([pairs[number] for number in numbers])

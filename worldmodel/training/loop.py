@@ -1,203 +1,214 @@
-"""The one training loop: accelerate, AdamW, a schedule, an average of the weights, a log and checkpoints."""
+"""The one training loop: every objective, any number of processes, and an end that loses nothing."""
 
-import json
 import logging
-import shutil
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
-from diffusers import ModelMixin
-from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
-from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.datasets.frame_store import FrameStore, open_frame_store
-from worldmodel.datasets.nuscenes import open_index, scenes_of_split
-from worldmodel.errors import InputError
-from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.provenance import device_name, versions, weights_hash
+from worldmodel.errors import InputError, Stopped
 from worldmodel.training import checkpoints
-from worldmodel.training.chunks import ChunkCrops, StorePairs
-from worldmodel.training.config import TinyModelConfig, TrainConfig
-from worldmodel.training.latent_cache import LatentCache, build_latent_cache
-from worldmodel.training.moments import set_latent_moments
-from worldmodel.training.objectives import FlowFrames, IndependentChunks, NoiseToVideo, Objective, Reconstruction
+from worldmodel.training.checkpoints import TrainingState
+from worldmodel.training.chunks import Pool, collate
+from worldmodel.training.config import TrainConfig
+from worldmodel.training.latents import LatentEncoder
+from worldmodel.training.log import RunLog
+from worldmodel.training.order import Order, ShareOfOrder
+from worldmodel.training.stopping import StopSignals
+from worldmodel.training.validation import Validation
 
 logger = logging.getLogger(__name__)
-LEAST_STD = 1e-3  # of a normalised latent
+MOST_SKIPPED = 10  # steps in a row without a finite gradient
+ON_CPU = ("seed", "frame_rate", "replaced")
 
 
-def train(config: TrainConfig) -> Path:
-    """Run `config` to its end and return the folder of the trained pipeline.
+@dataclass
+class Loop:
+    """What a run needs beside its state.
 
-    Loss and figures go to `log.jsonl` in the run's folder, checkpoints to `checkpoint`, the result to `pipeline`.
-    Raises `InputError` for data, folders or settings that cannot be used.
+    Attributes:
+        encoder: makes latents of frames; None where batches hold latents already.
+        validate: predicts held-out pairs with the present weights; None for no validation.
     """
-    accelerator = Accelerator(
-        mixed_precision=config.precision, cpu=config.device == "cpu", step_scheduler_with_optimizer=False
+
+    config: TrainConfig
+    state: TrainingState
+    order: Order
+    groups: list[Any]
+    out: Path
+    encoder: LatentEncoder | None = None
+    validate: Callable[[], Validation] | None = None
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Those that are trained."""
+        return [one for one in self.state.module.parameters() if one.requires_grad]
+
+
+def run(loop: Loop) -> None:
+    """Train from the state's step to the last.
+
+    Raises:
+        Stopped: a signal came; a checkpoint was written.
+        InputError: gradients stay infinite, or a reader died; a checkpoint of the last good step was written.
+    """
+    state, config = loop.state, loop.config
+    accelerator, progress = state.accelerator, state.progress
+    began = time.perf_counter() - progress.seconds
+    bar = tqdm(
+        total=config.steps, initial=progress.step, desc=config.objective, disable=not accelerator.is_main_process
     )
-    set_seed(config.seed)
-    pipeline = _pipeline(config)
-    store = _frames(config)
-    out = checkpoints.prepare_folder(config)
-    pipeline.to(accelerator.device)
-    objective = _objective(config, pipeline, store.frame_rate)
-    dataset = _dataset(config, pipeline, store, accelerator.device)
-    seconds = _loop(config, accelerator, pipeline, objective, dataset, out)
-    if config.objective == "autoencoder":
-        set_latent_moments(
-            pipeline.backbone, ChunkCrops(store, config.data.frames, config.data.frames, config.data.size)
-        )
-    training = {
-        "config": asdict(config),
-        "frames_sha256": store.identity,
-        "samples": len(dataset),
-        "hours": round(seconds / 3600, 3),
-        "device": device_name(accelerator.device),
-        "versions": versions(),
-    }
-    return checkpoints.save_pipeline(out, pipeline, training)
-
-
-def _pipeline(config: TrainConfig) -> FlowFramesPipeline:
-    if config.pretrained is None:
-        if config.objective != "autoencoder":
-            raise InputError(f"objective={config.objective} needs a trained VAE: give pretrained=FOLDER")
-        return _new_tiny(config.model, config.autoencoder.log_variance)
-    if not (Path(config.pretrained) / "model_index.json").is_file():
-        raise InputError(f"pretrained={config.pretrained} is no pipeline folder: it has no model_index.json")
-    return FlowFramesPipeline.from_pretrained(config.pretrained, dtype=torch.float32)
-
-
-def _new_tiny(sizes: TinyModelConfig, log_variance: float) -> FlowFramesPipeline:
-    vae = tiny_vae(sizes.vae_channels, sizes.latent_channels, sizes.spatial, sizes.temporal)
-    with torch.no_grad():
-        vae.encoder.conv_out.conv.bias[-1] = log_variance
-    transformer = tiny_transformer(
-        sizes.latent_channels, sizes.layers, sizes.heads, sizes.head_dim, sizes.caption_channels
-    )
-    return FlowFramesPipeline.from_backbone(tiny_backbone(vae, transformer))
-
-
-def _frames(config: TrainConfig) -> FrameStore:
-    data = config.data
-    index = open_index(data.root, data.version)
-    here = set(index.scene_names)
-    scenes = [scene for scene in scenes_of_split(index.root, data.version, data.split) if scene in here]
-    folder = Path(data.store) if data.store else Path(config.out).with_suffix(".cache")
-    return open_frame_store(index, folder, scenes, data.cameras, data.size, 2 * data.frames, data.workers)
-
-
-def _objective(config: TrainConfig, pipeline: FlowFramesPipeline, frame_rate: float) -> Objective:
-    if config.objective == "autoencoder":
-        return Reconstruction(pipeline.backbone, config.autoencoder)
-    settings = (pipeline.backbone, config.sigma, frame_rate, config.sigma_shift)
-    if config.objective == "flowframes":
-        return FlowFrames(*settings, rho=config.rho)
-    return (NoiseToVideo if config.objective == "noise_to_video" else IndependentChunks)(*settings)
-
-
-def _dataset(
-    config: TrainConfig, pipeline: FlowFramesPipeline, store: FrameStore, device: torch.device
-) -> LatentCache | ChunkCrops:
-    data = config.data
-    if config.objective == "autoencoder":
-        return ChunkCrops(store, data.frames, data.stride, config.autoencoder.crop)
-    return _latents(config, pipeline.backbone, store, device)
-
-
-def _latents(config: TrainConfig, backbone: Backbone, store: FrameStore, device: torch.device) -> LatentCache:
-    """The cache beside the frames that fits this run, built where it is not there yet."""
-    data = config.data
-    inversion_steps = config.inversion_steps if config.objective == "flowframes" and config.rho else 0
-    key = f"{weights_hash(backbone.vae)[:12]}-{data.frames}x{data.stride}-{config.precision}"
-    if inversion_steps:
-        key += f"-inverted{inversion_steps}-{weights_hash(backbone.transformer)[:12]}"
-    pairs = StorePairs(store, data.frames, data.stride)
-    cache = build_latent_cache(
-        store.folder / f"latents-{key}", pairs, backbone, inversion_steps, config.precision, device=device
-    )
-    if inversion_steps and float(cache[0]["std"].float().mean()) < LEAST_STD:
-        logger.warning("the VAE's posterior is so narrow that target inversion changes nothing: rho=0 costs less")
-    return cache
-
-
-def _loop(
-    config: TrainConfig,
-    accelerator: Accelerator,
-    pipeline: FlowFramesPipeline,
-    objective: Objective,
-    dataset: LatentCache | ChunkCrops,
-    out: Path,
-) -> float:
-    """Train; return the seconds it took. The trained weights are the averaged ones where there is an average."""
-    trained, began = objective.trained, time.perf_counter()
-    optimizer, schedule = _optimizer(config, trained)
-    if config.compile:
-        _compile_blocks(pipeline.transformer)
-    decay = config.optimizer.ema
-    ema = EMAModel(trained.parameters(), decay=decay, use_ema_warmup=True) if decay else None
-    loader = _loader(config, dataset)
-    wrapped, optimizer, loader = accelerator.prepare(objective, optimizer, loader)
-    bar = tqdm(total=config.steps, desc=config.objective, disable=not accelerator.is_main_process)
-    with (out / "log.jsonl").open("w") as log:
-        for step, batch in zip(range(1, config.steps + 1), _endless(loader), strict=False):
-            with accelerator.autocast():
-                losses = wrapped(batch)
-            accelerator.backward(losses["loss"])
-            norm = accelerator.clip_grad_norm_(trained.parameters(), config.optimizer.clip)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            if ema is not None:
-                ema.step(trained.parameters())
+    with StopSignals() as stop, bar, RunLog(config, accelerator, loop.out, progress.step) as log:
+        batches, skipped_in_row = _batches(loop), 0
+        while progress.step < config.steps:
+            with _reader_errors(loop):
+                step_batches = [next(batches) for _ in range(config.accumulate)]
+            figures = _update(loop, step_batches)
+            progress.step += 1
+            progress.seconds = time.perf_counter() - began
+            skipped_in_row = 0 if math.isfinite(figures["grad_norm"]) else skipped_in_row + 1
             bar.update()
-            if step % config.log_every == 0 or step == config.steps:
-                figures = {name: value.item() for name, value in losses.items()} | {"grad_norm": float(norm)}
-                bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()})
-                place = {"step": step, "lr": schedule.get_last_lr()[0], "seconds": time.perf_counter() - began}
-                log.write(json.dumps(place | figures) + "\n")
-                log.flush()
-            if step % config.save_every == 0 and accelerator.is_main_process:
-                checkpoints.save_checkpoint(out, step, pipeline, trained, ema, optimizer.optimizer)
-    bar.close()
-    if ema is not None:
-        ema.copy_to(trained.parameters())
-    return time.perf_counter() - began
+            if progress.step % config.log_every == 0 or progress.step == config.steps:
+                _log(loop, log, bar, figures)
+            if loop.validate is not None and progress.step % config.validation.every == 0:
+                _validation(loop, log)
+            if progress.step % config.save_every == 0 and progress.step < config.steps:
+                checkpoints.save(state, loop.out, config.keep)
+            if skipped_in_row == MOST_SKIPPED:
+                raise InputError(_end(loop, f"{MOST_SKIPPED} steps in a row had no finite gradient; lower optimizer.lr"))
+            if _told_to_stop(loop, stop):
+                raise Stopped(_end(loop, f"stopped by {stop.received or 'another process'}"))
 
 
-def _optimizer(config: TrainConfig, trained: torch.nn.Module) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    settings = config.optimizer
-    optimizer = torch.optim.AdamW(
-        trained.parameters(), settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
+def _batches(loop: Loop) -> Iterator[dict[str, Any]]:
+    """This process' batches from the state's step on."""
+    config, accelerator = loop.config, loop.state.accelerator
+    share = ShareOfOrder(
+        loop.order, loop.state.progress.step, config.steps, config.accumulate,
+        accelerator.process_index, accelerator.num_processes,
+    )  # fmt: skip
+    in_memory = loop.encoder is None
+    # On a CPU a reader of what is mapped already would only take a core from the network.
+    workers = 0 if in_memory and accelerator.device.type == "cpu" else config.data.workers
+    return iter(
+        DataLoader(
+            Pool(loop.groups),
+            batch_sampler=share,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=accelerator.device.type == "cuda",
+        )
     )
-    warmup = {"num_warmup_steps": settings.warmup, "num_training_steps": config.steps}
-    return optimizer, get_scheduler(settings.schedule, optimizer, **warmup)
 
 
-def _compile_blocks(transformer: ModelMixin) -> None:
-    if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
-        raise InputError("compile=true: no C++ compiler found; install g++ or leave compile out")
-    transformer.compile_repeated_blocks()
+def _update(loop: Loop, batches: list[dict[str, Any]]) -> dict[str, float]:
+    """One optimiser step; where the gradient is not finite on any process, none is taken and it is counted."""
+    state, config = loop.state, loop.config
+    accelerator, progress = state.accelerator, state.progress
+    torch.manual_seed(config.seed + 1_000_003 * progress.step + accelerator.process_index)
+    for number, batch in enumerate(batches, 1):
+        apart = nullcontext() if number == len(batches) else accelerator.no_sync(state.module)
+        with apart:
+            losses = state.module(_ready(loop, batch))
+            accelerator.backward(losses["loss"] / len(batches))
+        progress.replaced_samples += sum(batch.get("replaced", ()))
+    norm = float(accelerator.clip_grad_norm_(loop.parameters, config.optimizer.clip))
+    if math.isfinite(norm):
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.step(loop.parameters)
+    else:
+        progress.skipped_steps += 1
+        logger.warning("step %d: the gradient is not finite, no update", progress.step + 1)
+    state.schedule.step()
+    state.optimizer.zero_grad()
+    return {name: float(value.detach()) for name, value in losses.items()} | {"grad_norm": norm}
 
 
-def _loader(config: TrainConfig, dataset: LatentCache | ChunkCrops) -> DataLoader:
-    if len(dataset) < config.batch_size:
-        raise InputError(f"batch_size={config.batch_size}: the data give {len(dataset)} samples; use a smaller batch")
-    return DataLoader(dataset, batch_size=config.batch_size, shuffle=True, drop_last=True)
+def _ready(loop: Loop, batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch on the device, frames turned into latents."""
+    device = loop.state.accelerator.device
+    moved = {
+        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for name, value in batch.items()
+    }
+    if loop.encoder is None:
+        return moved
+    return {**moved, **loop.encoder(moved.pop("frames"), batch["frame_rate"])}
 
 
-def _endless(loader: DataLoader) -> Iterator[Tensor]:
-    """Epoch after epoch, each in a new order."""
-    while True:
-        yield from loader
+@contextmanager
+def _reader_errors(loop: Loop) -> Iterator[None]:
+    """A reader process that died ends the run in one line, with a checkpoint."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        first = " ".join(str(error).split())
+        why = f"a reader process died ({first}); with less memory use data.workers=0"
+        alone = loop.state.accelerator.num_processes == 1  # others cannot be asked to help writing now
+        raise InputError(_end(loop, why) if alone else f"{why}; resume=true goes on from the last checkpoint") from error
+
+
+def _end(loop: Loop, why: str) -> str:
+    """Write a checkpoint; the sentence that says so."""
+    place = checkpoints.save(loop.state, loop.out, loop.config.keep)
+    return f"{why}: {place} was written, resume=true goes on from there"
+
+
+def _told_to_stop(loop: Loop, stop: StopSignals) -> bool:
+    """Whether any process was."""
+    accelerator = loop.state.accelerator
+    if accelerator.num_processes == 1:
+        return stop.received is not None
+    if stop.received is not None:
+        accelerator.set_trigger()
+    return bool(accelerator.check_trigger())
+
+
+def _log(loop: Loop, log: RunLog, bar: tqdm, figures: dict[str, float]) -> None:
+    state = loop.state
+    values = torch.tensor(list(figures.values()), dtype=torch.float64, device="cpu")
+    if state.accelerator.num_processes > 1:
+        values = state.accelerator.reduce(values.float().to(state.accelerator.device), "mean").cpu()
+    figures = dict(zip(figures, values.tolist(), strict=True))
+    bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()})
+    progress = state.progress
+    place = {"lr": state.schedule.get_last_lr()[0], "seconds": round(progress.seconds, 3)}
+    counts = {"skipped_steps": progress.skipped_steps, "replaced_samples": progress.replaced_samples}
+    log.write(progress.step, place | figures | {name: count for name, count in counts.items() if count})
+
+
+@contextmanager
+def averaged(loop: Loop) -> Iterator[None]:
+    """The averaged weights in place of the present ones, where there is an average."""
+    average = loop.state.average
+    if average is None:
+        yield
+        return
+    average.store(loop.parameters)
+    average.copy_to(loop.parameters)
+    try:
+        yield
+    finally:
+        average.restore(loop.parameters)
+
+
+def _validation(loop: Loop, log: RunLog) -> None:
+    """By the first process; the others wait."""
+    assert loop.validate is not None
+    state = loop.state
+    if state.accelerator.is_main_process:
+        with averaged(loop):
+            found = loop.validate()
+        log.write(state.progress.step, found.figures)
+        log.picture(state.progress.step, "validation", found.picture)
+    state.accelerator.wait_for_everyone()

@@ -1,42 +1,39 @@
 """What a run minimises. The loop is one; what differs between trainings lives here.
 
 An objective is a module: its `forward` takes a batch of its own dataset and gives a loss and figures to log, so that
-accelerate wraps it as a whole. Parameters that are not trained do not require gradients.
+accelerate wraps it as a whole. Parameters that are not trained do not require gradients. Random numbers follow from
+the batch's seeds alone.
 
 Shape legend: B batch, F frames, H height, W width, 3 colours; C f h w are latents.
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.flow import couplings, path
-from worldmodel.training.config import AutoencoderConfig
+from worldmodel.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.training.config import AutoencoderConfig, TrainConfig
+from worldmodel.training.latents import Latents, common_rate
+from worldmodel.training.order import Draws
 
 Losses = dict[str, Tensor]
 """`loss` is minimised; whatever else is there is logged."""
 
 
-Latents = dict[str, Tensor]
-"""A batch of the latent cache: `mean` [B, 2, C, f, h, w], `std` and perhaps `noise` [B, C, f, h, w]."""
-
-
 class Objective(nn.Module, ABC):
     """A loss over batches, and which parameters it trains."""
+
+    pipeline_class: type[FlowFramesPipeline] = FlowFramesPipeline
 
     @property
     @abstractmethod
     def trained(self) -> nn.Module:
-        """The diffusers module that is trained."""
-
-    def freeze_the_rest(self, *others: nn.Module) -> None:
-        """Train `self.trained` and nothing of `others`."""
-        for other in others:
-            other.requires_grad_(False).eval()
-        self.trained.requires_grad_(True).train()
+        """The diffusers module that is trained; of it, the parameters that require gradients."""
 
 
 class Reconstruction(Objective):
@@ -45,17 +42,17 @@ class Reconstruction(Objective):
     def __init__(self, backbone: Backbone, config: AutoencoderConfig) -> None:
         super().__init__()
         self.vae, self.config = backbone.vae, config
-        self.freeze_the_rest(backbone.transformer)
 
     @property
     def trained(self) -> nn.Module:
         return self.vae
 
-    def forward(self, chunks_B3FHW: UInt8[Tensor, "B 3 F H W"]) -> Losses:
-        """Losses of frames in [-1, 1]; `psnr` is that of the batch on [0, 1]."""
-        video = chunks_B3FHW.float() / 127.5 - 1
+    def forward(self, batch: dict[str, Any]) -> Losses:
+        """Losses of `chunk` uint8 [B, 3, F, H, W]; `psnr` is that of the batch on [0, 1]."""
+        video = batch["chunk"].float() / 127.5 - 1
         posterior = self.vae.encode(video).latent_dist
-        error = self.vae.decode(posterior.sample()).sample.float() - video
+        latents = posterior.mean + posterior.std * Draws(batch["seed"]).normal_like(posterior.mean)
+        error = self.vae.decode(latents).sample.float() - video
         mean, variance, log_variance = posterior.mean.float(), posterior.var.float(), posterior.logvar.float()
         mse, kl = error.square().mean(), (mean.square() + variance - 1 - log_variance).mean() / 2
         loss = mse + self.config.l1 * error.abs().mean() + self.config.kl * kl
@@ -68,11 +65,10 @@ class FlowObjective(Objective):
 
     embeds_1LD: Tensor
 
-    def __init__(self, backbone: Backbone, sigma: str, frame_rate: float, shift: float | None = None) -> None:
+    def __init__(self, backbone: Backbone, config: TrainConfig) -> None:
         super().__init__()
-        self.backbone, self.sigma, self.frame_rate, self.shift = backbone, sigma, frame_rate, shift
+        self.backbone, self.config = backbone, config
         self.transformer = backbone.transformer
-        self.freeze_the_rest(backbone.vae)
         embeds, mask = backbone.empty_prompt()
         self.register_buffer("embeds_1LD", embeds, persistent=False)
         self.mask_1L = mask
@@ -82,36 +78,39 @@ class FlowObjective(Objective):
         return self.transformer
 
     @abstractmethod
-    def coupling(self, latents: Latents) -> couplings.Coupling:
-        """Source and target of a batch of the latent cache."""
+    def coupling(self, latents: Latents, draws: Draws) -> couplings.Coupling:
+        """Source and target of a batch."""
 
-    def forward(self, latents: Latents) -> Losses:
-        """Mean squared error of the velocity at one drawn sigma per pair."""
-        source, target = self.coupling({name: tensor.float() for name, tensor in latents.items()})
-        at = path.sample(source, target, self.draw_sigmas(target))
-        prompt = self.embeds_1LD.expand(len(target), -1, -1)
-        velocity = self.backbone.velocity(at.x_sigma, at.sigma, prompt, self.mask_1L, self.frame_rate)
+    def shown(self, latents: Latents) -> Tensor | None:
+        """What the network sees in front of x_sigma; FlowFrames shows nothing."""
+        return None
+
+    def forward(self, batch: dict[str, Any]) -> Losses:
+        """Mean squared error of the velocity at one drawn sigma per pair.
+
+        `batch` has `Latents`, and lists of B: `frame_rate` and `seed`.
+        """
+        latents = {name: batch[name].float() for name in ("mean", "std", "noise") if name in batch}
+        draws = Draws(batch["seed"])
+        source, target = self.coupling(latents, draws)
+        at = path.sample(source, target, self.draw_sigmas(target, draws))
+        velocity = self.backbone.velocity(
+            at.x_sigma, at.sigma, self.embeds_1LD.expand(len(target), -1, -1), self.mask_1L,
+            common_rate(batch["frame_rate"]), self.shown(latents),
+        )  # fmt: skip
         loss = (velocity.float() - at.velocity).square().mean()
         return {"loss": loss, "unexplained": loss.detach() / at.velocity.square().mean()}
 
-    def draw_sigmas(self, target_BCfhw: Tensor) -> Tensor:
+    def draw_sigmas(self, target_BCfhw: Tensor, draws: Draws) -> Tensor:
         """One sigma per pair (Table 3: shifted logit-normal for LTX, uniform for Wan)."""
-        batch, device = len(target_BCfhw), target_BCfhw.device
-        if self.sigma == "uniform":
-            return path.uniform_sigmas(batch, device=device)
-        patch = self.backbone.geometry.patch
-        tokens = target_BCfhw[0, 0].numel() // (patch[0] * patch[1] * patch[2])
-        shift = path.ltx_shift(tokens) if self.shift is None else self.shift
-        return path.logit_normal_sigmas(batch, device=device, shift=shift)
-
-
-class NoiseToVideo(FlowObjective):
-    """From noise to a chunk, as text-to-video models are pretrained; observed and future chunks serve alike."""
-
-    def coupling(self, latents: Latents) -> couplings.Coupling:
-        both_BCfhw = latents["mean"].flatten(0, 1)
-        chunks = both_BCfhw[torch.randperm(len(both_BCfhw))[: len(both_BCfhw) // 2]]
-        return couplings.Coupling(torch.randn_like(chunks), chunks)
+        if self.config.sigma == "uniform":
+            drawn = [path.uniform_sigmas(1, row) for row in draws.rows]
+        else:
+            patch = self.backbone.geometry.patch
+            tokens = target_BCfhw[0, 0].numel() // (patch[0] * patch[1] * patch[2])
+            shift = path.ltx_shift(tokens) if self.config.sigma_shift is None else self.config.sigma_shift
+            drawn = [path.logit_normal_sigmas(1, row, shift=shift) for row in draws.rows]
+        return torch.cat(drawn).to(target_BCfhw.device)
 
 
 class FlowFrames(FlowObjective):
@@ -120,22 +119,65 @@ class FlowFrames(FlowObjective):
     With `rho` 0 no source is mixed: Algorithm 3.
     """
 
-    def __init__(
-        self, backbone: Backbone, sigma: str, frame_rate: float, shift: float | None = None, rho: float = 0.7
-    ) -> None:
-        super().__init__(backbone, sigma, frame_rate, shift)
-        self.rho = rho
-
-    def coupling(self, latents: Latents) -> couplings.Coupling:
+    def coupling(self, latents: Latents, draws: Draws) -> couplings.Coupling:
         observed, future = latents["mean"].unbind(1)
-        if self.rho == 0:
+        if not self.config.rho:
             return couplings.inherent(observed, future)
-        return couplings.target_inverted(observed, latents["std"], future, latents["noise"], self.rho)
+        uniform_B, rho = draws.uniform(), self.config.rho
+        return couplings.target_inverted(observed, latents["std"], future, latents["noise"], rho, uniform_B)
 
 
 class IndependentChunks(FlowObjective):
     """From the observed chunk of another pair of the batch (paper Algorithm 2)."""
 
-    def coupling(self, latents: Latents) -> couplings.Coupling:
+    def coupling(self, latents: Latents, draws: Draws) -> couplings.Coupling:
         observed, future = latents["mean"].unbind(1)
-        return couplings.independent(observed, future)
+        return couplings.independent(observed, future, draws.rows[0])
+
+
+class MinibatchTransport(FlowObjective):
+    """From the batch's observed to its future chunks by optimal transport (Pooladian et al. 2023, Tong et al. 2024)."""
+
+    def coupling(self, latents: Latents, draws: Draws) -> couplings.Coupling:
+        return couplings.minibatch_optimal_transport(*latents["mean"].unbind(1))
+
+
+class NoiseConditioned(FlowObjective):
+    """From noise to the future chunk, with the observed one shown at timestep 0: the conventional design.
+
+    As LTXVCondition is trained and sampled (paper Fig. 1a), with both chunks encoded separately. Twice the tokens.
+    """
+
+    pipeline_class = NoiseConditionedPipeline
+
+    def coupling(self, latents: Latents, draws: Draws) -> couplings.Coupling:
+        future = latents["mean"][:, 1]
+        return couplings.Coupling(draws.normal_like(future), future)
+
+    def shown(self, latents: Latents) -> Tensor:
+        return latents["mean"][:, 0]
+
+
+class NoiseToVideo(FlowObjective):
+    """From noise to a chunk, as text-to-video models are pretrained; observed and future chunks serve alike."""
+
+    def coupling(self, latents: Latents, draws: Draws) -> couplings.Coupling:
+        which_B = (draws.uniform() < 0.5).long()
+        chunks = latents["mean"][torch.arange(len(which_B)), which_B]
+        return couplings.Coupling(draws.normal_like(chunks), chunks)
+
+
+FLOWS: dict[str, type[FlowObjective]] = {
+    "flowframes": FlowFrames,
+    "independent": IndependentChunks,
+    "minibatch_ot": MinibatchTransport,
+    "noise_conditioned": NoiseConditioned,
+    "noise_to_video": NoiseToVideo,
+}
+
+
+def objective_of(config: TrainConfig, backbone: Backbone) -> Any:
+    """The objective that `config` names."""
+    if config.objective == "autoencoder":
+        return Reconstruction(backbone, config.autoencoder)
+    return FLOWS[config.objective](backbone, config)

@@ -23,7 +23,7 @@ import numpy as np
 
 from worldmodel.viewing.curves import psnr_per_frame
 from worldmodel.viewing.images import ERROR_WHITE, MEDIA_TYPES, encode_image
-from worldmodel.viewing.output import written_whole
+from worldmodel.files import written_whole
 from worldmodel.viewing.rollout import Rollout, short_name
 from worldmodel.viewing.tracks import Track, camera_tracks
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldmodel.errors import InputError
-from worldmodel.viewing.output import written_whole
+from worldmodel.files import written_whole
 
 if TYPE_CHECKING:
     from rerun.experimental import ViewerClient

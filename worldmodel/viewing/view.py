@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from worldmodel.errors import InputError
-from worldmodel.viewing.output import written_whole
+from worldmodel.files import written_whole
 from worldmodel.viewing.screenshot import write_screenshot
 
 

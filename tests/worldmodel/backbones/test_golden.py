@@ -14,7 +14,7 @@ from worldmodel.backbones.loading import (
     load_wan_transformer,
     load_wan_vae,
 )
-from worldmodel.backbones.ltx import video_coords
+from worldmodel.backbones.ltx import frame_coords, video_coords
 from worldmodel.backbones.wan import WanBackbone
 
 TOLERANCE = 1e-4
@@ -61,7 +61,7 @@ def test_ltx_positions_are_those_of_the_published_code(golden) -> None:
         sizes = tuple(len(axis.unique()) for axis in coords_3N)
         seconds = coords_3N[0].unique()
         frame_rate = 1.0 / float(seconds[1])  # latent 1 starts at frame 1
-        ours = video_coords(sizes, 8, 32, frame_rate, torch.device("cpu"))[0]
+        ours = video_coords(frame_coords(sizes, 8, 32, 0, torch.device("cpu")), frame_rate)[0]
         assert difference(ours, coords_3N, f"{case.name} video_coords") < 1e-6
 
 

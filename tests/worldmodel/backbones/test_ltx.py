@@ -42,7 +42,7 @@ def test_positions_are_the_pipelines(pipeline: LTXConditionPipeline, backbone: L
     ids = pipeline._prepare_video_ids(1, f, h, w, device="cpu")
     theirs = pipeline._scale_video_ids(ids, scale_factor=16, scale_factor_t=4, frame_index=0, device="cpu").float()
     theirs[:, 0] = theirs[:, 0] * (1.0 / 12.0)
-    ours = backbone.video_coords((f, h, w), 12.0, torch.device("cpu"))
+    ours = backbone.video_coords(torch.empty(1, 1, f, h, w), 12.0)
     assert torch.equal(ours, theirs)
     assert ours[0, 0].unique().mul(12.0).tolist() == pytest.approx([0, 1, 5, 9, 13])  # latent 0 covers one frame
 
@@ -141,7 +141,7 @@ def test_one_timestep_a_clip_equals_one_per_token(backbone: LTXBackbone) -> None
         encoder_hidden_states=embeds.expand(2, -1, -1),
         timestep=(1000 * sigma_B)[:, None].expand(-1, tokens.shape[1]),
         encoder_attention_mask=mask.expand(2, -1),
-        video_coords=backbone.video_coords(tuple(x_BCfhw.shape[2:]), 12.0, torch.device("cpu")).expand(2, -1, -1),
+        video_coords=backbone.video_coords(x_BCfhw, 12.0).expand(2, -1, -1),
         return_dict=False,
     )[0]
     torch.testing.assert_close(ours.flatten(2).transpose(1, 2), theirs, atol=1e-5, rtol=1e-5)

@@ -35,7 +35,9 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
     root = tmp_path_factory.mktemp("training") / "toy"
     make_toyworld(root, ToyWorldConfig(train_scenes=1, val_scenes=1, seconds=1.0, size=(96, 64), workers=1), False)
     store = str(root.parent / "store")
-    return DataConfig(str(root), "v1.0-toy", "train", None, (64, 96), 5, 1, store, workers=0)
+    return DataConfig(
+        str(root), "v1.0-toy", "train", size=(64, 96), frames=(5,), stride=1, decode_once=True, store=store, workers=0
+    )
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +53,7 @@ def autoencoder_run(drive: DataConfig, tmp_path_factory: pytest.TempPathFactory)
         steps=30,
         batch_size=2,
         inversion_steps=2,
+        trackers=(),
         log_every=5,
         save_every=20,
         device="cpu",

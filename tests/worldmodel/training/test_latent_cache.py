@@ -18,6 +18,7 @@ from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.errors import InputError
 from worldmodel.flow.inversion import midpoint
 from worldmodel.training.latent_cache import LatentCache, build_latent_cache
+from worldmodel.training.latents import LatentEncoder
 
 
 @dataclass
@@ -26,17 +27,17 @@ class RandomPairs:
 
     count: int = 7
     identity: str = "random"
-    frame_rate: float = 12.0
     fails_at: int = -1
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> torch.Tensor:
+    def __getitem__(self, number: int) -> dict:
         if number == self.fails_at:
             raise KeyboardInterrupt
         shape = (2, 3, 9, 32, 48)
-        return torch.randint(256, shape, generator=torch.Generator().manual_seed(number)).to(torch.uint8)
+        frames = torch.randint(256, shape, generator=torch.Generator().manual_seed(number)).to(torch.uint8)
+        return {"frames": frames, "frame_rate": 12.0 + number % 2}
 
 
 def backbone(seed: int = 0):
@@ -46,8 +47,9 @@ def backbone(seed: int = 0):
 
 
 def build(folder: Path, pairs: RandomPairs | None = None, seed: int = 0, **settings: object) -> LatentCache:
-    settings = {"inversion_steps": 2, "shard_pairs": 3, "batch_size": 2} | settings
-    return build_latent_cache(folder, RandomPairs() if pairs is None else pairs, backbone(seed), **settings)
+    settings = {"shard_pairs": 3, "batch_size": 2} | settings
+    encoder = LatentEncoder(backbone(seed), settings.pop("inversion_steps", 2), settings.pop("precision", "no"))
+    return build_latent_cache(folder, RandomPairs() if pairs is None else pairs, encoder, **settings)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -61,7 +63,7 @@ def test_it_holds_what_the_model_says(tmp_path: Path) -> None:
         f"shard-{number:05d}.safetensors" for number in range(3)
     ]
     for number in (0, 4, 6):
-        both = RandomPairs()[number].float() / 127.5 - 1
+        both = RandomPairs()[number]["frames"].float() / 127.5 - 1
         with torch.no_grad():
             observed, future = model.encode(both[:1]), model.encode(both[1:])
         sample = cache[number]
@@ -69,6 +71,7 @@ def test_it_holds_what_the_model_says(tmp_path: Path) -> None:
         torch.testing.assert_close(sample["mean"].float(), expected, rtol=2e-3, atol=2e-3)
         torch.testing.assert_close(sample["std"].float(), observed.std_BCfhw[0], rtol=2e-3, atol=2e-3)
         assert sample["noise"].shape == future.mean_BCfhw[0].shape
+        assert float(sample["frame_rate"]) == 12.0 + number % 2
 
 
 def test_its_noise_flows_back_to_the_future_chunk(tmp_path: Path) -> None:
@@ -76,7 +79,7 @@ def test_its_noise_flows_back_to_the_future_chunk(tmp_path: Path) -> None:
     prompt, mask = model.empty_prompt()
 
     def velocity(x: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
-        return model.velocity(x, sigma_B, prompt, mask, 12.0)
+        return model.velocity(x, sigma_B, prompt, mask, 13.0)
 
     back = midpoint(velocity, sample["noise"].float()[None], 1.0, 0.0, 25).x[0]
     future = sample["mean"][1].float()
@@ -85,8 +88,8 @@ def test_its_noise_flows_back_to_the_future_chunk(tmp_path: Path) -> None:
 
 def test_without_inversion_there_is_no_noise(tmp_path: Path) -> None:
     cache = build(tmp_path / "cache", inversion_steps=0)
-    assert sorted(cache[0]) == ["mean", "std"]
-    assert cache.card.network is None
+    assert sorted(cache[0]) == ["frame_rate", "mean", "std"]
+    assert cache.card.network == ""
 
 
 @pytest.mark.parametrize("fails_at", [0, 2, 3, 5, 6])
@@ -118,7 +121,7 @@ def test_kill_9_at_any_moment(tmp_path: Path) -> None:
         if process.wait() == 0:
             break
     assert process.returncode == 0
-    kept = {name: content for name, content in files(tmp_path / "killed").items() if not name.endswith(".part")}
+    kept = {name: content for name, content in files(tmp_path / "killed").items() if not name.startswith(".partial")}
     assert kept == files(tmp_path / "whole")
 
 

@@ -14,6 +14,7 @@ from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.provenance import weights_hash
 from worldmodel.training import AutoencoderConfig, OptimizerConfig, TrainConfig, train
+from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.curves import plot_logs
 
 
@@ -68,7 +69,7 @@ def test_training_json_says_how(runs) -> None:
     said = json.loads((runs.pipelines[2] / "training.json").read_text())
     assert said["config"]["objective"] == "flowframes"
     assert said["config"]["seed"] == 0
-    assert len(said["frames_sha256"]) == 64
+    assert [len(sha256) for sha256 in said["identity"]["samples"]] == [64]
     assert said["samples"] == 6 * (13 - 10 + 1)
 
 
@@ -80,15 +81,16 @@ def test_equal_seeds_give_equal_weights(autoencoder_run: TrainConfig, tmp_path: 
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_checkpoint_holds_averaged_and_raw_weights_and_the_optimiser(runs) -> None:
-    folder = Path(runs.autoencoder.out) / "checkpoint"
-    averaged = load_file(folder / "vae/diffusion_pytorch_model.safetensors")
-    raw = load_file(folder / "raw_weights.safetensors")
-    assert averaged.keys() == raw.keys()
-    assert any(not torch.equal(averaged[name], raw[name]) for name in raw)
-    assert json.loads((folder / "step.json").read_text()) == {"step": 20}
-    assert any(name.endswith("exp_avg") for name in load_file(folder / "optimizer.safetensors"))
-    assert not list(Path(runs.autoencoder.out).glob("*.part"))
+def test_checkpoints_hold_raw_and_averaged_weights_and_the_optimiser(runs) -> None:
+    folders = checkpoints_of(Path(runs.autoencoder.out))
+    assert [folder.name for folder in folders] == ["step-00000020", "step-00000030"]
+    averaged = load_file(folders[0] / "average.safetensors")
+    raw = load_file(folders[0] / "weights.safetensors")
+    assert len(averaged) > 10
+    assert any(not torch.equal(averaged[name], raw[name]) for name in averaged)
+    assert json.loads((folders[0] / "state.json").read_text())["progress"]["step"] == 20
+    assert any(name.endswith("|exp_avg") for name in load_file(folders[0] / "optimizer.safetensors"))
+    assert not [path for path in Path(runs.autoencoder.out).rglob("*") if "part" in path.name]
 
 
 def test_an_existing_run_is_refused_and_kept(runs) -> None:
@@ -136,7 +138,7 @@ def test_compiled_blocks_learn_the_same(runs, tmp_path: Path) -> None:
 
 
 def test_compile_without_a_compiler_is_named(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worldmodel.training.loop.shutil.which", lambda name: None)
+    monkeypatch.setattr("worldmodel.training.estimate.shutil.which", lambda name: None)
     with pytest.raises(InputError, match="install g"):
         train(replace(runs.flowframes, out=str(tmp_path / "run"), steps=1, compile=True))
 

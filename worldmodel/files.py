@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from worldmodel.errors import InputError
+
+
+@contextmanager
+def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
+    """A temporary file or folder name beside `path`; it takes the name `path` when the block ends well.
+
+    Raises:
+        InputError: `path` does not end in `suffix`, or its folder cannot be made.
+    """
+    path = Path(path)
+    if suffix and path.suffix != suffix:
+        raise InputError(f"{path}: this output needs a name ending in {suffix}; use {path.with_suffix(suffix)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.parent}: {error.strerror}; give a folder that can be written") from None
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left of `written_whole`; only where no other process writes those names now."""
+    for path in folder.glob(f".partial-*-{name}"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def replace_folder(new: Path, place: Path) -> Path:
+    """Put the folder `new` where `place` is; at every moment one of the two is whole."""
+    old = place.with_name(f"{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def save_tensors(tensors: Mapping[str, object], path: Path) -> None:
+    """safetensors' `save_file`, with failures of the disk as the `OSError` that they are."""
+    from safetensors.torch import save_file
+
+    with disk_errors(path):
+        save_file(tensors, path)
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn safetensors' own errors about files into an `OSError` with its number and the path."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error

@@ -1,0 +1,22 @@
+"""The conventional design beside ours: noise flows to the future while the observed chunk is shown to the network."""
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from worldmodel.pipeline import FlowFramesPipeline
+
+
+class NoiseConditionedPipeline(FlowFramesPipeline):
+    """Noise flows to the future, the observed chunk is shown at timestep 0.
+
+    As LTXVCondition (paper Fig. 1a): twice the tokens in every evaluation. `generator` draws the noise, on the CPU;
+    None is a fixed seed.
+    """
+
+    def _source(self, observed: Tensor, generator: torch.Generator | None) -> Tensor:
+        generator = generator or torch.Generator().manual_seed(0)
+        return randn_tensor(observed.shape, generator, observed.device, observed.dtype)
+
+    def _shown(self, observed: Tensor, batch: int) -> Tensor:
+        return observed.repeat(batch // len(observed), 1, 1, 1, 1)  # guidance doubles the batch

@@ -1,0 +1,145 @@
+"""From a `DataConfig` to the samples of a run: frames of a nuScenes-format dataset or of videos, cached or read anew."""
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from worldmodel.datasets.frame_store import FrameStore, open_frame_store
+from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs, open_index, scenes_of_split
+from worldmodel.datasets.nuscenes.dataset import default_cameras
+from worldmodel.datasets.openvid import VideoFiles, read_list, video_pairs
+from worldmodel.errors import InputError
+from worldmodel.training.chunks import ChunkCrops, ClipPairs, Pairs, Readable, StorePairs
+from worldmodel.training.config import DataConfig, TrainConfig
+from worldmodel.training.latent_cache import LatentCache, write_shards
+from worldmodel.training.latents import LatentEncoder
+
+logger = logging.getLogger(__name__)
+LEAST_STD = 1e-3  # of a normalised latent
+
+
+def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerator) -> list[Any]:
+    """What the run trains on, one dataset for each length of chunk.
+
+    With several processes, each builds its share of a latent cache; nothing else is done twice.
+    """
+    data, store = config.data, store_folder(config)
+    if config.objective == "autoencoder":
+        with accelerator.main_process_first():
+            frames = _frame_store(data, store)
+        return [ChunkCrops(frames, data.frames[0], data.stride, config.autoencoder.crop)]
+    with accelerator.main_process_first():
+        pairs = [open_pairs(data, length, store) for length in data.frames]
+    if not data.latent_cache:
+        return pairs
+    share = (accelerator.process_index, accelerator.num_processes)
+    folders = [
+        write_cache(config, one, length, encoder, accelerator.device, share)
+        for one, length in zip(pairs, data.frames, strict=True)
+    ]
+    accelerator.wait_for_everyone()
+    caches = [LatentCache(folder) for folder in folders]
+    if encoder.inversion_steps and float(caches[0][0]["std"].float().mean()) < LEAST_STD:
+        logger.warning("the VAE's posterior is so narrow that target inversion changes nothing: rho=0 costs less")
+    return caches
+
+
+def store_folder(config: TrainConfig) -> Path:
+    """Where frames, latents and cuts of this run are kept."""
+    return Path(config.data.store) if config.data.store else Path(config.out).with_suffix(".cache")
+
+
+def open_pairs(data: DataConfig, frames: int, store: Path) -> Pairs:
+    """All chunk pairs of `frames` + `frames` frames."""
+    if data.videos is not None:
+        pairs: Pairs = _video_pairs(data, frames, store)
+    elif data.decode_once:
+        pairs = StorePairs(_frame_store(data, store), frames, data.stride)
+    else:
+        pairs = _scene_pairs(data, frames)
+    return Readable(pairs) if data.skip_bad else pairs
+
+
+def validation_pairs(config: TrainConfig) -> Pairs:
+    """Held-out pairs of the first length, without overlap, read anew each time."""
+    asked, frames = config.validation, config.data.frames[0]
+    if config.data.videos is not None and asked.videos is None:
+        raise InputError("validation.videos: give the list or folder of held-out videos, or validation.every=0")
+    held_out = replace(config.data, split=asked.split, videos=asked.videos, decode_once=False, stride=2 * frames)
+    return open_pairs(held_out, frames, store_folder(config))
+
+
+def write_cache(
+    config: TrainConfig,
+    pairs: Pairs,
+    frames: int,
+    encoder: LatentEncoder,
+    device: torch.device | str = "cpu",
+    share: tuple[int, int] = (0, 1),
+) -> Path:
+    """Write this process' share of the latent cache of `pairs` that fits this run; return its folder."""
+    name = f"latents-{pairs.identity[:12]}-{encoder.vae_sha256[:12]}-{config.precision}"
+    if encoder.inversion_steps:
+        name += f"-inverted{encoder.inversion_steps}-{encoder.network_sha256[:12]}"
+    folder = store_folder(config) / name
+    write_shards(folder, pairs, encoder, device=device, workers=config.data.workers, share=share)
+    return folder
+
+
+def _frame_store(data: DataConfig, store: Path) -> FrameStore:
+    assert data.root is not None
+    index, scenes = _scenes(data)
+    shortest = 2 * min(data.frames)
+    return open_frame_store(index, store, scenes, data.cameras, data.size, shortest, data.workers)
+
+
+def _scenes(data: DataConfig) -> tuple[NuScenesIndex, list[str]]:
+    """The index and those scenes of the split that it holds."""
+    assert data.root is not None
+    index = open_index(data.root, data.version)
+    here = set(index.scene_names)
+    return index, [scene for scene in scenes_of_split(index.root, data.version, data.split) if scene in here]
+
+
+def _scene_pairs(data: DataConfig, frames: int) -> ClipPairs:
+    index, scenes = _scenes(data)
+    sequences = [
+        chunk_pairs(
+            index, scenes=scenes, cameras=[camera], observed_frames=frames, future_frames=frames,
+            stride=data.stride, size=data.size,
+        )
+        for camera in (data.cameras if data.cameras is not None else default_cameras(index))
+    ]  # fmt: skip
+    rows = np.unique(np.concatenate([sequence.frame_rows().ravel() for sequence in sequences]))
+    said = [list(data.size), frames, data.stride, *([*sequence.cameras, len(sequence)] for sequence in sequences)]
+    names = [index.text("sample_data", "filename", row) for row in rows.tolist()]
+    return ClipPairs(sequences, _identity(said, [Path(index.root) / name for name in names]))
+
+
+def _video_pairs(data: DataConfig, frames: int, store: Path) -> ClipPairs:
+    assert data.videos is not None
+    given = Path(data.videos)
+    folders = data.video_folders or ((data.videos,) if given.is_dir() else (str(given.parent),))
+    files = VideoFiles(folders, data.video_archives, store / "videos" if data.video_archives else None)
+    pairs = video_pairs(
+        read_list(given), files, frames, frames, data.stride, data.size, store / "cuts", data.workers, data.most_videos
+    )
+    logger.info("%s", pairs.report)
+    said = [list(data.size), frames, data.stride, [[place.video, place.start] for place in pairs.places]]
+    return ClipPairs([pairs], _identity(said, [source.path for source in pairs.sources]))
+
+
+def _identity(said: list[Any], files: list[Path]) -> str:
+    """By settings and the files' names and sizes: reading terabytes to hash them would take days."""
+    digest = hashlib.sha256(json.dumps(said).encode())
+    for file in files:
+        size = file.stat().st_size if file.is_file() else None
+        digest.update(f"{file.parent.name}/{file.name} {size}\n".encode())
+    return digest.hexdigest()

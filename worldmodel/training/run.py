@@ -1,0 +1,234 @@
+"""From a `TrainConfig` to a trained pipeline."""
+
+import copy
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+
+from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.errors import InputError
+from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.provenance import device_name, versions, weights_hash
+from worldmodel.training import checkpoints, data, run_folder
+from worldmodel.training.adapters import add_adapters, merge_adapters
+from worldmodel.training.checkpoints import TrainingState
+from worldmodel.training.chunks import ChunkCrops
+from worldmodel.training.config import TinyModelConfig, TrainConfig
+from worldmodel.training.estimate import check_compiler, estimate, slow_paths
+from worldmodel.training.latents import LatentEncoder
+from worldmodel.training.log import check_trackers
+from worldmodel.training.loop import Loop, run
+from worldmodel.training.moments import set_latent_moments
+from worldmodel.training.objectives import Objective, objective_of
+from worldmodel.training.order import Order
+from worldmodel.training.validation import Validation, validate
+
+logger = logging.getLogger(__name__)
+FREE = (  # settings that may change when a run is resumed: they do not change its result
+    "out", "batch_size", "accumulate", "log_every", "save_every", "keep", "trackers", "resume", "overwrite", "device",
+    "compile", "checkpoint_gradients", "data.root", "data.store", "data.workers", "data.decode_once", "pretrained",
+    "data.video_folders", "data.video_archives", "data.videos",
+)  # fmt: skip
+
+
+def train(config: TrainConfig) -> Path:
+    """Run `config` to its end and return the folder of the trained pipeline.
+
+    Loss and figures go to `log.jsonl` in the run's folder, checkpoints to `checkpoints`, pictures to `samples`, the
+    result to `pipeline`.
+
+    Raises:
+        InputError: data, folders or settings that cannot be used.
+        Stopped: a signal came; a checkpoint was written.
+    """
+    run_folder.refuse_existing(config)
+    check_trackers(config)
+    accelerator = _accelerator(config)
+    set_seed(config.seed)
+    pipeline = open_pipeline(config)
+    pipeline.to(accelerator.device)
+    encoder = LatentEncoder(_frozen(config, pipeline), config.inversion_steps * config.inverts, config.precision)
+    groups = data.samples(config, encoder, accelerator)
+    order = Order(
+        [len(group) for group in groups], config.batch_size * config.accumulate * accelerator.num_processes, config.seed
+    )
+    identity = {
+        "samples": [group.identity for group in groups],
+        "pretrained weights": [encoder.vae_sha256, weights_hash(pipeline.transformer)],
+    }
+    if config.pretrained is None:
+        identity.pop("pretrained weights")  # drawn anew from the seed
+    objective = _objective(config, pipeline)
+    _say(config, accelerator, pipeline)
+    out = _folder(config, accelerator)
+    state = _state(config, accelerator, objective, order, identity)
+    frames_are_read = not config.data.latent_cache and config.objective != "autoencoder"
+    loop = Loop(config, state, order, groups, out, encoder if frames_are_read else None)
+    if config.validation.every:
+        held_out = data.validation_pairs(config)
+        loop.validate = lambda: _validated(config, pipeline, objective, held_out)
+    _resume(config, state, out)
+    run(loop)
+    return _finish(loop, pipeline, objective, identity)
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    # accelerate keeps the precision of the first run of a process for all later ones.
+    AcceleratorState._reset_state()
+    return Accelerator(
+        mixed_precision=config.precision,
+        cpu=config.device == "cpu",
+        step_scheduler_with_optimizer=False,
+        log_with=list(config.trackers) or None,
+        project_dir=str(Path(config.out) / "trackers"),
+    )
+
+
+def open_pipeline(config: TrainConfig) -> FlowFramesPipeline:
+    """The model that a run starts from, in float32."""
+    if config.pretrained is None:
+        if config.objective != "autoencoder":
+            raise InputError(f"objective={config.objective} needs a trained VAE: give pretrained=FOLDER")
+        return _new_tiny(config.model, config.autoencoder.log_variance)
+    if not (Path(config.pretrained) / "model_index.json").is_file():
+        raise InputError(f"pretrained={config.pretrained} is no pipeline folder: it has no model_index.json")
+    return FlowFramesPipeline.from_pretrained(config.pretrained, dtype=torch.float32)
+
+
+def _new_tiny(sizes: TinyModelConfig, log_variance: float) -> FlowFramesPipeline:
+    vae = tiny_vae(sizes.vae_channels, sizes.latent_channels, sizes.spatial, sizes.temporal)
+    with torch.no_grad():
+        vae.encoder.conv_out.conv.bias[-1] = log_variance
+    transformer = tiny_transformer(
+        sizes.latent_channels, sizes.layers, sizes.heads, sizes.head_dim, sizes.caption_channels
+    )
+    return FlowFramesPipeline.from_backbone(tiny_backbone(vae, transformer))
+
+
+def _frozen(config: TrainConfig, pipeline: FlowFramesPipeline) -> Any:
+    """The pretrained model as it is before training; a copy where frames are inverted while training."""
+    pipeline.vae.requires_grad_(False).eval()
+    pipeline.transformer.requires_grad_(False).eval()
+    frozen = pipeline.backbone
+    if config.inverts and not config.data.latent_cache:
+        frozen.transformer = copy.deepcopy(pipeline.transformer)
+    return frozen
+
+
+def _objective(config: TrainConfig, pipeline: FlowFramesPipeline) -> Objective:
+    """With what is trained requiring gradients, and nothing else."""
+    if config.from_scratch:
+        set_seed(config.seed)
+        new: Any = type(pipeline.transformer).from_config(pipeline.transformer.config)  # type: ignore[attr-defined]
+        pipeline.register_modules(transformer=new.to(pipeline.device).requires_grad_(False))
+    transformer: Any = pipeline.transformer
+    if config.lora.rank:
+        add_adapters(transformer, config.lora)
+    if config.checkpoint_gradients:
+        transformer.enable_gradient_checkpointing()
+    if config.compile:
+        check_compiler()
+        transformer.compile_repeated_blocks()
+    objective: Objective = objective_of(config, pipeline.backbone)
+    objective.trained.train()
+    if not config.lora.rank:
+        objective.trained.requires_grad_(True)
+    return objective
+
+
+def _say(config: TrainConfig, accelerator: Accelerator, pipeline: FlowFramesPipeline) -> None:
+    """The size of the run and its slow paths, before it starts."""
+    if not accelerator.is_main_process:
+        return
+    if config.objective != "autoencoder":
+        geometry, processes = pipeline.backbone.geometry, accelerator.num_processes
+        print(f"run: {estimate(config, geometry, pipeline.transformer, processes, accelerator.device)}")
+    for line in slow_paths(config, accelerator.device):
+        print(f"slow: {line}")
+
+
+def _folder(config: TrainConfig, accelerator: Accelerator) -> Path:
+    if accelerator.is_main_process:
+        run_folder.prepare(config)
+    accelerator.wait_for_everyone()
+    return Path(config.out)
+
+
+def _state(
+    config: TrainConfig, accelerator: Accelerator, objective: Objective, order: Order, identity: dict[str, list[str]]
+) -> TrainingState:
+    settings = config.optimizer
+    trained = [one for one in objective.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained, settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
+    )
+    schedule = get_scheduler(
+        settings.schedule, optimizer, num_warmup_steps=settings.warmup, num_training_steps=config.steps
+    )
+    module, optimizer = accelerator.prepare(objective, optimizer)
+    average = EMAModel(trained, decay=settings.ema, use_ema_warmup=True) if settings.ema else None
+    settled = {name: value for name, value in checkpoints.flat_settings(config).items() if name not in FREE}
+    settled = {name: value for name, value in settled.items() if not name.startswith("validation.")}
+    fingerprint = settled | identity | {"samples a step": order.global_batch}
+    return TrainingState(accelerator, module, optimizer, schedule, average, fingerprint)
+
+
+def _validated(config: TrainConfig, pipeline: FlowFramesPipeline, objective: Objective, held_out: Any) -> Validation:
+    objective.eval()
+    predicting = objective.pipeline_class(**pipeline.components, **_kept_options(pipeline))
+    predicting.set_progress_bar_config(disable=True)
+    with torch.autocast(pipeline.device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
+        found = validate(config, predicting, held_out)
+    objective.trained.train()
+    return found
+
+
+def _kept_options(pipeline: FlowFramesPipeline) -> dict[str, Any]:
+    return {name: value for name, value in pipeline.config.items() if not name.startswith("_") and name not in pipeline.components}
+
+
+def _resume(config: TrainConfig, state: TrainingState, out: Path) -> None:
+    found = checkpoints.checkpoints_of(out)
+    if config.resume and found:
+        checkpoints.load(state, found[-1])
+    elif config.resume and state.accelerator.is_main_process:
+        print(f"resume: {out} has no checkpoint yet, starting at step 0")
+
+
+def _finish(loop: Loop, pipeline: FlowFramesPipeline, objective: Objective, identity: dict[str, list[str]]) -> Path:
+    """Write the result: averaged weights where there is an average, adapters merged."""
+    config, state, out = loop.config, loop.state, loop.out
+    accelerator = state.accelerator
+    checkpoints.save(state, out, config.keep)
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+        return out / "pipeline"
+    if state.average is not None:
+        state.average.copy_to(loop.parameters)
+    if config.lora.rank:
+        merge_adapters(pipeline.transformer)
+    if config.objective == "autoencoder":
+        crops = loop.groups[0]
+        set_latent_moments(pipeline.backbone, ChunkCrops(crops.store, crops.frames, crops.frames, config.data.size))
+    training = {
+        "config": asdict(config),
+        "identity": identity,
+        "samples": sum(len(group) for group in loop.groups),
+        "hours": round(state.progress.seconds / 3600, 3),
+        "progress": asdict(state.progress),
+        "processes": accelerator.num_processes,
+        "device": device_name(accelerator.device),
+        "versions": versions(),
+    }
+    result = objective.pipeline_class(**pipeline.components, **_kept_options(pipeline))
+    folder = run_folder.save_pipeline(out, result, training)
+    accelerator.wait_for_everyone()
+    return folder
