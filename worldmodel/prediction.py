@@ -23,11 +23,11 @@ from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.drive import open_drive
 from worldmodel.datasets.footage import repeated_frames
 from worldmodel.errors import InputError
+from worldmodel.files import written_whole
 from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memory_mb, versions
 from worldmodel.reporting import headline, report
 from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
-from worldmodel.files import written_whole
 
 if TYPE_CHECKING:
     from worldmodel.pipeline import FlowFramesOutput, FlowFramesPipeline

@@ -8,7 +8,6 @@ also with another number of processes of the same global batch.
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,5 +157,3 @@ def _owned(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, torch.Tensor) else list(value)
-
-

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from worldmodel.errors import InputError
 from worldmodel.files import remove_partial, save_tensors, written_whole
+from worldmodel.training.attention import fastest_attention
 from worldmodel.training.chunks import Pairs, collate
 from worldmodel.training.latents import LatentEncoder
 
@@ -136,8 +137,10 @@ def write_shards(
     for number in tqdm(missing, desc="latent cache", unit="shard", disable=not missing):
         first = number * shard_pairs
         numbers = range(first, min(first + shard_pairs, len(pairs)))
-        loader = DataLoader(Subset(cast(Dataset, pairs), numbers), batch_size=batch_size, num_workers=workers, collate_fn=collate)
-        batches = [_encode(batch, encoder, device) for batch in loader]
+        chosen = Subset(cast(Dataset, pairs), numbers)
+        loader = DataLoader(chosen, batch_size=batch_size, num_workers=workers, collate_fn=collate)
+        with fastest_attention(torch.device(device)):
+            batches = [_encode(batch, encoder, device) for batch in loader]
         file = shard_file(folder, number)
         remove_partial(folder, file.name)
         with written_whole(file) as part:

@@ -39,7 +39,8 @@ class RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # not end_training, which ends the talk between processes too
+            tracker.finish()
         if self.accelerator.is_main_process:
             self.file.close()
 

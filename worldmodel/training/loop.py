@@ -82,7 +82,9 @@ def run(loop: Loop) -> None:
             if progress.step % config.save_every == 0 and progress.step < config.steps:
                 checkpoints.save(state, loop.out, config.keep)
             if skipped_in_row == MOST_SKIPPED:
-                raise InputError(_end(loop, f"{MOST_SKIPPED} steps in a row had no finite gradient; lower optimizer.lr"))
+                raise InputError(
+                    _end(loop, f"{MOST_SKIPPED} steps in a row had no finite gradient; lower optimizer.lr")
+                )
             if _told_to_stop(loop, stop):
                 raise Stopped(_end(loop, f"stopped by {stop.received or 'another process'}"))
 
@@ -155,7 +157,9 @@ def _reader_errors(loop: Loop) -> Iterator[None]:
         first = " ".join(str(error).split())
         why = f"a reader process died ({first}); with less memory use data.workers=0"
         alone = loop.state.accelerator.num_processes == 1  # others cannot be asked to help writing now
-        raise InputError(_end(loop, why) if alone else f"{why}; resume=true goes on from the last checkpoint") from error
+        raise InputError(
+            _end(loop, why) if alone else f"{why}; resume=true goes on from the last checkpoint"
+        ) from error
 
 
 def _end(loop: Loop, why: str) -> str:

@@ -19,6 +19,7 @@ from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.provenance import device_name, versions, weights_hash
 from worldmodel.training import checkpoints, data, run_folder
 from worldmodel.training.adapters import add_adapters, merge_adapters
+from worldmodel.training.attention import fastest_attention
 from worldmodel.training.checkpoints import TrainingState
 from worldmodel.training.chunks import ChunkCrops
 from worldmodel.training.config import TinyModelConfig, TrainConfig
@@ -76,7 +77,8 @@ def train(config: TrainConfig) -> Path:
         held_out = data.validation_pairs(config)
         loop.validate = lambda: _validated(config, pipeline, objective, held_out)
     _resume(config, state, out)
-    run(loop)
+    with fastest_attention(accelerator.device):
+        run(loop)
     return _finish(loop, pipeline, objective, identity)
 
 
@@ -192,7 +194,11 @@ def _validated(config: TrainConfig, pipeline: FlowFramesPipeline, objective: Obj
 
 
 def _kept_options(pipeline: FlowFramesPipeline) -> dict[str, Any]:
-    return {name: value for name, value in pipeline.config.items() if not name.startswith("_") and name not in pipeline.components}
+    return {
+        name: value
+        for name, value in pipeline.config.items()
+        if not name.startswith("_") and name not in pipeline.components
+    }
 
 
 def _resume(config: TrainConfig, state: TrainingState, out: Path) -> None:

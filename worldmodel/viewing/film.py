@@ -15,8 +15,8 @@ from torch import Tensor
 
 from worldmodel.datasets.nuscenes import RING
 from worldmodel.errors import InputError
-from worldmodel.viewing.labels import PAPER, as_image, write_centred
 from worldmodel.files import written_whole
+from worldmodel.viewing.labels import PAPER, as_image, write_centred
 from worldmodel.viewing.rollout import Rollout, short_name
 
 # As one looks at a vehicle's cameras: the front row from left to right, the back row below it.

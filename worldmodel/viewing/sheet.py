@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from worldmodel.errors import InputError
-from worldmodel.viewing.labels import PAPER, as_image, text_size, write_centred
 from worldmodel.files import written_whole
+from worldmodel.viewing.labels import PAPER, as_image, text_size, write_centred
 from worldmodel.viewing.rollout import Rollout, short_name
 
 GAP = 4

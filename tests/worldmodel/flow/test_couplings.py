@@ -58,7 +58,9 @@ def test_independent_needs_another_video():
 def test_target_inversion_mixes_whole_rows_with_probability_rho():
     observed, future = chunks(2000)
     noise, std = torch.full_like(observed, 3.0), torch.full_like(observed, 0.5)
-    source, target = target_inverted(observed, std, future, noise, 0.7, torch.rand(len(observed), generator=torch.Generator().manual_seed(0)))
+    source, target = target_inverted(
+        observed, std, future, noise, 0.7, torch.rand(len(observed), generator=torch.Generator().manual_seed(0))
+    )
     assert torch.equal(target, future)
     added = (source - observed).flatten(1)
     assert ((added == 1.5).all(1) | (added == 0).all(1)).all()
