@@ -31,7 +31,7 @@ TENSORS = ("weights.safetensors", "average.safetensors", "optimizer.safetensors"
 
 @dataclass
 class Killed:
-    """What happened to a run on its way: kills before its first and behind a checkpoint, and kills while writing one."""
+    """What happened to a run on its way; `while_writing` counts kills that left a half-written checkpoint."""
 
     kills: int = 0
     while_writing: int = 0

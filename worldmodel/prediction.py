@@ -172,7 +172,11 @@ def chunk_of(config: PredictConfig, checkpoint: Path) -> tuple[int, tuple[int, i
     if card.is_file() and not (config.frames and config.size):
         try:
             trained = json.loads(card.read_text())["config"]["data"]
-            frames, size = int(trained["frames"]), (int(trained["size"][0]), int(trained["size"][1]))
+            lengths = trained["frames"]  # a number, or several lengths of chunk
+            frames, size = (
+                int(lengths[0] if isinstance(lengths, list) else lengths),
+                (int(trained["size"][0]), int(trained["size"][1])),
+            )
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(
                 f"{card}: no config.data.frames and config.data.size in it; give frames= and size="

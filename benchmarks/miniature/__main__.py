@@ -1,56 +1,18 @@
 """Train every variant with every seed, score them, write one JSON document, a table and plots."""
 
 import argparse
-import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.miniature import plots, scores
+from worldmodel.benchmarks.miniature import plots
+from worldmodel.benchmarks.miniature.trial import Result, run_and_score
 from worldmodel.benchmarks.miniature.variants import Budget, runs
-from worldmodel.files import written_whole
 from worldmodel.prediction import checkpoint_folder
 from worldmodel.training import TrainConfig
-
-Result = dict[str, Any]
-
-
-def run_and_score(config: TrainConfig, clips: int) -> Result:
-    """Train (or go on, or take what is there) and score one run; its figures stay beside it as scores.json."""
-    import torch
-
-    from worldmodel.pipeline import FlowFramesPipeline
-    from worldmodel.training.objectives import FLOWS
-    from worldmodel.training.run import train
-
-    torch.set_num_threads(1)
-    out = Path(config.out)
-    kept = out / "scores.json"
-    if not kept.is_file():
-        if not (out / "pipeline").is_dir():
-            train(_resumed(config))
-        base = FlowFramesPipeline.from_pretrained(out / "pipeline")
-        assert config.data.root is not None
-        held_out = scores.held_out(Path(config.data.root), base, config.data.size, clips)
-        found = scores.score_run(out, FLOWS[config.objective].pipeline_class, held_out)
-        log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-        found["loss"] = [[line["step"], line["loss"], line["unexplained"]] for line in log]
-        found["floor"] = scores.floor(held_out)
-        found["seconds"] = log[-1]["seconds"]
-        with written_whole(kept) as part:
-            part.write_text(json.dumps(found))
-    result: Result = json.loads(kept.read_text())
-    return result
-
-
-def _resumed(config: TrainConfig) -> TrainConfig:
-    from dataclasses import replace
-
-    return replace(config, resume=(Path(config.out) / "config.json").is_file())
 
 
 def everything(configs: dict[tuple[str, int], TrainConfig], jobs: int, clips: int) -> dict[str, dict[str, Result]]:
@@ -68,10 +30,13 @@ def everything(configs: dict[tuple[str, int], TrainConfig], jobs: int, clips: in
 
 def cache_first(configs: dict[tuple[str, int], TrainConfig]) -> None:
     """Decode, encode and invert once, before several runs would do so at once."""
+    import torch
+
     from worldmodel.training import data
     from worldmodel.training.latents import LatentEncoder
     from worldmodel.training.run import open_pipeline
 
+    torch.set_num_threads(os.cpu_count() or 1)
     for inverts in (True, False):
         config = next((one for one in configs.values() if one.inverts is inverts), None)
         if config is not None:

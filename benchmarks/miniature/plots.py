@@ -40,7 +40,7 @@ def _row(name: str, runs: list[Result]) -> dict[str, Any]:
         "latent Fréchet 5 NFE ↓": spread(lambda run: run["by_evaluations"]["5"]["latent_frechet"], 1),
         "latent Fréchet 40 NFE ↓": spread(lambda run: run["by_evaluations"]["40"]["latent_frechet"], 1),
         "sharpness 5 NFE": spread(lambda run: run["by_evaluations"]["5"]["sharpness"]),
-        "straightness ↓": spread(lambda run: run["straightness"], 3),
+        "straightness ↓": spread(lambda run: run["by_evaluations"]["40"]["straightness"], 3),
     }
 
 

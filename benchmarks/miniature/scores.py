@@ -67,7 +67,6 @@ def score_run(out: Path, pipeline_class: type[FlowFramesPipeline], clips: HeldOu
     with fastest_attention(torch.device("cpu")), torch.autocast("cpu", dtype=torch.bfloat16):
         found = {
             "by_evaluations": {str(number): chunk_scores(pipeline, clips, number) for number in EVALUATIONS},
-            "straightness": straightness(pipeline, clips),
             "psnr_db_by_frame": rollout_psnr(pipeline, clips, 5),
             "by_step": {},
         }
@@ -86,23 +85,31 @@ def _put_average(pipeline: FlowFramesPipeline, folder: Path) -> None:
 
 
 def chunk_scores(pipeline: FlowFramesPipeline, clips: HeldOut, evaluations: int) -> dict[str, float]:
-    """Of the first predicted chunk: mean PSNR, how sharp against the truth, Fréchet distance of latent tokens."""
-    predicted = _predict(pipeline, clips, evaluations)
+    """Of the first predicted chunk: mean PSNR, how sharp against the truth, Fréchet distance of latent tokens, and the
+    length of the path over the distance between its ends (mean over clips; 1 is a straight line)."""
+    path = [pipeline._source(clips.observed_KCfhw, None)]
+
+    def note(_pipe: object, _step: int, _time: Tensor, given: dict[str, Tensor]) -> None:
+        path.append(given["latents"].float())
+
+    pipeline(
+        latents=clips.observed_KCfhw, num_inference_steps=evaluations, frame_rate=clips.frame_rate,
+        output_type="latent", callback_on_step_end=note,
+    )  # fmt: skip
     truth = clips.future_KGCHW[:, : clips.frames]
-    frames = torch.cat([_decoded(pipeline, one[None]) for one in predicted])
+    frames = torch.cat([_decoded(pipeline, one[None]) for one in path[-1]])
     return {
         "psnr_db": round(float(psnr_per_frame(frames, truth).mean()), 3),
         "sharpness": round(float(edges(frames) / edges(truth)), 4),
-        "latent_frechet": round(latent_frechet(predicted, clips.future_KCfhw), 4),
+        "latent_frechet": round(latent_frechet(path[-1], clips.future_KCfhw), 4),
+        "straightness": round(straightness(path), 4),
     }
 
 
-def _predict(pipeline: FlowFramesPipeline, clips: HeldOut, evaluations: int, **more: Any) -> Tensor:
-    output: Any = pipeline(
-        latents=clips.observed_KCfhw, num_inference_steps=evaluations, frame_rate=clips.frame_rate,
-        output_type="latent", **more,
-    )  # fmt: skip
-    return output.latents.float()
+def straightness(path: list[Float[Tensor, "K C f h w"]]) -> float:
+    """Length of a path over the distance between its ends, mean over clips."""
+    length = sum(_distance(a, b) for a, b in zip(path[:-1], path[1:], strict=True))
+    return float((length / _distance(path[-1], path[0])).mean())
 
 
 def _decoded(pipeline: FlowFramesPipeline, latents: Tensor) -> UInt8[Tensor, "B F 3 H W"]:
@@ -129,20 +136,6 @@ def _gaussian(latents: Tensor) -> tuple[Tensor, Tensor]:
     tokens_TC = latents.movedim(1, -1).flatten(0, -2).double()
     values, vectors = torch.linalg.eigh(tokens_TC.T.cov())
     return tokens_TC.mean(0), vectors * values.clamp(min=0).sqrt()
-
-
-def straightness(pipeline: FlowFramesPipeline, clips: HeldOut, evaluations: int = 40) -> float:
-    """Length of the path over the distance between its ends, mean over clips; 1 is a straight line."""
-    visited: list[Tensor] = []
-
-    def note(_pipe: object, _step: int, _time: Tensor, given: dict[str, Tensor]) -> None:
-        visited.append(given["latents"].float())
-
-    start = pipeline._source(clips.observed_KCfhw, None)
-    _predict(pipeline, clips, evaluations, callback_on_step_end=note)
-    points = [start, *visited]
-    length = sum(_distance(a, b) for a, b in zip(points[:-1], points[1:], strict=True))
-    return round(float((length / _distance(points[-1], start)).mean()), 4)
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """The trainings that are compared: equal data, steps, batch, learning rate, seeds; what differs is said here."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +38,7 @@ class Budget:
         return self.steps // self.scored
 
 
-def runs(
-    root: Path, work: Path, base: str, budget: Budget, only: Sequence[str] = ()
-) -> dict[tuple[str, int], TrainConfig]:
+def runs(root: Path, work: Path, base: str, budget: Budget) -> dict[tuple[str, int], TrainConfig]:
     """Every run by variant and seed, seed by seed, so that an unfinished benchmark has whole seeds."""
     common = TrainConfig(
         DataConfig(
@@ -61,5 +58,4 @@ def runs(
         (name, seed): replace(common, seed=seed, out=str(work / f"run{number}-seed{seed}"), **VARIANTS[name])
         for seed in range(budget.seeds)
         for number, name in enumerate(VARIANTS)
-        if not only or name in only
     }

@@ -1,4 +1,4 @@
-"""From a `DataConfig` to the samples of a run: frames of a nuScenes-format dataset or of videos, cached or read anew."""
+"""From a `DataConfig` to the samples of a run: of a nuScenes-format dataset or of videos, cached or read anew."""
 
 import hashlib
 import json

@@ -156,10 +156,9 @@ def _reader_errors(loop: Loop) -> Iterator[None]:
             raise
         first = " ".join(str(error).split())
         why = f"a reader process died ({first}); with less memory use data.workers=0"
-        alone = loop.state.accelerator.num_processes == 1  # others cannot be asked to help writing now
-        raise InputError(
-            _end(loop, why) if alone else f"{why}; resume=true goes on from the last checkpoint"
-        ) from error
+        if loop.state.accelerator.num_processes > 1:  # the others cannot be asked to help writing now
+            raise InputError(f"{why}; resume=true goes on from the last checkpoint") from error
+        raise InputError(_end(loop, why)) from error
 
 
 def _end(loop: Loop, why: str) -> str:

@@ -1,7 +1,7 @@
 """From a `TrainConfig` to a trained pipeline."""
 
 import copy
-import logging
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from accelerate.utils import set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
+from worldmodel.backbones.loading import load_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.checkpoints import shipped, shipped_names
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.provenance import device_name, versions, weights_hash
@@ -32,7 +34,6 @@ from worldmodel.training.objectives import Objective, objective_of
 from worldmodel.training.order import Order
 from worldmodel.training.validation import Validation, validate
 
-logger = logging.getLogger(__name__)
 FREE = (  # settings that may change when a run is resumed: they do not change its result
     "out", "batch_size", "accumulate", "log_every", "save_every", "keep", "trackers", "resume", "overwrite", "device",
     "compile", "checkpoint_gradients", "data.root", "data.store", "data.workers", "data.decode_once", "pretrained",
@@ -100,9 +101,16 @@ def open_pipeline(config: TrainConfig) -> FlowFramesPipeline:
         if config.objective != "autoencoder":
             raise InputError(f"objective={config.objective} needs a trained VAE: give pretrained=FOLDER")
         return _new_tiny(config.model, config.autoencoder.log_variance)
-    if not (Path(config.pretrained) / "model_index.json").is_file():
-        raise InputError(f"pretrained={config.pretrained} is no pipeline folder: it has no model_index.json")
-    return FlowFramesPipeline.from_pretrained(config.pretrained, dtype=torch.float32)
+    source = shipped(config.pretrained) if config.pretrained in shipped_names() else Path(config.pretrained)
+    if _is_ours(source):
+        return FlowFramesPipeline.from_pretrained(source, dtype=torch.float32)
+    return FlowFramesPipeline.from_backbone(load_backbone(config.pretrained, dtype=torch.float32))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a pipeline folder was saved by this package: it then has its cached prompt and options."""
+    index = folder / "model_index.json"
+    return index.is_file() and "backbone_name" in json.loads(index.read_text())
 
 
 def _new_tiny(sizes: TinyModelConfig, log_variance: float) -> FlowFramesPipeline:
@@ -194,11 +202,9 @@ def _validated(config: TrainConfig, pipeline: FlowFramesPipeline, objective: Obj
 
 
 def _kept_options(pipeline: FlowFramesPipeline) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in pipeline.config.items()
-        if not name.startswith("_") and name not in pipeline.components
-    }
+    """What the pipeline's constructor takes beside its components."""
+    config = pipeline.config.items()
+    return {name: value for name, value in config if not name.startswith("_") and name not in pipeline.components}
 
 
 def _resume(config: TrainConfig, state: TrainingState, out: Path) -> None:

@@ -1,0 +1,43 @@
+"""One run of the miniature, trained and scored, in a process of its own."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldmodel.benchmarks.miniature import scores
+from worldmodel.files import written_whole
+from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.training import TrainConfig
+from worldmodel.training.objectives import FLOWS
+from worldmodel.training.run import train
+
+Result = dict[str, Any]
+
+
+def run_and_score(config: TrainConfig, clips: int) -> Result:
+    """Train (or go on, or take what is there) and score one run; its figures stay beside it as scores.json."""
+    torch.set_num_threads(1)
+    out = Path(config.out)
+    kept = out / "scores.json"
+    if not kept.is_file():
+        if not (out / "pipeline").is_dir():
+            train(_resumed(config))
+        base = FlowFramesPipeline.from_pretrained(out / "pipeline")
+        assert config.data.root is not None
+        held_out = scores.held_out(Path(config.data.root), base, config.data.size, clips)
+        found = scores.score_run(out, FLOWS[config.objective].pipeline_class, held_out)
+        log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        found["loss"] = [[line["step"], line["loss"], line["unexplained"]] for line in log]
+        found["floor"] = scores.floor(held_out)
+        found["seconds"] = log[-1]["seconds"]
+        with written_whole(kept) as part:
+            part.write_text(json.dumps(found))
+    result: Result = json.loads(kept.read_text())
+    return result
+
+
+def _resumed(config: TrainConfig) -> TrainConfig:
+    return replace(config, resume=(Path(config.out) / "config.json").is_file())
