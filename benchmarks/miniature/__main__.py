@@ -9,7 +9,7 @@ from pathlib import Path
 
 from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.miniature import plots
-from worldmodel.benchmarks.miniature.trial import Result, run_and_score
+from worldmodel.benchmarks.miniature.trial import Result, run_and_score, write_share
 from worldmodel.benchmarks.miniature.variants import Budget, runs
 from worldmodel.prediction import checkpoint_folder
 from worldmodel.training import TrainConfig
@@ -17,33 +17,21 @@ from worldmodel.training import TrainConfig
 
 def everything(configs: dict[tuple[str, int], TrainConfig], jobs: int, clips: int) -> dict[str, dict[str, Result]]:
     """Results by variant and seed; `jobs` runs at a time, each with one thread."""
-    found: dict[str, dict[str, Result]] = {}
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    found: dict[str, dict[str, Result]] = {name: {} for name, _ in configs}
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        for config in cached_first(configs):  # before several runs would decode, encode and invert the same at once
+            list(pool.map(write_share, [config] * jobs, range(jobs), [jobs] * jobs))
         waiting = {pool.submit(run_and_score, config, clips): key for key, config in configs.items()}
         for future in as_completed(waiting):
             name, seed = waiting[future]
-            found.setdefault(name, {})[str(seed)] = future.result()
+            found[name][str(seed)] = future.result()
             print(f"done: {name}, seed {seed}", flush=True)
     return found
 
 
-def cache_first(configs: dict[tuple[str, int], TrainConfig]) -> None:
-    """Decode, encode and invert once, before several runs would do so at once."""
-    import torch
-
-    from worldmodel.training import data
-    from worldmodel.training.latents import LatentEncoder
-    from worldmodel.training.run import open_pipeline
-
-    torch.set_num_threads(os.cpu_count() or 1)
-    for inverts in (True, False):
-        config = next((one for one in configs.values() if one.inverts is inverts), None)
-        if config is not None:
-            pairs = data.open_pairs(config.data, config.data.frames[0], data.store_folder(config))
-            steps = config.inversion_steps if inverts else 0
-            encoder = LatentEncoder(open_pipeline(config).backbone, steps, config.precision)
-            data.write_cache(config, pairs, config.data.frames[0], encoder)
+def cached_first(configs: dict[tuple[str, int], TrainConfig]) -> list[TrainConfig]:
+    """One run for each latent cache that is needed."""
+    return list({config.inverts: config for config in configs.values()}.values())
 
 
 def main() -> None:
@@ -61,7 +49,6 @@ def main() -> None:
     budget = Budget(**{name: getattr(given, name) for name in asdict(Budget())})
     configs = runs(given.root, given.work, str(checkpoint_folder(given.base)), budget)
     started = machine.describe(("torch", "diffusers", "accelerate"))
-    cache_first(configs)
     result = {
         "budget": asdict(budget),
         "clips": given.clips,

@@ -10,11 +10,21 @@ import torch
 from worldmodel.benchmarks.miniature import scores
 from worldmodel.files import written_whole
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.training import TrainConfig
+from worldmodel.training import TrainConfig, data
+from worldmodel.training.latents import LatentEncoder
 from worldmodel.training.objectives import FLOWS
-from worldmodel.training.run import train
+from worldmodel.training.run import open_pipeline, train
 
 Result = dict[str, Any]
+
+
+def write_share(config: TrainConfig, which: int, of: int) -> None:
+    """Write every `of`th shard of the latent cache that `config` needs."""
+    torch.set_num_threads(1)
+    pairs = data.open_pairs(config.data, config.data.frames[0], data.store_folder(config))
+    steps = config.inversion_steps * config.inverts
+    encoder = LatentEncoder(open_pipeline(config).backbone, steps, config.precision)
+    data.write_cache(config, pairs, config.data.frames[0], encoder, share=(which, of))
 
 
 def run_and_score(config: TrainConfig, clips: int) -> Result:

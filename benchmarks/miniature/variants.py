@@ -42,7 +42,7 @@ def runs(root: Path, work: Path, base: str, budget: Budget) -> dict[tuple[str, i
     """Every run by variant and seed, seed by seed, so that an unfinished benchmark has whole seeds."""
     common = TrainConfig(
         DataConfig(
-            str(root), "v1.0-toy", size=(128, 192), stride=17, decode_once=True, store=str(work / "store"), workers=2
+            str(root), "v1.0-toy", size=(128, 192), stride=34, decode_once=True, store=str(work / "store"), workers=2
         ),
         pretrained=base,
         optimizer=OptimizerConfig(lr=budget.lr, warmup=20, ema=0.99),

@@ -65,15 +65,17 @@ def checkpoints_of(out: Path) -> list[Path]:
 
 
 def save(state: TrainingState, out: Path, keep: int) -> Path:
-    """Write a checkpoint and remove all but the newest `keep`. Every process must call it; the first one writes."""
+    """Write a checkpoint and remove all but the newest `keep`. Every process must call it; the first one writes.
+
+    One of the same step that is there already stays: it is the same.
+    """
     optimizer = state.optimizer.optimizer
     weights = get_model_state_dict(state.module, options=FULL)
     moments = get_optimizer_state_dict(state.module, optimizer, options=FULL)
     place = out / "checkpoints" / f"step-{state.progress.step:08d}"
-    if state.accelerator.is_main_process:
+    if state.accelerator.is_main_process and not place.exists():
         remove_partial(out / "checkpoints")
         with written_whole(place) as part:
-            shutil.rmtree(place, ignore_errors=True)
             part.mkdir()
             _write(part, weights, moments, state)
         for old in checkpoints_of(out)[:-keep]:

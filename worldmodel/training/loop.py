@@ -2,6 +2,8 @@
 
 import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -82,9 +84,7 @@ def run(loop: Loop) -> None:
             if progress.step % config.save_every == 0 and progress.step < config.steps:
                 checkpoints.save(state, loop.out, config.keep)
             if skipped_in_row == MOST_SKIPPED:
-                raise InputError(
-                    _end(loop, f"{MOST_SKIPPED} steps in a row had no finite gradient; lower optimizer.lr")
-                )
+                raise InputError(_end(loop, f"no finite gradient in {MOST_SKIPPED} steps in a row, lower optimizer.lr"))
             if _told_to_stop(loop, stop):
                 raise Stopped(_end(loop, f"stopped by {stop.received or 'another process'}"))
 
@@ -99,15 +99,20 @@ def _batches(loop: Loop) -> Iterator[dict[str, Any]]:
     in_memory = loop.encoder is None
     # On a CPU a reader of what is mapped already would only take a core from the network.
     workers = 0 if in_memory and accelerator.device.type == "cpu" else config.data.workers
-    return iter(
-        DataLoader(
-            Pool(loop.groups),
-            batch_sampler=share,
-            num_workers=workers,
-            collate_fn=collate,
-            pin_memory=accelerator.device.type == "cuda",
-        )
+    loader = DataLoader(
+        Pool(loop.groups),
+        batch_sampler=share,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=accelerator.device.type == "cuda",
     )
+    # torch would report a dead reader at any moment, in the middle of an update too; without its handler it is seen
+    # when the next batch is asked for, and the state is whole.
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return batches
 
 
 def _update(loop: Loop, batches: list[dict[str, Any]]) -> dict[str, float]:

@@ -1,0 +1,203 @@
+"""What goes wrong in long runs ends clearly, with a checkpoint, or is counted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from worldmodel.benchmarks.exact_resume import started
+from worldmodel.errors import InputError, Stopped
+from worldmodel.training import TrainConfig, train
+from worldmodel.training.checkpoints import checkpoints_of
+from worldmodel.training.chunks import Readable, StorePairs
+from worldmodel.training.objectives import FlowFrames
+
+
+@pytest.fixture
+def run(runs, tmp_path: Path) -> TrainConfig:
+    """A short run that was not started yet."""
+    return replace(runs.flowframes, out=str(tmp_path / "run"), steps=6, log_every=1, save_every=2)
+
+
+def lines(run: TrainConfig) -> list[dict]:
+    return [json.loads(line) for line in (Path(run.out) / "log.jsonl").read_text().splitlines()]
+
+
+def broken_from(first: int, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses of calls `first` to `last` become infinite."""
+    forward, calls = FlowFrames.forward, iter(range(1, 1000))
+
+    def failing(self: FlowFrames, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        losses = forward(self, batch)
+        factor = float("inf") if first <= next(calls) <= last else 1.0
+        return {name: loss * factor for name, loss in losses.items()}
+
+    monkeypatch.setattr(FlowFrames, "forward", failing)
+
+
+def test_a_step_without_finite_gradient_is_skipped_and_counted(run: TrainConfig, monkeypatch) -> None:
+    broken_from(3, 4, monkeypatch)
+    train(run)
+    assert [line.get("skipped_steps", 0) for line in lines(run)] == [0, 0, 1, 2, 2, 2]
+    said = json.loads((Path(run.out) / "pipeline/training.json").read_text())
+    assert said["progress"]["skipped_steps"] == 2
+
+
+def test_gradients_that_stay_infinite_end_the_run_with_a_checkpoint(run: TrainConfig, monkeypatch) -> None:
+    broken_from(2, 1000, monkeypatch)
+    with pytest.raises(InputError, match="no finite gradient in 10 steps in a row.*resume=true"):
+        train(replace(run, steps=30))
+    assert checkpoints_of(Path(run.out))[-1].name == "step-00000011"
+    monkeypatch.undo()
+    train(replace(run, steps=30, resume=True))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_ends_the_run_with_a_checkpoint(run: TrainConfig, number: signal.Signals) -> None:
+    def tell() -> None:
+        while not checkpoints_of(Path(run.out)):
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    teller = threading.Thread(target=tell)
+    teller.start()
+    with pytest.raises(Stopped, match=f"stopped by {number.name}: .* was written, resume=true"):
+        train(replace(run, steps=100_000))
+    teller.join()
+    assert signal.getsignal(number) is before
+    step = json.loads((checkpoints_of(Path(run.out))[-1] / "state.json").read_text())["progress"]["step"]
+    assert step >= 2
+    assert not (Path(run.out) / "pipeline").exists()
+
+
+def test_one_of_two_processes_told_to_stop_stops_both(run: TrainConfig) -> None:
+    endless = replace(run, steps=100_000, batch_size=1)
+    with started(endless, 2) as both:
+        while not checkpoints_of(Path(run.out)) and all(one.is_alive() for one in both):
+            time.sleep(0.02)
+        os.kill(both[1].pid, signal.SIGTERM)
+        for one in both:
+            one.join(60)
+        assert [one.exitcode for one in both] == [1, 1]  # both raised Stopped
+    assert not list((Path(run.out) / "checkpoints").glob(".partial-*"))
+
+
+class Fatal:
+    """Pairs whose sixth sample kills the process that reads it."""
+
+    def __init__(self, pairs: StorePairs) -> None:
+        self.pairs, self.identity = pairs, pairs.identity
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, number: int) -> dict:
+        if number == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.pairs[number]
+
+
+def test_a_dead_reader_ends_the_run_with_a_checkpoint(run: TrainConfig, monkeypatch) -> None:
+    from worldmodel.training import data
+
+    opened = data.open_pairs
+    monkeypatch.setattr(data, "open_pairs", lambda *given: Fatal(opened(*given)))
+    reading = replace(run, rho=0.0, data=replace(run.data, latent_cache=False, workers=1), steps=40)
+    with pytest.raises(InputError, match="a reader process died.*was written, resume=true"):
+        train(reading)
+    assert checkpoints_of(Path(run.out))
+
+
+class Spoilt:
+    """Pairs of which some cannot be read."""
+
+    identity = "spoilt"
+
+    def __init__(self, bad: set[int]) -> None:
+        self.bad = bad
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, number: int) -> dict:
+        if number in self.bad:
+            raise InputError(f"pair {number} is damaged")
+        return {"number": number}
+
+
+def test_what_cannot_be_read_is_replaced_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    pairs = Readable(Spoilt({1, 2, 5}))
+    assert [pairs[number]["number"] for number in range(6)] == [0, 3, 3, 3, 4, 0]
+    assert [pairs[number]["replaced"] for number in range(6)] == [0, 1, 1, 0, 0, 1]
+    assert "pair 2 is damaged" in caplog.text
+    with pytest.raises(InputError, match="cannot be read; the last: pair 5"):
+        Readable(Spoilt(set(range(6))))[0]
+
+
+def test_replaced_samples_are_in_the_log(run: TrainConfig, monkeypatch) -> None:
+    class Gaps(StorePairs):
+        def __getitem__(self, number: int) -> dict:
+            if number % 3 == 0:
+                raise InputError(f"pair {number} is damaged")
+            return super().__getitem__(number)
+
+    monkeypatch.setattr("worldmodel.training.data.StorePairs", Gaps)
+    data = replace(run.data, latent_cache=False, skip_bad=True)
+    train(replace(run, data=data, rho=0.0))
+    assert lines(run)[-1]["replaced_samples"] > 0
+    with pytest.raises(InputError, match="is damaged"):
+        train(replace(run, data=replace(data, skip_bad=False), rho=0.0, out=run.out + "2"))
+
+
+FULL_DISK = """
+import json, resource, signal, sys
+from worldmodel import cli
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(cli.main(json.loads(sys.argv[2])))
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(run: TrainConfig, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk: the same error comes from the same calls."""
+    train(replace(run, keep=9))
+    for folder in (*checkpoints_of(Path(run.out))[1:], Path(run.out) / "pipeline"):
+        shutil.rmtree(folder)
+    before = {path: path.read_bytes() for path in (Path(run.out) / "checkpoints").rglob("*") if path.is_file()}
+    assert len(before) == 4
+    settings = json.loads((Path(run.out) / "config.json").read_text())
+    words = ["train", *_words(settings | {"resume": True})]
+    largest = max(len(content) for content in before.values())
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(largest // 2), json.dumps(words)], capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "File too large" in last
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list((Path(run.out) / "checkpoints").glob(".partial-*"))
+
+
+def _words(settings: dict, prefix: str = "") -> list[str]:
+    """Settings as words of the command line."""
+    words: list[str] = []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            words += _words(value, f"{prefix}{name}.")
+        else:
+            text = (
+                "null" if value is None else json.dumps(value).replace(" ", "") if not isinstance(value, str) else value
+            )
+            words.append(f"{prefix}{name}={text}")
+    return words

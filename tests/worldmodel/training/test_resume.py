@@ -1,0 +1,98 @@
+"""Resuming: bit for bit what an undisturbed run gives, however it was killed."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from worldmodel.benchmarks.exact_resume import differences, run_killed, run_through
+from worldmodel.errors import InputError
+from worldmodel.training import OptimizerConfig, TrainConfig, train
+from worldmodel.training.checkpoints import checkpoints_of
+
+
+@pytest.fixture(scope="module")
+def run(runs, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """A run that was not started yet, with all kinds of randomness in it."""
+    folder = tmp_path_factory.mktemp("resume")
+    return replace(runs.flowframes, out=str(folder / "run"), steps=20, save_every=1, log_every=1, accumulate=2)
+
+
+def of(run: TrainConfig, processes: int, cached: bool, out: Path) -> TrainConfig:
+    data = replace(run.data, latent_cache=cached, store=f"{run.data.store}-of-{processes}")
+    return replace(run, data=data, batch_size=4 // processes, out=str(out))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_at_random_moments_and_resumed_it_ends_with_the_same_bits(
+    run: TrainConfig, tmp_path: Path, processes: int, cached: bool
+) -> None:
+    """Twenty kills over the four cases; half of them while a checkpoint is written."""
+    whole, broken = (of(run, processes, cached, tmp_path / kind) for kind in ("whole", "broken"))
+    assert run_through(whole, processes)
+    found = run_killed(broken, kills=5, seed=10 * processes + cached, processes=processes)
+    assert found.kills >= 3
+    assert found.unreadable == 0
+    assert differences(Path(whole.out), Path(broken.out)) == []
+
+
+def test_two_processes_with_accumulation_give_the_update_of_one(run: TrainConfig, tmp_path: Path) -> None:
+    exact = replace(run, precision="no", steps=3, optimizer=OptimizerConfig(lr=1e-3, warmup=0))
+    one = replace(exact, batch_size=8, accumulate=1, out=str(tmp_path / "one"))
+    two = replace(exact, batch_size=2, accumulate=2, out=str(tmp_path / "two"))
+    assert run_through(one, 1)
+    assert run_through(two, 2)
+    first, second = (load_file(checkpoints_of(Path(each.out))[-1] / "weights.safetensors") for each in (one, two))
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-6
+    start = load_file(checkpoints_of(Path(one.out))[0] / "weights.safetensors")
+    assert max(float((first[name] - start[name]).abs().max()) for name in first) > 1e-4  # it did move
+
+
+def test_a_checkpoint_of_two_processes_goes_on_as_one(run: TrainConfig, tmp_path: Path) -> None:
+    exact = replace(run, precision="no", steps=4, batch_size=2, accumulate=2, out=str(tmp_path / "run"))
+    assert run_through(exact, 2)
+    shutil.rmtree(checkpoints_of(tmp_path / "run")[-1])
+    assert len(checkpoints_of(tmp_path / "run")) == 1
+    train(replace(exact, batch_size=8, accumulate=1, resume=True))
+    assert json.loads((tmp_path / "run/pipeline/training.json").read_text())["progress"]["step"] == 4
+
+
+def test_changed_settings_are_named(run: TrainConfig, tmp_path: Path) -> None:
+    short = replace(run, out=str(tmp_path / "run"), steps=2)
+    train(short)
+    with pytest.raises(InputError) as raised:
+        train(replace(short, resume=True, rho=0.5, optimizer=replace(short.optimizer, lr=1e-4)))
+    assert "optimizer.lr was 0.002, is 0.0001" in str(raised.value)
+    assert "rho was 0.7, is 0.5" in str(raised.value)
+    train(replace(short, resume=True, log_every=7))  # what does not change the result may change
+
+
+def test_resume_and_overwrite_must_be_said(run: TrainConfig, tmp_path: Path) -> None:
+    short = replace(run, out=str(tmp_path / "run"), steps=1)
+    with pytest.raises(InputError, match="holds no run to resume"):
+        train(replace(short, resume=True))
+    with pytest.raises(InputError, match="resume, overwrite"):
+        replace(short, resume=True, overwrite=True)
+    train(short)
+    with pytest.raises(InputError, match="resume=true or overwrite=true"):
+        train(short)
+
+
+def test_the_log_has_every_step_once(run: TrainConfig, tmp_path: Path) -> None:
+    short = replace(run, out=str(tmp_path / "run"), steps=4, save_every=2)
+    train(short)
+    shutil.rmtree(checkpoints_of(tmp_path / "run")[-1])  # as if killed after the third step
+    with (tmp_path / "run/log.jsonl").open("a") as log:
+        log.write('{"step": 9, "lo')
+    train(replace(short, resume=True))
+    lines = [json.loads(line)["step"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert lines == [1, 2, 3, 4]
+
+
+def test_only_the_newest_checkpoints_stay(run: TrainConfig, tmp_path: Path) -> None:
+    train(replace(run, out=str(tmp_path / "run"), steps=5, keep=3))
+    assert [folder.name[-1] for folder in checkpoints_of(tmp_path / "run")] == ["3", "4", "5"]
