@@ -2,12 +2,29 @@
 
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.training.config import AutoencoderConfig, DataConfig, OptimizerConfig, TinyModelConfig, TrainConfig
+from worldmodel.training.config import (
+    AutoencoderConfig,
+    DataConfig,
+    LoraConfig,
+    OptimizerConfig,
+    TinyModelConfig,
+    TrainConfig,
+    ValidationConfig,
+)
 
 if TYPE_CHECKING:
     from worldmodel.training.run import train
 
-__all__ = ["AutoencoderConfig", "DataConfig", "OptimizerConfig", "TinyModelConfig", "TrainConfig", "train"]
+__all__ = [
+    "AutoencoderConfig",
+    "DataConfig",
+    "LoraConfig",
+    "OptimizerConfig",
+    "TinyModelConfig",
+    "TrainConfig",
+    "ValidationConfig",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
