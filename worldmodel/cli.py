@@ -61,13 +61,28 @@ VERBS: dict[str, Verb] = {
             "worldmodel data index root=/datasets/nuscenes version=v1.0-trainval",
         ),
     ),
+    "cache build": Verb(
+        "encode and invert all chunk pairs of a training run beforehand, in one job or several",
+        "worldmodel.training.config:CacheBuildConfig",
+        "worldmodel.training.cache_verbs:build_cache",
+        (
+            "worldmodel cache build experiment=tiny pretrained=tiny_base",
+            "worldmodel cache build experiment=tiny pretrained=tiny_base task=0 tasks=8",
+        ),
+    ),
+    "cache look": Verb(
+        "decode some pairs of a latent cache into a picture",
+        "worldmodel.training.config:CacheLookConfig",
+        "worldmodel.training.cache_verbs:look_into_cache",
+        ("worldmodel cache look folder=outputs/tiny/store/latents-... pretrained=tiny_base out=cache.png",),
+    ),
     "train": Verb(
         "train FlowFrames on consecutive chunks",
         "worldmodel.training.config:TrainConfig",
         "worldmodel.training:train",
         (
-            "worldmodel train experiment=tiny_autoencoder",
-            "worldmodel train experiment=tiny pretrained=outputs/tiny/base/pipeline steps=100 out=outputs/try",
+            "worldmodel train experiment=tiny pretrained=tiny_base steps=100 out=outputs/try",
+            "worldmodel train experiment=tiny pretrained=tiny_base out=outputs/try resume=true",
             "worldmodel train data.root=/datasets/nuscenes pretrained=outputs/tiny/flowframes/pipeline",
         ),
     ),
@@ -202,7 +217,7 @@ def verb_help(name: str, verb: Verb, config_class: type, preset: str) -> str:
     shipped = [line for group, doc in presets("experiment").items() for line in entry(f"experiment={group}", doc)]
     lines = [f"usage: worldmodel {name} [key=value ...] [--cfg] [--config-dir DIR]", "", verb.summary, "", "examples:"]
     lines += [f"  {example}" for example in verb.examples]
-    if name == "train" and shipped:
+    if name in ("train", "cache build") and shipped:
         lines += ["", "presets (your own: --config-dir DIR with DIR/experiment/NAME.yaml):", *shipped]
     return "\n".join([*lines, "", "keys (a value ??? must be given):", keys])
 

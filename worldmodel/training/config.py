@@ -248,3 +248,41 @@ class TrainConfig:
     def inverts(self) -> bool:
         """Whether chunks are inverted to noise for this run."""
         return self.objective == "flowframes" and self.rho > 0
+
+
+@dataclass(frozen=True)
+class CacheBuildConfig(TrainConfig):
+    """The cache that a training run with the same settings uses, built beforehand.
+
+    Attributes:
+        task: which share of the shards this job writes, from 0. tasks: how many jobs there are.
+    """
+
+    task: int = 0
+    tasks: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.task < self.tasks:
+            raise InputError(f"task={self.task} tasks={self.tasks}: use a task from 0 to {self.tasks - 1}")
+        if self.objective == "autoencoder":
+            raise InputError("objective=autoencoder: trains on frames, it has no latent cache")
+
+
+@dataclass(frozen=True)
+class CacheLookConfig:
+    """What of a cache is decoded for a look.
+
+    Attributes:
+        folder: the cache, a folder with card.json.
+        pretrained: the model that made it: a pipeline folder, a shipped name, official files or a hub id.
+        out: PNG to write.
+        pairs: how many, spread evenly.
+        steps: of the integration that carries inverted noise back to video.
+    """
+
+    folder: str
+    pretrained: str
+    out: str = "cache.png"
+    pairs: int = 6
+    steps: int = 25

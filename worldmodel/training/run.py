@@ -58,6 +58,7 @@ def train(config: TrainConfig) -> Path:
     pipeline = open_pipeline(config)
     pipeline.to(accelerator.device)
     encoder = LatentEncoder(_frozen(config, pipeline), config.inversion_steps * config.inverts, config.precision)
+    held_out = data.validation_pairs(config) if config.validation.every else None
     groups = data.samples(config, encoder, accelerator)
     order = Order(
         [len(group) for group in groups], config.batch_size * config.accumulate * accelerator.num_processes, config.seed
@@ -74,8 +75,7 @@ def train(config: TrainConfig) -> Path:
     state = _state(config, accelerator, objective, order, identity)
     frames_are_read = not config.data.latent_cache and config.objective != "autoencoder"
     loop = Loop(config, state, order, groups, out, encoder if frames_are_read else None)
-    if config.validation.every:
-        held_out = data.validation_pairs(config)
+    if held_out is not None:
         loop.validate = lambda: _validated(config, pipeline, objective, held_out)
     _resume(config, state, out)
     with fastest_attention(accelerator.device):
