@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
@@ -49,7 +49,7 @@ def train_as(config: TrainConfig, rank: int, processes: int, port: int) -> None:
 
 
 @contextmanager
-def started(config: TrainConfig, processes: int = 1) -> Iterator[list[BaseProcess]]:
+def started(config: TrainConfig, processes: int = 1) -> Iterator[Sequence[BaseProcess]]:
     """A run in processes of its own, which are gone at the end of the block.
 
     They are forked from a server that has everything imported and has never computed anything.
@@ -94,7 +94,7 @@ def run_killed(config: TrainConfig, kills: int, seed: int, processes: int = 1) -
     return found
 
 
-def _wait(each: list[BaseProcess], out: Path, writing: bool) -> None:
+def _wait(each: Sequence[BaseProcess], out: Path, writing: bool) -> None:
     """Until there is a new checkpoint, or one in the making."""
     kind = ".partial-*" if writing else "step-*"
     before = {path.name for path in (out / "checkpoints").glob(kind)}

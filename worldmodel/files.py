@@ -3,11 +3,15 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worldmodel.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -55,7 +59,7 @@ def replace_folder(new: Path, place: Path) -> Path:
     return place
 
 
-def save_tensors(tensors: Mapping[str, object], path: Path) -> None:
+def save_tensors(tensors: "dict[str, Tensor]", path: Path) -> None:
     """safetensors' `save_file`, with failures of the disk as the `OSError` that they are."""
     from safetensors.torch import save_file
 

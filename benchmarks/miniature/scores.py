@@ -65,7 +65,7 @@ def score_run(out: Path, pipeline_class: type[FlowFramesPipeline], clips: HeldOu
     pipeline = pipeline_class.from_pretrained(out / "pipeline", dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     with fastest_attention(torch.device("cpu")), torch.autocast("cpu", dtype=torch.bfloat16):
-        found = {
+        found: dict[str, Any] = {
             "by_evaluations": {str(number): chunk_scores(pipeline, clips, number) for number in EVALUATIONS},
             "psnr_db_by_frame": rollout_psnr(pipeline, clips, 5),
             "by_step": {},

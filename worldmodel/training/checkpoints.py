@@ -111,8 +111,9 @@ def load(state: TrainingState, folder: Path) -> None:
     """
     said = json.loads((folder / "state.json").read_text())
     refuse_other_settings(state.fingerprint, said["fingerprint"], folder)
-    set_model_state_dict(state.module, load_file(folder / "weights.safetensors"), options=INTO)
-    moments: dict[str, dict[str, torch.Tensor]] = {}
+    weights: dict[str, Any] = {**load_file(folder / "weights.safetensors")}
+    set_model_state_dict(state.module, weights, options=INTO)
+    moments: dict[str, Any] = {}
     for name, tensor in load_file(folder / "optimizer.safetensors").items():
         parameter, _, key = name.rpartition("|")
         moments.setdefault(parameter, {})[key] = tensor

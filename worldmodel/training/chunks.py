@@ -121,7 +121,7 @@ class Pool(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
 
-    def __getitem__(self, place: Place) -> Mapping[str, Any]:
+    def __getitem__(self, place: Place) -> dict[str, Any]:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(place.seed)
             sample = self.groups[place.group][place.number]

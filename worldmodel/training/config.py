@@ -132,7 +132,7 @@ class LoraConfig:
     """
 
     rank: int = 0
-    alpha: float = 64.0
+    alpha: int = 64
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
 
 

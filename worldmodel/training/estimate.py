@@ -3,6 +3,7 @@
 import shutil
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -52,7 +53,7 @@ def estimate(
     trained = sum(one.numel() for one in transformer.parameters() if one.requires_grad)
     tokens = geometry.tokens(max(config.data.frames), *config.data.size)
     tokens *= 2 if config.objective == "noise_conditioned" else 1
-    sizes = transformer.config  # type: ignore[union-attr]
+    sizes: Any = transformer.config
     width, layers = sizes.num_attention_heads * sizes.attention_head_dim, sizes.num_layers
     half = 2 if config.precision == "bf16" else 4
     kept = (2 * layers + BLOCK_BYTES) if config.checkpoint_gradients else BLOCK_BYTES * layers

@@ -90,7 +90,7 @@ class FlowObjective(Objective):
 
         `batch` has `Latents`, and lists of B: `frame_rate` and `seed`.
         """
-        latents = {name: batch[name].float() for name in ("mean", "std", "noise") if name in batch}
+        latents: Latents = {name: batch[name].float() for name in ("mean", "std", "noise") if name in batch}
         draws = Draws(batch["seed"])
         source, target = self.coupling(latents, draws)
         at = path.sample(source, target, self.draw_sigmas(target, draws))

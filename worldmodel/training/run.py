@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedType, set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from worldmodel.backbones.loading import load_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
@@ -54,6 +55,8 @@ def train(config: TrainConfig) -> Path:
     run_folder.refuse_existing(config)
     check_trackers(config)
     accelerator = _accelerator(config)
+    if accelerator.distributed_type == DistributedType.FSDP and (config.optimizer.ema or config.lora.rank):
+        raise InputError("optimizer.ema and lora.rank do not go with FSDP: set them to 0, or use DDP")
     set_seed(config.seed)
     pipeline = open_pipeline(config)
     pipeline.to(accelerator.device)
@@ -215,11 +218,22 @@ def _resume(config: TrainConfig, state: TrainingState, out: Path) -> None:
         print(f"resume: {out} has no checkpoint yet, starting at step 0")
 
 
+def _gather(state: TrainingState, pipeline: FlowFramesPipeline) -> None:
+    """Put a whole transformer in the place of one whose weights are spread over the processes (FSDP)."""
+    whole = get_model_state_dict(state.module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    if state.accelerator.is_main_process:
+        transformer: Any = type(pipeline.transformer).from_config(pipeline.transformer.config)  # type: ignore[attr-defined]
+        transformer.load_state_dict({name.removeprefix("transformer."): one for name, one in whole.items()})
+        pipeline.register_modules(transformer=transformer)
+
+
 def _finish(loop: Loop, pipeline: FlowFramesPipeline, objective: Objective, identity: dict[str, list[str]]) -> Path:
     """Write the result: averaged weights where there is an average, adapters merged."""
     config, state, out = loop.config, loop.state, loop.out
     accelerator = state.accelerator
     checkpoints.save(state, out, config.keep)
+    if accelerator.distributed_type == DistributedType.FSDP:
+        _gather(state, pipeline)
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         return out / "pipeline"

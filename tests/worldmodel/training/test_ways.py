@@ -85,7 +85,7 @@ def test_videos_of_two_lengths_and_rates(run: TrainConfig, films: Path, tmp_path
 
 
 def test_adapters_alone_are_trained_and_merged(run: TrainConfig, runs) -> None:
-    adapted = replace(run, lora=LoraConfig(rank=2, alpha=4.0))
+    adapted = replace(run, lora=LoraConfig(rank=2, alpha=4))
     folder = train(adapted)
     weights = checkpoints_of(Path(run.out))[-1] / "weights.safetensors"
     from safetensors import safe_open
