@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from worldmodel.datasets.footage import VIDEOS
 from worldmodel.errors import InputError
@@ -18,6 +18,7 @@ from worldmodel.errors import InputError
 VIDEO_COLUMNS = ("video", "mediapath", "videopath", "file", "filename")
 CAPTION_COLUMNS = ("caption", "prompt", "text")
 CAPTION_FILES = ("prompt.txt", "prompts.txt", "captions.txt")
+ValueT = TypeVar("ValueT")
 LONGEST_CELL = 2**24  # bytes; captions of a million videos hold a few long ones
 
 
@@ -66,7 +67,11 @@ def _of_csv(path: Path) -> Iterator[VideoEntry]:
     with path.open(newline="", encoding="utf-8-sig") as opened:
         rows = csv.reader(opened)
         header = next(rows, [])
-        video, caption = _columns(header, path)
+        named = {name: at for at, name in enumerate(header)}
+        video, caption = _first_of(VIDEO_COLUMNS, named), _first_of(CAPTION_COLUMNS, named)
+        if video is None:
+            given = ", ".join(header) or "none"
+            raise InputError(f"{path}: no column 'video' among {given}; name it in the first line")
         for row in rows:
             if not row:
                 continue
@@ -78,12 +83,10 @@ def _of_csv(path: Path) -> Iterator[VideoEntry]:
             yield VideoEntry(row[video], "" if caption is None else row[caption], others)
 
 
-def _columns(header: list[str], path: Path) -> tuple[int, int | None]:
-    names = [_plain(name) for name in header]
-    video = next((names.index(name) for name in VIDEO_COLUMNS if name in names), None)
-    if video is None:
-        raise InputError(f"{path}: no column 'video' among {', '.join(header) or 'none'}; name it in the first line")
-    return video, next((names.index(name) for name in CAPTION_COLUMNS if name in names), None)
+def _first_of(names: tuple[str, ...], named: dict[str, ValueT]) -> ValueT | None:
+    """What stands under the first of `names` that is there, however it is spelt."""
+    plain = {_plain(name): value for name, value in named.items()}
+    return next((plain[name] for name in names if name in plain), None)
 
 
 def _plain(name: str) -> str:
@@ -96,11 +99,10 @@ def _of_jsonl(path: Path) -> Iterator[VideoEntry]:
             if not text.strip():
                 continue
             row = _object(text, f"{path}:{line}")
-            keys = {_plain(key): key for key in row}
-            video = next((keys[name] for name in VIDEO_COLUMNS if name in keys), None)
+            keys = {key: key for key in row}
+            video, caption = _first_of(VIDEO_COLUMNS, keys), _first_of(CAPTION_COLUMNS, keys)
             if video is None:
                 raise InputError(f"{path}:{line}: no key 'media_path' or 'video'; add it")
-            caption = next((keys[name] for name in CAPTION_COLUMNS if name in keys), None)
             others = {key: str(value) for key, value in row.items() if key not in (video, caption)}
             yield VideoEntry(str(row[video]), "" if caption is None else str(row[caption]), others)
 
