@@ -3,6 +3,8 @@
 Shape legend: K clips, F frames of a chunk, H height, W width, 3 colours; C f h w are latents; T tokens.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,16 +66,29 @@ def score_run(out: Path, pipeline_class: type[FlowFramesPipeline], clips: HeldOu
     """All figures of a finished run."""
     pipeline = pipeline_class.from_pretrained(out / "pipeline", dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
-    with fastest_attention(torch.device("cpu")), torch.autocast("cpu", dtype=torch.bfloat16):
+    with half_precision():
         found: dict[str, Any] = {
             "by_evaluations": {str(number): chunk_scores(pipeline, clips, number) for number in EVALUATIONS},
             "psnr_db_by_frame": rollout_psnr(pipeline, clips, 5),
-            "by_step": {},
         }
-        for folder in checkpoints_of(out):
-            _put_average(pipeline, folder)
-            found["by_step"][str(int(folder.name.partition("-")[2]))] = chunk_scores(pipeline, clips, 5)
+    return found | {"by_step": scores_by_step(pipeline, out, clips)}
+
+
+def scores_by_step(pipeline: FlowFramesPipeline, out: Path, clips: HeldOut) -> dict[str, dict[str, float]]:
+    """Scores at 5 evaluations of the averaged weights in each checkpoint of a run."""
+    found = {}
+    for folder in checkpoints_of(out):
+        _put_average(pipeline, folder)
+        with half_precision():
+            found[str(int(folder.name.partition("-")[2]))] = chunk_scores(pipeline, clips, 5)
     return found
+
+
+@contextmanager
+def half_precision() -> Iterator[None]:
+    """bfloat16 on the CPU. Anew for each set of weights: autocast keeps the ones that it has cast before."""
+    with fastest_attention(torch.device("cpu")), torch.autocast("cpu", dtype=torch.bfloat16):
+        yield
 
 
 def _put_average(pipeline: FlowFramesPipeline, folder: Path) -> None:
