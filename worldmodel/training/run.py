@@ -107,7 +107,11 @@ def open_pipeline(config: TrainConfig) -> FlowFramesPipeline:
     source = shipped(config.pretrained) if config.pretrained in shipped_names() else Path(config.pretrained)
     if _is_ours(source):
         return FlowFramesPipeline.from_pretrained(source, dtype=torch.float32)
-    return FlowFramesPipeline.from_backbone(load_backbone(config.pretrained, dtype=torch.float32))
+    try:
+        return FlowFramesPipeline.from_backbone(load_backbone(config.pretrained, dtype=torch.float32))
+    except InputError as error:
+        known = ", ".join(shipped_names())
+        raise InputError(f"pretrained={config.pretrained}: {error} (or one that is shipped: {known})") from error
 
 
 def _is_ours(folder: Path) -> bool:
