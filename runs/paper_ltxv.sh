@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The paper's LTX-Video 2B model from raw data to predictions; Table 3: 28 GPUs, here 7 machines with 4.
+#
+#   On every machine, with the same DATA and OUT on a shared disk, RANK=0 first, MAIN its address:
+#     RANK=0 MAIN=10.0.0.1 runs/paper_ltxv.sh
+#   On other machines: NODES=4 GPUS=8 PER_GPU=64 runs/paper_ltxv.sh     (PER_GPU x NODES x GPUS must divide 14,336)
+#   Under Slurm: runs/slurm.sbatch for the training, see there.
+#
+# After an interruption run it again: every step passes over what is there, training goes on from its last checkpoint.
+# Words behind the script's name go to the training: runs/paper_ltxv.sh save_every=20.
+#
+# Raw data that must lie there (OpenVid has its own licence, nuScenes a form to sign):
+#   hf download nkp37/OpenVid-1M --repo-type dataset --local-dir "$DATA/openvid"   zips, data/train/OpenVid-1M.csv
+#   https://www.nuscenes.org, trainval, unpacked into $DATA/nuscenes              for the predictions only
+#
+# Not run at this size where it was written, for want of GPUs. It was run through with a tiny model on a CPU.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+DATA=${DATA:-data}
+OUT=${OUT:-outputs/paper_ltxv}
+NODES=${NODES:-7}
+GPUS=${GPUS:-4}
+PER_GPU=${PER_GPU:-64}
+RANK=${RANK:-0}
+MAIN=${MAIN:-127.0.0.1}
+PORT=${PORT:-29500}
+SOURCE=${SOURCE:-Lightricks/LTX-Video-0.9.5}
+PRESET=flowframes_ltxv
+FRAME_RATE=${FRAME_RATE:-24}
+
+. runs/paper_steps.sh
