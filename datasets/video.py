@@ -8,30 +8,26 @@ stored, both fields woven into one picture: moving edges show combs, nothing is 
 rotation tag is not applied.
 
 Why PyAV with our own seeking: naive seeking gave wrong frames on open groups of pictures and on variable frame
-rates. Here the seek goes to the decoding time of the last key frame at or before the target, and a frame counts
-only if its time stamp is the one in the index. No Python log callback is ever set and containers are closed
-explicitly: with a callback, PyAV has been seen to deadlock when a codec is freed.
+rates. Here decoding begins exactly at the last key frame at or before the target, and a frame counts only if its
+time stamp is the one in the index. No Python log callback is ever set and containers are closed explicitly: with a
+callback, PyAV has been seen to deadlock when a codec is freed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
+from itertools import chain, dropwhile
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import av
 import numpy as np
-import torch
-from av.video.reformatter import Interpolation
 from jaxtyping import Bool, Float64, Int64, UInt8
 from torch import Tensor
 
+from worldmodel.datasets.video_frames import Filling, decoded, trusted
 from worldmodel.errors import InputError
 
-B_PICTURE = 3  # FFmpeg's AV_PICTURE_TYPE_B; PyAV gives the bare number
-# Codecs in which a "non-reference" picture is referenced by nothing at all. In HEVC such a picture may still serve
-# higher temporal layers, so skipping it there could give wrong frames.
-SKIPPABLE = ("h264", "mpeg4", "mpeg2video")
+Numbers = Sequence[int] | range | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,34 @@ class VideoIndex:
         return float(1.0 / steps_s[steps_s < 1.5 * np.median(steps_s)].mean())
 
 
+@runtime_checkable
+class VideoReader(Protocol):
+    """What every way to read a video offers: see `VideoSource`."""
+
+    path: Path
+
+    def index(self) -> VideoIndex: ...
+
+    def read(self, frames: Numbers, size: tuple[int, int] | None = None) -> UInt8[Tensor, "F 3 H W"]: ...
+
+    def read_spans(self, spans: Sequence[Numbers], size: tuple[int, int] | None = None) -> list[Tensor]: ...
+
+
+def open_video(path: str | Path, reader: str = "pyav", threads: int = 1) -> VideoReader:
+    """One video file, read by `pyav` or by `decord`. Nothing is opened yet.
+
+    Raises:
+        InputError: another reader's name, or decord is not installed.
+    """
+    if reader == "pyav":
+        return VideoSource(path, threads)
+    if reader == "decord":
+        from worldmodel.datasets.decord_video import DecordSource
+
+        return DecordSource(path, threads)
+    raise InputError(f"reader={reader!r} is unknown; use pyav or decord")
+
+
 class VideoSource:
     """One video file. Holds no open file, so that it pickles into worker processes.
 
@@ -72,6 +96,7 @@ class VideoSource:
     def __init__(self, path: str | Path, threads: int = 1) -> None:
         self.path = Path(path)
         self.threads = threads
+        self._index: VideoIndex | None = None
 
     def index(self) -> VideoIndex:
         """Time stamps and key flags, from the packets alone (kept after the first call).
@@ -79,11 +104,12 @@ class VideoSource:
         Raises:
             InputError: missing, empty, not a video, truncated, no video stream, or no frame.
         """
+        if self._index is None:
+            with self.open_container() as container:
+                self._index = self._scan(container)
         return self._index
 
-    def read(
-        self, frames: Sequence[int] | range | np.ndarray, size: tuple[int, int] | None = None
-    ) -> UInt8[Tensor, "F 3 H W"]:
+    def read(self, frames: Numbers, size: tuple[int, int] | None = None) -> UInt8[Tensor, "F 3 H W"]:
         """The frames of these numbers, in the order asked for, repeats allowed.
 
         Args:
@@ -94,39 +120,29 @@ class VideoSource:
             InputError: a number outside the file, or a frame that the decoder lost or reported as damaged, or that
                 depends on a damaged one. Wrong pictures are never handed out knowingly.
         """
-        index, wanted = self.index(), [int(frame) for frame in frames]
-        for frame in wanted:
-            if not 0 <= frame < len(index):
-                raise InputError(f"{self.path}: frame {frame} asked for, the video has 0 to {len(index) - 1}")
-        if not wanted:
-            raise InputError(f"{self.path}: no frame asked for; give at least one number")
-        picture = Picture(size)
-        found: dict[int, UInt8[Tensor, "3 H W"]] = {}
-        with self._open() as container:
-            for run in seek_runs(wanted, index.keys):
-                found.update(self._read_run(container, run, picture))
-        return torch.stack([found[frame] for frame in wanted])
+        return self.read_spans([frames], size)[0]
 
-    @cached_property
-    def _index(self) -> VideoIndex:
-        with self._open() as container:
-            stream = container.streams.video[0]
-            try:
-                packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
-            except av.FFmpegError as error:
-                raise InputError(
-                    f"{self.path}: damaged, no packets to read ({error.strerror}); copy it again"
-                ) from error
-            if not packets:
-                raise InputError(f"{self.path}: has a video stream but no frame; re-export it or take it out")
-            if any(p.pts is None for p in packets):
-                rate = stream.guessed_rate or stream.average_rate
-                return counted_index([p.is_keyframe for p in packets], float(rate or 25))
-            return stamped_index(
-                [(p.pts, p.pts if p.dts is None else p.dts, p.is_keyframe) for p in packets], float(stream.time_base)
-            )
+    def read_spans(self, spans: Sequence[Numbers], size: tuple[int, int] | None = None) -> list[Tensor]:
+        """Several runs of frames with the file opened once: a list of UInt8 [F, 3, H, W], in the order asked for.
 
-    def _open(self) -> av.container.InputContainer:
+        The file is gone through once from front to back, with a seek only where it saves decoding; frames that
+        several spans ask for are decoded once. Every span has memory of its own. Otherwise as `read`.
+        """
+        with self.open_container() as container:
+            at_end = self._index is None  # after the scan; a stream without time stamps cannot be wound back
+            self._index = self._index or self._scan(container)
+            filling = Filling(asked(self.path, spans, len(self._index)), size, self.path)
+            if self._index.stamped or not at_end:
+                return self._filled(container, filling)
+        with self.open_container() as container:
+            return self._filled(container, filling)
+
+    def open_container(self) -> av.container.InputContainer:
+        """The file, opened by PyAV, its decoder set to `threads`; close it after use (`with`).
+
+        Raises:
+            InputError: missing, empty, not a video, truncated, or no video stream.
+        """
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such video file; check the path")
         if self.path.stat().st_size == 0:
@@ -144,44 +160,100 @@ class VideoSource:
         container.streams.video[0].codec_context.thread_count = self.threads
         return container
 
-    def _read_run(
-        self, container: av.container.InputContainer, run: list[int], picture: "Picture"
-    ) -> dict[int, Tensor]:
-        """Frames of one seek. A key frame that the container flagged wrongly shows as an unusable first frame: then
-        the decoding starts one key frame earlier, once."""
+    def _scan(self, container: av.container.InputContainer) -> VideoIndex:
+        stream = container.streams.video[0]
+        try:
+            packets = [p for p in container.demux(stream) if p.size and not p.is_discard]
+        except av.FFmpegError as error:
+            raise InputError(f"{self.path}: damaged, no packets to read ({error.strerror}); copy it again") from error
+        if not packets:
+            raise InputError(f"{self.path}: has a video stream but no frame; re-export it or take it out")
+        stamps = [(p.pts, p.dts, p.is_keyframe) for p in packets if p.pts is not None]
+        if len(stamps) < len(packets) or stream.time_base is None:
+            rate = stream.guessed_rate or stream.average_rate
+            return counted_index([p.is_keyframe for p in packets], float(rate or 25))
+        return stamped_index(
+            [(pts, pts if dts is None else dts, key) for pts, dts, key in stamps], float(stream.time_base)
+        )
+
+    def _filled(self, container: av.container.InputContainer, filling: Filling) -> list[Tensor]:
+        index = self.index()
+        for run in seek_runs(filling.places, index.keys):
+            lost = self._read_run(container, run, filling)
+            if lost is not None:
+                when = f"frame {lost} (at {index.times_s[lost]:.3f} s)"
+                raise InputError(f"{self.path}: {when} is damaged; read other frames or re-export it")
+        return filling.videos
+
+    def _read_run(self, container: av.container.InputContainer, run: list[int], filling: Filling) -> int | None:
+        """Frames of one seek; the number of the first that is lost. A key frame that the container flagged wrongly
+        shows as an unusable first frame: then the decoding starts one key frame earlier, once."""
         keys = np.flatnonzero(self.index().keys[: run[0] + 1])
         starts = [int(key) for key in keys[-2:][::-1]] if self.index().stamped else []
+        found: set[int] = set()
         for start in starts or [0]:
-            found = self._decode(container, start, run, picture)
+            found = set(self._decode(container, start, run, filling))
             if len(found) == len(run):
-                return found
-        lost = next(frame for frame in run if frame not in found)
-        time_s = self.index().times_s[lost]
-        raise InputError(f"{self.path}: frame {lost} (at {time_s:.3f} s) is damaged; read other frames or re-export it")
+                return None
+        return next(frame for frame in run if frame not in found)
 
     def _decode(
-        self, container: av.container.InputContainer, start: int, run: list[int], picture: "Picture"
-    ) -> dict[int, Tensor]:
-        index = self.index()
+        self, container: av.container.InputContainer, start: int, run: list[int], filling: Filling
+    ) -> Iterator[int]:
+        index, stream = self.index(), container.streams.video[0]
         number_of = {int(index.pts[frame]): frame for frame in run}
-        stream = container.streams.video[0]
         if index.stamped:
-            try:
-                container.seek(int(index.dts[start]), stream=stream, backward=True)
-            except av.FFmpegError:
-                return {}
-        found: dict[int, Tensor] = {}
-        shown = decoded(container, stream, number_of if index.stamped else None)
+            stamps = dict.fromkeys((int(index.pts[start]), int(index.dts[start])))
+            packets = packets_from(container, stream, list(stamps), bool(index.keys[start]))
+        else:
+            packets = container.demux(stream)
+        shown = decoded(packets, stream, set(number_of) if index.stamped else None)
         key_stamps = set(index.pts[index.keys].tolist())
         for stamp, frame, sound in trusted(shown, int(index.pts[start]), key_stamps, index.stamped):
             number = number_of.get(stamp)
             if number is not None and not sound:
                 break
             if number is not None:
-                found[number] = picture(frame, stream.sample_aspect_ratio)
+                filling.put(number, frame, stream)
+                yield number
             if stamp >= index.pts[run[-1]]:
                 break
-        return found
+
+
+def asked(path: Path, spans: Sequence[Numbers], frames: int) -> list[list[int]]:
+    """Frame numbers of every span, each checked against the number of frames in the file."""
+    wanted = [[int(frame) for frame in span] for span in spans]
+    for span in wanted:
+        if not span:
+            raise InputError(f"{path}: no frame asked for; give at least one number")
+        for frame in span:
+            if not 0 <= frame < frames:
+                raise InputError(f"{path}: frame {frame} asked for, the video has 0 to {frames - 1}")
+    return wanted
+
+
+def packets_from(
+    container: av.container.InputContainer, stream: av.VideoStream, stamps: list[int], key: bool
+) -> Iterator[av.Packet]:
+    """Packets from the one that is shown at `stamps[0]` on; none if the container cannot seek there.
+
+    MP4 seeks by display time, most others by decoding time; the two are tried in turn. The display time comes first:
+    an MP4 asked for the decoding time, which is the earlier, goes back a whole group of pictures too far. Where a seek
+    ends early, what lies before a key frame is dropped undecoded; before any other frame it is kept, as an edit list
+    may have hidden the key frame.
+    """
+    for stamp in stamps:
+        try:
+            container.seek(stamp, stream=stream, backward=True)
+        except av.FFmpegError:
+            continue
+        packets = container.demux(stream)
+        if key:
+            packets = dropwhile(lambda packet: packet.pts != stamps[0] or packet.is_discard, packets)
+        first = next(packets, None)
+        if first is not None:
+            return chain([first], packets)
+    return iter(())
 
 
 def seek_runs(wanted: Iterable[int], keys: Bool[np.ndarray, " F"]) -> list[list[int]]:
@@ -210,105 +282,3 @@ def counted_index(keys: list[bool], frame_rate: float) -> VideoIndex:
     numbers = np.arange(len(keys), dtype=np.int64)
     only_first = numbers == 0  # its packets do not tell display order, so nothing can be sought
     return VideoIndex(numbers / frame_rate, only_first, numbers, numbers, stamped=False)
-
-
-def decoded(
-    container: av.container.InputContainer, stream: av.VideoStream, wanted: dict[int, int] | None
-) -> Iterator[av.VideoFrame | int | None]:
-    """Frames in display order from the current position on; where the decoder failed, the packet's stamp.
-
-    With `wanted` (time stamps), pictures that nothing refers to and nobody wants are skipped: bit-exact, and on
-    long groups of pictures about a third fewer to decode.
-    """
-    kept = wanted if stream.codec_context.name in SKIPPABLE else None
-    for packet in container.demux(stream):
-        skip = kept is not None and packet.pts is not None and packet.pts not in kept
-        stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
-        try:
-            yield from packet.decode()
-        except av.FFmpegError:
-            yield packet.pts
-
-
-def trusted(
-    frames: Iterable[av.VideoFrame | int | None], start: int, key_stamps: set[int], stamped: bool
-) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-    """(stamp, frame, sound) of every frame from stamp `start` on.
-
-    A decoder flags the picture whose bits are wrong, not those predicted from it. So damage holds until the next key
-    frame, and B pictures wait for the picture after them, which they may be predicted from. On a film with 400
-    random bytes changed this keeps exactly the frames that equal the undamaged film. (Bits can change so that the
-    stream stays valid; no decoder sees that, and such a frame counts as sound.) A failure shows before pictures
-    that the decoder still holds back, so only a key frame later than its stamp ends it.
-    """
-    damaged, failures, waiting, count = False, [], [], -1
-    for frame in frames:
-        if not isinstance(frame, av.VideoFrame):
-            failures.append(np.inf if frame is None else frame)
-            continue
-        count += 1
-        stamp = frame.pts if stamped else count
-        if stamp is None or stamp < start:
-            continue
-        waiting.append((stamp, frame))
-        if frame.pict_type == B_PICTURE:
-            continue
-        yield from (released := judged(waiting, damaged or bool(failures), key_stamps))
-        if stamp in key_stamps:
-            failures = [failed for failed in failures if failed > stamp]
-        damaged, waiting = not released[-1][2], []
-    yield from judged(waiting, damaged or bool(failures), key_stamps)
-
-
-def judged(
-    group: list[tuple[int, av.VideoFrame]], damaged: bool, key_stamps: set[int]
-) -> list[tuple[int, av.VideoFrame, bool]]:
-    """One run of B pictures and the picture that ends it, each with whether it can be trusted."""
-    spoilt = damaged or any(frame.is_corrupt for _, frame in group)
-    return [(stamp, frame, not (frame.is_corrupt if stamp in key_stamps else spoilt)) for stamp, frame in group]
-
-
-class Picture:
-    """Decoded frame to RGB at one size: scale to cover, turn upright, crop the centre.
-
-    Down: area averaging to a small 4:4:4 picture first, then to RGB. Against Lanczos of the full RGB frame that gave
-    40.7 dB where scaling straight to RGB gave 37.1, at the same cost.
-    """
-
-    def __init__(self, size: tuple[int, int] | None) -> None:
-        self.size = size
-        self.scaler, self.painter = av.video.reformatter.VideoReformatter(), av.video.reformatter.VideoReformatter()
-
-    def __call__(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> UInt8[Tensor, "3 H W"]:
-        quarter_turns = round(frame.rotation / 90) % 4
-        width, height = frame.width * float(pixel_aspect or 1), float(frame.height)
-        if quarter_turns % 2:
-            width, height = height, width
-        scaled_h, scaled_w = covering(height, width, self.size)
-        crop = centre_crop(scaled_h, scaled_w, self.size)
-        if quarter_turns % 2:
-            scaled_h, scaled_w = scaled_w, scaled_h
-        shrinks = scaled_h <= frame.height and scaled_w <= frame.width
-        small = self.scaler.reformat(
-            frame, scaled_w, scaled_h, "yuv444p", threads=1,
-            interpolation=Interpolation.AREA if shrinks else Interpolation.BICUBIC,
-        )  # fmt: skip
-        rgb_HWC = self.painter.reformat(small, format="rgb24", threads=1).to_ndarray()
-        upright_HWC = np.rot90(rgb_HWC, quarter_turns)[crop]
-        return torch.from_numpy(np.ascontiguousarray(upright_HWC.transpose(2, 0, 1)))
-
-
-def covering(height: float, width: float, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Whole-pixel (H, W) of the picture scaled so that it just covers `size`, keeping its aspect to half a pixel."""
-    if size is None:
-        return round(height), round(width)
-    scale = max(size[0] / height, size[1] / width)
-    return max(size[0], round(height * scale)), max(size[1], round(width * scale))
-
-
-def centre_crop(height: int, width: int, size: tuple[int, int] | None) -> tuple[slice, slice]:
-    """Slices of the centre of an H x W picture."""
-    if size is None:
-        return slice(None), slice(None)
-    top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return slice(top, top + size[0]), slice(left, left + size[1])
