@@ -167,8 +167,8 @@ def _on_splices(films: list[np.ndarray]) -> list[dict[str, Any]]:
 def _uncut_text(result: dict[str, Any], films: int) -> str:
     uncut = result["uncut"]
     return (
-        f"{films} real films without cuts, {uncut['frames']} frames: {uncut['said']} false. Decoding and comparing take "
-        f"{result['cpu_ms_per_frame']:.1f} CPU-ms per frame."
+        f"{films} real films without cuts, {uncut['frames']} frames: {uncut['said']} false. Decoding and comparing "
+        f"take {result['cpu_ms_per_frame']:.1f} CPU-ms per frame."
     )
 
 

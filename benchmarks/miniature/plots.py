@@ -57,8 +57,9 @@ def draw(result: Result, folder: Path) -> None:
     _panel(panels[3], result, _by_evaluations("latent_frechet"), "NFE", "latent Fréchet ↓", "Quality over NFE")
     _panel(panels[4], result, _by_evaluations("psnr_db"), "NFE", "PSNR (dB) ↑", "PSNR over NFE")
     _panel(panels[5], result, _by_frame, "predicted frame", "PSNR (dB) ↑", "PSNR over the horizon, 5 NFE")
-    panels[5].plot(range(1, 1 + len(floor["psnr_db_by_frame"])), floor["psnr_db_by_frame"], "k:", label="repeat last")
-    panels[5].legend(fontsize=8)
+    frames = range(1, 1 + len(floor["psnr_db_by_frame"]))
+    repeated = panels[5].plot(frames, floor["psnr_db_by_frame"], "k:", label="repeating the last frame")
+    panels[5].legend(handles=repeated)
     for axes in panels[3:5]:
         axes.set_xscale("log")
         axes.set_xticks([1, 2, 5, 10, 40], ["1", "2", "5", "10", "40"])

@@ -8,7 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.datasets.cuts import CutRule, Distances, cuts_of, scene_cuts, shots
+from worldmodel.benchmarks.scene_cuts import abrupt, published_cuts, without_cuts
+from worldmodel.benchmarks.video_films import cut_copy
+from worldmodel.datasets.cuts import CutRule, Distances, cuts_of, distances, scene_cuts, shots
 from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
 
@@ -19,10 +21,13 @@ BAD = [entry["file"] for entry in LISTED if not str(entry["frames"]).isdigit()]
 
 
 def shot(seed: int, frames: int, speed: int = 3) -> np.ndarray:
-    """A blocky picture of its own few colours, with texture, that slides to the left; [frames, H, W, 3] uint8."""
+    """A blocky picture of its own few colours, with texture, that slides to the left; [frames, H, W, 3] uint8.
+
+    The blocks are 10 wide: those of 8 would all meet the pixels that the histogram samples at the same moment.
+    """
     random = np.random.default_rng(seed)
     colours = random.integers(0, 256, (4, 3))
-    wide = colours[random.integers(0, 4, (SIZE[0] // 8, 200))].repeat(8, 0).repeat(8, 1)
+    wide = colours[random.integers(0, 4, (SIZE[0] // 10 + 1, 160))].repeat(10, 0).repeat(10, 1)[: SIZE[0]]
     wide = np.clip(wide + random.normal(0, 12, wide.shape), 0, 255)
     return np.stack([wide[:, speed * i : speed * i + SIZE[1]] for i in range(frames)]).astype(np.uint8)
 
@@ -31,7 +36,7 @@ def write(path: Path, frames: np.ndarray, pix_fmt: str = "yuv420p") -> VideoSour
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=24)
         stream.height, stream.width, stream.pix_fmt = *SIZE, pix_fmt
-        stream.options = {"crf": "20", "preset": "ultrafast"}
+        stream.options = {"crf": "20", "preset": "ultrafast", "g": "12"}
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
@@ -80,6 +85,53 @@ def test_the_rule_compares_with_the_frames_around() -> None:
     assert cuts_of(Distances(jumps, far), CutRule()) == (20,)
 
 
+def test_pictures_held_for_three_frames_are_no_cuts(tmp_path: Path) -> None:
+    film = shot(4, 20, speed=12).repeat(3, 0)
+    assert scene_cuts(write(tmp_path / "held.mp4", film)) == ()
+
+
+def test_two_more_cuts_nearby_hide_none(tmp_path: Path) -> None:
+    film, cuts = joined(5, [20, 6, 6, 20])
+    assert scene_cuts(write(tmp_path / "quick.mp4", film)) == cuts
+
+
+def test_numbers_are_those_of_the_index_where_an_edit_list_hides_frames(tmp_path: Path) -> None:
+    film, cuts = joined(6, [30, 30, 30])
+    whole = write(tmp_path / "whole.mp4", film)
+    source = VideoSource(cut_copy(whole.path, tmp_path / "copied.mp4", 17))
+    assert len(source.index()) == len(distances(source).one_F) == 73
+    assert scene_cuts(source) == (13, 43)
+    assert scene_cuts(whole) == cuts == (30, 60)
+
+
+@pytest.mark.parametrize("hit", [34, 41])
+def test_lost_frames_keep_the_numbers(tmp_path: Path, hit: int) -> None:
+    film, cuts = joined(6, [30, 30, 30])
+    whole = write(tmp_path / "whole.mp4", film)
+    source = VideoSource(spoiled(whole.path, tmp_path / "spoiled.mp4", range(hit, hit + 3)))
+    assert len(source.index()) == len(distances(source).one_F) == 90
+    assert (distances(source).one_F[hit : hit + 3] == 0).all()
+    assert scene_cuts(source) == cuts
+
+
+def test_a_film_without_one_sound_frame_is_named(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.mp4", shot(1, 20))
+    with pytest.raises(InputError, match=r"spoiled\.mp4: no frame of it can be decoded"):
+        scene_cuts(VideoSource(spoiled(whole.path, tmp_path / "spoiled.mp4", range(20))))
+
+
+def spoiled(whole: Path, path: Path, packets: range) -> Path:
+    """A copy in which the bytes of these packets are all ones."""
+    content = bytearray(whole.read_bytes())
+    with av.open(str(whole)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for number in packets:
+        begin, size = places[number]
+        content[begin : begin + size] = b"\xff" * size
+    path.write_bytes(content)
+    return path
+
+
 def test_shots_lie_between_cuts() -> None:
     assert shots(10, ()) == [range(0, 10)]
     assert shots(10, (4, 7)) == [range(0, 4), range(4, 7), range(7, 10)]
@@ -111,3 +163,25 @@ def test_bad_files_are_named(file: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.mp4"):
         scene_cuts(VideoSource(tmp_path / "nowhere.mp4"), tmp_path)
+
+
+def test_published_cuts_of_real_clips(footage_folder: Path, tmp_path: Path) -> None:
+    """Every published number at which the picture changes abruptly is found; what else is found is abrupt too."""
+    published = published_cuts(footage_folder)
+    if not published:
+        pytest.skip(f"{footage_folder}/README.md names no clip with cuts")
+    for path, numbers in published.items():
+        source = VideoSource(path)
+        found = scene_cuts(source, tmp_path)
+        hard = [number for number in numbers if abrupt(source, number)]
+        assert hard
+        assert [number for number in hard if all(abs(number - cut) > 1 for cut in found)] == []
+        assert all(abrupt(source, cut) for cut in found)
+
+
+def test_real_clips_without_cuts(footage_folder: Path, footage_manifest: list) -> None:
+    """Clips that no note says to have cuts; the short first frames that a film begins with are its own."""
+    films = [path for path in without_cuts(footage_folder) if path.parent.name != "driving"][:4]
+    if not films:
+        pytest.skip(f"no clip without cuts in {footage_folder}")
+    assert {path.name: cuts for path in films if (cuts := scene_cuts(VideoSource(path)))} == {}
