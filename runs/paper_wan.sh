@@ -13,7 +13,8 @@
 #   hf download nkp37/OpenVid-1M --repo-type dataset --local-dir "$DATA/openvid"   zips, data/train/OpenVid-1M.csv
 #   https://www.nuscenes.org, trainval, unpacked into $DATA/nuscenes              for the predictions only
 #
-# Not run at this size where it was written, for want of GPUs. It was run through with a tiny model on a CPU.
+# Not run where it was written, for want of GPUs. runs/paper_ltxv.sh, which has the same steps, was run through with a
+# tiny model on a CPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

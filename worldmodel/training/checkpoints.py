@@ -2,8 +2,8 @@
 
 `checkpoints/step-00000100` holds the trained weights, their average, the optimiser's state and `state.json`: step,
 schedule, counts, and the settings that decide the result. Nothing else is needed: the order of the samples and all
-random numbers follow from the seed and the step (`order`), so that a resumed run is the undisturbed run bit for bit,
-also with another number of processes of the same global batch.
+random numbers follow from the seed and the step (`order`), so that a resumed run is the undisturbed run bit for bit;
+with another number of processes of the same global batch it is that up to rounding.
 """
 
 import json

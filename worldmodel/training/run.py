@@ -3,13 +3,14 @@
 import copy
 import json
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType, set_seed
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, set_seed
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -35,9 +36,10 @@ from worldmodel.training.objectives import Objective, objective_of
 from worldmodel.training.order import Order
 from worldmodel.training.validation import Validation, validate
 
+LONGEST_WAIT = timedelta(hours=24)  # of processes for the first one, which scans the videos
 FREE = (  # settings that may change when a run is resumed: they do not change its result
     "out", "batch_size", "accumulate", "log_every", "save_every", "keep", "trackers", "resume", "overwrite", "device",
-    "compile", "checkpoint_gradients", "data.root", "data.store", "data.workers", "data.decode_once", "pretrained",
+    "compile", "checkpoint_gradients", "data.root", "data.store", "data.workers", "pretrained",
     "data.video_folders", "data.video_archives", "data.videos",
 )  # fmt: skip
 
@@ -55,8 +57,10 @@ def train(config: TrainConfig) -> Path:
     run_folder.refuse_existing(config)
     check_trackers(config)
     accelerator = _accelerator(config)
-    if accelerator.distributed_type == DistributedType.FSDP and (config.optimizer.ema or config.lora.rank):
-        raise InputError("optimizer.ema and lora.rank do not go with FSDP: set them to 0, or use DDP")
+    if accelerator.distributed_type == DistributedType.FSDP and (
+        config.optimizer.ema or config.lora.rank or config.validation.every
+    ):
+        raise InputError("optimizer.ema, lora.rank, validation.every do not go with FSDP: set them to 0, or use DDP")
     set_seed(config.seed)
     pipeline = open_pipeline(config)
     pipeline.to(accelerator.device)
@@ -94,6 +98,7 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         cpu=config.device == "cpu",
         step_scheduler_with_optimizer=False,
         log_with=list(config.trackers) or None,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         project_dir=str(Path(config.out) / "trackers"),
     )
 
