@@ -42,6 +42,10 @@ def decoded(
             yield from packet.decode()
         except av.FFmpegError:
             yield packet.pts
+    try:
+        yield from stream.decode(None)  # what the decoder still holds back
+    except av.FFmpegError:  # it was emptied at the end of the file
+        return
 
 
 def trusted(
@@ -168,7 +172,8 @@ class Filling:
 
     def put(self, number: int, frame: av.VideoFrame, stream: av.VideoStream) -> None:
         """Write the picture of frame `number` wherever it is wanted."""
-        planes = self.picture.planes(frame, stream.sample_aspect_ratio)
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        planes = self.picture.planes(frame, aspect)
         height, width = planes[0].shape
         if not self.videos:
             self.videos = [torch.empty(length, 3, height, width, dtype=torch.uint8) for length in self.lengths]

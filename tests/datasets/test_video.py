@@ -225,6 +225,25 @@ def test_pixels_become_square() -> None:
         assert read.shape[2] != width
 
 
+def test_pixels_become_square_where_only_the_stream_says_so(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "wide.mp4", moving_pictures(5, 96, 144), {"x264-params": "sar=2/1"})
+    assert VideoSource(path).read([1]).shape[2:] == (96, 288)
+    path.write_bytes(path.read_bytes().replace(b"pasp", b"free"))
+    assert VideoSource(path).read([1]).shape[2:] == (96, 288)
+
+
+def test_pictures_that_change_size_need_one(tmp_path: Path) -> None:
+    whole = b""
+    for height in (96, 64):
+        whole += write_film(tmp_path / f"{height}.h264", moving_pictures(4, height, 144), {}).read_bytes()
+    (tmp_path / "both.h264").write_bytes(whole)
+    source = VideoSource(tmp_path / "both.h264")
+    assert source.read(range(8), SIZE).shape == (8, 3, *SIZE)
+    assert source.read([5]).shape[2:] == (64, 144)
+    with pytest.raises(InputError, match="change size at frame 4; read it with a size"):
+        source.read(range(8))
+
+
 def test_a_run_ends_where_a_key_frame_saves_decoding() -> None:
     keys = np.zeros(40, bool)
     keys[[0, 10, 20, 30]] = True
