@@ -6,6 +6,7 @@ checkout); a test goes through whatever is listed there.
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two pytest workers on two cores: more threads only get in the way
@@ -14,6 +15,7 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+from golden_numbers import Golden
 from jaxtyping import install_import_hook
 
 install_import_hook("worldmodel", "tensor_typecheck.checked")  # before any room is imported
@@ -38,6 +40,19 @@ def repository() -> Path:
 def golden_folder() -> Path:
     """The folder of golden numbers; skips where there is none."""
     return folder_from("WORLDMODEL_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def golden(golden_folder: Path) -> Callable[[str], list[Golden]]:
+    """All golden computations whose name starts so; skips where the folder lists none."""
+
+    def find(kind: str) -> list[Golden]:
+        found = [Golden(path) for path in sorted(golden_folder.glob(f"{kind}*.json"))]
+        if not found:
+            pytest.skip(f"{golden_folder} lists no {kind}")
+        return found
+
+    return find
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,15 @@
 """Backbone tests: golden numbers as official files, and tiny modules written in the official layout."""
 
 import json
-import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from worldmodel.backbones import official_keys as keys
@@ -137,44 +135,3 @@ def write_ltx(tmp_path: Path, ltx_config: dict[str, Any]) -> Callable[..., Path]
         return path
 
     return write
-
-
-class Golden:
-    """One published computation: `config`, inputs and outputs in `tensors`, the weights under official names."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = path.stem
-        self.spec: dict[str, Any] = json.loads(path.read_text())
-        self.config: dict[str, Any] = self.spec["config"]
-        self.tensors = load_file(path.with_suffix(".safetensors"))
-        self._salt = (path.parent / "salt.txt").read_text().strip()
-
-    def weights(self) -> dict[str, Tensor]:
-        """Random weights by the rule of the golden folder's README."""
-        prefix = self.spec.get("official_prefix", "")
-        weights = {prefix + name: self._weight(name, shape) for name, shape in self.spec["keys"].items()}
-        if "last output row" in self.spec.get("exception", ""):
-            weights[prefix + self.spec["exception"].split(":")[0]][-1] *= 0.1
-        return weights
-
-    def _weight(self, name: str, shape: list[int]) -> Tensor:
-        seed = zlib.crc32(f"{self._salt}/{name}".encode())
-        values = np.asarray(np.random.RandomState(seed).standard_normal(shape), dtype="float32")
-        if name.endswith("mix_factor"):
-            return torch.from_numpy(values)
-        if len(shape) >= 2 and "modulation" not in name and "table" not in name:
-            return torch.from_numpy(values) / max(1.0, float(np.prod(shape[1:]))) ** 0.5
-        return 0.1 * torch.from_numpy(values) + (1.0 if name.endswith(("weight", "gamma")) else 0.0)
-
-
-@pytest.fixture
-def golden(golden_folder: Path) -> Callable[[str], list[Golden]]:
-    """All golden computations whose name starts so; skips where the folder lists none."""
-
-    def find(kind: str) -> list[Golden]:
-        found = [Golden(path) for path in sorted(golden_folder.glob(f"{kind}*.json"))]
-        if not found:
-            pytest.skip(f"{golden_folder} lists no {kind}")
-        return found
-
-    return find
