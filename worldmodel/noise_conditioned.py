@@ -4,17 +4,17 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.pipeline import FlowFramesPipeline, Generators
 
 
 class NoiseConditionedPipeline(FlowFramesPipeline):
     """Noise flows to the future, the observed chunk is shown at timestep 0.
 
-    As LTXVCondition (paper Fig. 1a): twice the tokens in every evaluation. `generator` draws the noise, on the CPU;
-    None is a fixed seed.
+    As LTXVCondition (paper Fig. 1a): twice the tokens in every evaluation. `generator` draws the noise, on the CPU,
+    one or one for each video; None is a fixed seed.
     """
 
-    def _source(self, observed: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _source(self, observed: Tensor, generator: Generators) -> Tensor:
         generator = generator or torch.Generator().manual_seed(0)
         return randn_tensor(observed.shape, generator, observed.device, observed.dtype)
 

@@ -26,6 +26,9 @@ from worldmodel.flow.solvers import Evaluations, Integration, check_scheduler, i
 from worldmodel.frames import OutputType, present, video_tensor
 from worldmodel.prompts import PromptCache, PromptReader, encode_text
 
+Generators = torch.Generator | list[torch.Generator] | None
+"""One for all videos, or one for each, so that a video's answer does not depend on its batch."""
+
 StepEnd = Callable[["FlowFramesPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """callback(pipeline, step from 0, timestep, {"latents": [B, C, f, h, w]}) -> {"latents": ...} to replace them"""
 
@@ -215,7 +218,7 @@ class FlowFramesPipeline(DiffusionPipeline):
         negative_prompt_embeds: Tensor | None = None,
         negative_prompt_mask: Tensor | None = None,
         frame_rate: float = 12.0,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         latents: Tensor | None = None,
         output_type: str = "pt",
         return_dict: bool = True,
@@ -234,7 +237,7 @@ class FlowFramesPipeline(DiffusionPipeline):
             prompt_embeds, prompt_mask, negative_prompt_embeds, negative_prompt_mask: the same, embedded: [1 or B, L, D]
                 with mask [1 or B, L].
             frame_rate: frames per second of `video`.
-            generator: for the little noise of a timestep-conditioned LTX decoder; None is a fixed seed.
+            generator: for the little noise of a timestep-conditioned LTX decoder, one or B; None is a fixed seed.
             latents: observed chunks as normalised latents [B, C, f, h, w], instead of `video`.
             output_type: "pt", "np", "pil" or "latent".
             return_dict: False gives `(frames,)`.
@@ -250,6 +253,8 @@ class FlowFramesPipeline(DiffusionPipeline):
         observed = self._observed(backbone, video, latents, vae_batch_size)
         _check_num_frames(num_frames, backbone, observed)
         batch, prompts = len(observed), self._prompts(backbone)
+        if isinstance(generator, list) and len(generator) != batch:
+            raise InputError(f"generator: {len(generator)} for {batch} videos; give one, or one for each")
         condition = prompts.read("prompt", prompt, prompt_embeds, prompt_mask, batch)
         negative = prompts.read("negative_prompt", negative_prompt, negative_prompt_embeds, negative_prompt_mask, batch)
         given = (prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
@@ -304,7 +309,7 @@ class FlowFramesPipeline(DiffusionPipeline):
         evaluations = sum((result.evaluations for result in results[1:]), results[0].evaluations)
         return FlowFramesOutput(frames, latents, evaluations) if return_dict else (frames,)
 
-    def _source(self, observed: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _source(self, observed: Tensor, generator: Generators) -> Tensor:
         """Where the flow starts: at the observed chunk itself."""
         return observed
 
@@ -356,10 +361,13 @@ class FlowFramesPipeline(DiffusionPipeline):
 
 
 def _decode(
-    backbone: Backbone, latents: Tensor, generator: torch.Generator | None, vae_batch_size: int | None
+    backbone: Backbone, latents: Tensor, generator: Generators, vae_batch_size: int | None
 ) -> Float[Tensor, "B F 3 H W"]:
     """Pixels in [0, 1], float32."""
-    parts = [backbone.decode(part, generator) for part in latents.split(vae_batch_size or len(latents))]
+    if isinstance(generator, list):
+        parts = [backbone.decode(part, own) for part, own in zip(latents.split(1), generator, strict=True)]
+    else:
+        parts = [backbone.decode(part, generator) for part in latents.split(vae_batch_size or len(latents))]
     return (torch.cat(parts).float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
 
 

@@ -167,21 +167,24 @@ def checkpoint_folder(name: str) -> Path:
 
 
 def chunk_of(config: PredictConfig, checkpoint: Path) -> tuple[int, tuple[int, int]]:
-    """Frames, and height and width, of a chunk: as asked for, else as `training.json` beside the weights says."""
-    card, frames, size = checkpoint / "training.json", FRAMES, SIZE
-    if card.is_file() and not (config.frames and config.size):
-        try:
-            trained = json.loads(card.read_text())["config"]["data"]
-            lengths = trained["frames"]  # a number, or several lengths of chunk
-            frames, size = (
-                int(lengths[0] if isinstance(lengths, list) else lengths),
-                (int(trained["size"][0]), int(trained["size"][1])),
-            )
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise InputError(
-                f"{card}: no config.data.frames and config.data.size in it; give frames= and size="
-            ) from error
+    """Frames, and height and width, of a chunk: as asked for, else as trained."""
+    trained = None if config.frames and config.size else trained_chunk(checkpoint)
+    frames, size = trained or (FRAMES, SIZE)
     return config.frames or frames, config.size or size
+
+
+def trained_chunk(checkpoint: Path) -> tuple[int, tuple[int, int]] | None:
+    """Frames, and height and width, of a chunk as `training.json` beside the weights says; None where there is none."""
+    card = checkpoint / "training.json"
+    if not card.is_file():
+        return None
+    try:
+        trained = json.loads(card.read_text())["config"]["data"]
+        lengths = trained["frames"]  # a number, or several lengths of chunk
+        frames = int(lengths[0] if isinstance(lengths, list) else lengths)
+        return frames, (int(trained["size"][0]), int(trained["size"][1]))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{card}: no config.data.frames and config.data.size in it; give frames= and size=") from error
 
 
 def load_pipeline(folder: Path, device: str = "auto") -> "FlowFramesPipeline":

@@ -37,6 +37,7 @@ class Spec:
         nfe: guided evaluations of one prediction, which every prediction must have had; 0 for methods without network.
         frame_rate: what the network is told, frames a second; None where it is not told.
         licences: of code and weights.
+        sees_truth: it is shown the future: a ceiling, not a prediction.
         remarks: where this differs from the published set-up, and what the paper leaves open; one sentence each.
     """
 
@@ -50,6 +51,7 @@ class Spec:
     guidance: float = 1.0
     nfe: int = 0
     frame_rate: float | None = None
+    sees_truth: bool = False
     remarks: tuple[str, ...] = field(default=())
 
 
@@ -59,6 +61,10 @@ class Noise(ABC):
     @abstractmethod
     def normal(self, name: str, shape: Sequence[int]) -> Float[Tensor, "B ..."]:
         """Standard normal float32 numbers of `shape` [B, ...], on the CPU. `name` says what for."""
+
+    def generators(self) -> list[torch.Generator]:
+        """One per clip, for libraries that draw themselves."""
+        raise ValueError("this noise was drawn elsewhere, it has no generators")
 
 
 class SeededNoise(Noise):
@@ -71,6 +77,9 @@ class SeededNoise(Noise):
         if shape[0] != len(self._generators):
             raise ValueError(f"noise {name!r} for {shape[0]} clips, but there are seeds of {len(self._generators)}")
         return torch.stack([torch.randn(*shape[1:], generator=generator) for generator in self._generators])
+
+    def generators(self) -> list[torch.Generator]:
+        return self._generators
 
 
 class GivenNoise(Noise):
@@ -115,18 +124,27 @@ class Method(ABC):
     def run(self, observed: Float[Tensor, "B F 3 H W"], noise: Noise) -> Float[Tensor, "B G 3 H W"]:
         """`predict`, with what goes in and what comes out checked against `spec`.
 
+        A method that `sees_truth` is given the future instead of the observed frames.
+
         Raises:
             InputError: frames of another size or number, or a prediction that cost other than `spec.nfe` evaluations.
         """
-        spec, (frames, height, width) = self.spec, (observed.shape[1], *observed.shape[3:])
-        if (frames, height, width) != (spec.observed_frames, *spec.size):
-            raise InputError(
-                f"{spec.name}: given {frames} frames of {height}x{width}; "
-                f"it takes {spec.observed_frames} of {spec.size[0]}x{spec.size[1]}"
-            )
+        spec = self.spec
+        frames = spec.future_frames if spec.sees_truth else spec.observed_frames
+        self._check("given", observed, (len(observed), frames, 3, *spec.size))
         future = self.predict(observed, noise)
         if self.evaluations.guided_evals != spec.nfe:
             raise InputError(f"{spec.name}: {self.evaluations.guided_evals} evaluations, {spec.nfe} are expected")
-        if tuple(future.shape) != (len(observed), spec.future_frames, 3, *spec.size):
-            raise InputError(f"{spec.name}: gave frames of shape {tuple(future.shape)}; expected {spec.future_frames}")
+        self._check("gave", future, (len(observed), spec.future_frames, 3, *spec.size))
         return future
+
+    def rollout(self, observed: Float[Tensor, "B F 3 H W"], chunks: int, noise: Noise) -> Float[Tensor, "B G 3 H W"]:
+        """`chunks` predictions after each other, each from the last frames before it; G is all their frames."""
+        spec, seen = self.spec, observed
+        for _ in range(chunks):
+            seen = torch.cat([seen, self.run(seen[:, -spec.observed_frames :], noise)], dim=1)
+        return seen[:, observed.shape[1] :]
+
+    def _check(self, verb: str, frames: Tensor, wanted: tuple[int, ...]) -> None:
+        if tuple(frames.shape) != wanted:
+            raise InputError(f"{self.spec.name}: {verb} frames of shape {list(frames.shape)}, expected {list(wanted)}")

@@ -1,0 +1,128 @@
+"""FlowFrames on LTX-Video, Wan 2.1 or tiny, and the noise-conditioned design on the same networks.
+
+Shape legend: B clips, F observed frames, G predicted frames, H height, W width, 3 colours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worldmodel.backbones.backbone import Backbone
+from worldmodel.backbones.loading import load_backbone
+from worldmodel.backbones.random import random_backbone
+from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
+from worldmodel.checkpoints import shipped_names
+from worldmodel.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.prediction import checkpoint_folder, chosen_device, trained_chunk
+
+CODE = "Apache-2.0 (this package)"
+WEIGHTS = {
+    "ltx": "OpenRAIL-M (LTX-Video 2b-v0.9.5)",
+    "wan": "Apache-2.0 (Wan 2.1)",
+    "tiny": "Apache-2.0 (trained on the toy world)",
+}
+SIZES = {"ltx": (256, 384), "wan": (240, 416)}  # paper Table 3
+PROMPT = "The prompt is empty, so guidance would change nothing and is skipped."
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model of this package, and how it is run.
+
+    Attributes:
+        checkpoint: a shipped name, a pipeline folder, a hub id, official files; `random` draws weights for `family`,
+            which is enough for memory and latency.
+        family: ltx or wan; for checkpoint=random. sizes: real is the published one, tiny is for tests; likewise.
+        size: height and width; null is what the model was trained at, else the paper's.
+        frames: observed, and predicted; null is what the model was trained at, else 17.
+        steps: of the sampler. guidance: null is the backbone's own.
+        frame_rate: of the clips, frames a second.
+        dtype: of the weights. device: auto, cpu, cuda, cuda:N.
+    """
+
+    checkpoint: str = "tiny"
+    family: Literal["ltx", "wan"] | None = None
+    sizes: Literal["real", "tiny"] = "real"
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    steps: int = 5
+    guidance: float | None = None
+    frame_rate: float = 12.0
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+
+
+class FlowFrames(Method):
+    """The pipeline of this package as a method; `name` says which design it is."""
+
+    def __init__(self, name: str, options: ModelOptions, pipeline: FlowFramesPipeline) -> None:
+        self.name, self.options, self.pipeline = name, options, pipeline
+
+    @property
+    def spec(self) -> Spec:
+        options, backbone = self.options, self.pipeline.backbone
+        size, frames = chunk(options, backbone)
+        guidance = backbone.default_guidance if options.guidance is None else options.guidance
+        _, latents, *_ = backbone.geometry.latent_shape(frames, *size)
+        kept = f"{latents} latents of the observed chunk become {latents} of the future one"
+        if isinstance(self.pipeline, NoiseConditionedPipeline):
+            kept = f"{latents} latents of noise become the future chunk, {latents} of the observed one are shown beside"
+        return Spec(
+            self.name, size, kept, licences(backbone), frames, frames, options.steps, guidance, options.steps,
+            options.frame_rate, remarks=(PROMPT,),
+        )  # fmt: skip
+
+    @property
+    def networks(self) -> Mapping[str, torch.nn.Module]:
+        return {"vae": self.pipeline.vae, "transformer": self.pipeline.transformer}
+
+    def predict(self, observed: Float[Tensor, "B F 3 H W"], noise: Noise) -> Float[Tensor, "B G 3 H W"]:
+        options = self.options
+        result = self.pipeline(
+            observed / 2 + 0.5, num_inference_steps=options.steps, guidance_scale=options.guidance,
+            frame_rate=options.frame_rate, generator=noise.generators(),
+        )  # fmt: skip
+        self.evaluations = result.evaluations  # type: ignore[union-attr]
+        return result.frames * 2 - 1  # type: ignore[union-attr]
+
+
+def load_flowframes(options: ModelOptions) -> FlowFrames:
+    """FlowFrames: paper Algorithm 3 at sampling time."""
+    return FlowFrames("flowframes", options, open_pipeline(FlowFramesPipeline, options))
+
+
+def load_noise_conditioned(options: ModelOptions) -> FlowFrames:
+    """The conventional design on the same network (paper Fig. 1a), trained by `objective=noise_conditioned`."""
+    return FlowFrames("noise_conditioned", options, open_pipeline(NoiseConditionedPipeline, options))
+
+
+def open_pipeline(kind: type[FlowFramesPipeline], options: ModelOptions) -> FlowFramesPipeline:
+    """The model that `options` names, on its device; raises `InputError` where it cannot be had."""
+    device, dtype = chosen_device(options.device), getattr(torch, options.dtype)
+    if options.checkpoint == "random":
+        pipeline = kind.from_backbone(random_backbone(options.family or "ltx", options.sizes, dtype, device))
+    elif (Path(options.checkpoint) / "model_index.json").is_file() or not Path(options.checkpoint).exists():
+        pipeline = kind.from_pretrained(checkpoint_folder(options.checkpoint), dtype=dtype)
+    else:
+        pipeline = kind.from_backbone(load_backbone(options.checkpoint, options.family, dtype))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def chunk(options: ModelOptions, backbone: Backbone) -> tuple[tuple[int, int], int]:
+    """Size and number of frames, each as asked for, else as trained, else the paper's."""
+    known = options.checkpoint in shipped_names()
+    trained = trained_chunk(checkpoint_folder(options.checkpoint) if known else Path(options.checkpoint))
+    frames, size = trained or (17, SIZES.get(backbone.name, SIZES["ltx"]))
+    return options.size or size, options.frames or frames
+
+
+def licences(backbone: Backbone) -> Licences:
+    """Of this package and of the backbone's weights."""
+    return Licences(CODE, WEIGHTS.get(backbone.name, "of whoever trained them"))

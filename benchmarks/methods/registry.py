@@ -1,0 +1,75 @@
+"""Methods by name: those of this package, and those that installed packages add as entry points `worldmodel.methods`.
+
+A method is named by a function `load(options) -> Method` whose one argument is annotated with a dataclass of options.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, get_type_hints
+
+import msgspec
+
+from worldmodel.benchmarks.methods.method import Method
+from worldmodel.errors import InputError
+
+GROUP = "worldmodel.methods"
+_HERE = "worldmodel.benchmarks.methods"
+METHODS: dict[str, str] = {
+    "repeat_last": f"{_HERE}.floors:load_repeat_last",
+    "latent_extrapolation": f"{_HERE}.floors:load_latent_extrapolation",
+    "vae_round_trip": f"{_HERE}.floors:load_vae_round_trip",
+    "flowframes": f"{_HERE}.flowframes:load_flowframes",
+    "noise_conditioned": f"{_HERE}.flowframes:load_noise_conditioned",
+}
+
+
+def method_names() -> list[str]:
+    """All names, those of installed packages among them."""
+    return sorted({*METHODS, *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def open_method(name: str, options: Mapping[str, Any]) -> Method:
+    """The method `name` with these options.
+
+    Raises:
+        InputError: no such method, an unknown option or one of another type, or what the method itself complains of.
+    """
+    load = _loader(name)
+    (options_class,) = (hint for what, hint in get_type_hints(load).items() if what != "return")
+    return load(_options(name, options_class, options))
+
+
+def _loader(name: str) -> Callable[[Any], Method]:
+    if name in METHODS:
+        module, _, function = METHODS[name].partition(":")
+        return getattr(import_module(module), function)
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return _from_outside(entry)
+    raise InputError(f"no method {name!r}{_nearest(name, method_names())}; there are {', '.join(method_names())}")
+
+
+def _from_outside(entry: EntryPoint) -> Callable[[Any], Method]:
+    try:
+        return entry.load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"method {entry.name!r} ({entry.value}) cannot be imported: {error}") from error
+
+
+def _options(name: str, options_class: Any, given: Mapping[str, Any]) -> Any:
+    known = [field.name for field in fields(options_class)]
+    for key in given:
+        if key not in known:
+            raise InputError(f"methods.{name}: no option {key!r}{_nearest(key, known)}; there are {', '.join(known)}")
+    try:
+        return msgspec.convert(dict(given), options_class)
+    except msgspec.ValidationError as error:
+        raise InputError(f"methods.{name}: {error}") from error
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
