@@ -22,6 +22,7 @@ from jaxtyping import Float32
 from worldmodel.datasets.video import VideoSource
 from worldmodel.datasets.video_frames import decoded, plane_HW, trusted
 from worldmodel.errors import InputError
+from worldmodel.files import written_whole
 
 SAMPLE = 4  # every fourth chroma sample each way
 NEAR = 2  # encoders blend the last frame before a cut: of two jumps this near the larger is the cut
@@ -83,10 +84,8 @@ def scene_cuts(source: VideoSource, cache: Path | None = None, rule: CutRule | N
         return tuple(json.loads(kept.read_text())["cuts"])
     cuts = cuts_of(distances(source), rule)
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part")
-        part.write_text(json.dumps({"video": str(source.path), "rule": asdict(rule), "cuts": cuts}))
-        part.rename(kept)
+        with written_whole(kept) as part:
+            part.write_text(json.dumps({"video": str(source.path), "rule": asdict(rule), "cuts": cuts}))
     return cuts
 
 

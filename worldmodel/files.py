@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
     """A temporary file or folder name beside `path`; it takes the name `path` when the block ends well.
 
+    The name has the process and a random token in it: processes of several machines may write the same `path`.
+
     Raises:
         InputError: `path` does not end in `suffix`, or its folder cannot be made.
     """
@@ -28,7 +31,7 @@ def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path.parent}: {error.strerror}; give a folder that can be written") from None
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield partial
         os.replace(partial, path)
@@ -59,12 +62,12 @@ def replace_folder(new: Path, place: Path) -> Path:
     return place
 
 
-def save_tensors(tensors: "dict[str, Tensor]", path: Path) -> None:
-    """safetensors' `save_file`, with failures of the disk as the `OSError` that they are."""
+def save_tensors(tensors: "dict[str, Tensor]", path: Path, said: dict[str, str] | None = None) -> None:
+    """safetensors' `save_file`, `said` in its header; failures of the disk are the `OSError` that they are."""
     from safetensors.torch import save_file
 
     with disk_errors(path):
-        save_file(tensors, path)
+        save_file(tensors, path, metadata=said)
 
 
 @contextmanager

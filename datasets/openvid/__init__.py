@@ -8,6 +8,15 @@ print(pairs.report)
 
 from worldmodel.datasets.openvid.files import VideoFiles
 from worldmodel.datasets.openvid.listing import VideoEntry, read_list
-from worldmodel.datasets.openvid.pairs import Report, VideoPairs, video_pairs
+from worldmodel.datasets.openvid.pairs import Collection, Report, VideoPairs, open_collection, video_pairs
 
-__all__ = ["Report", "VideoEntry", "VideoFiles", "VideoPairs", "read_list", "video_pairs"]
+__all__ = [
+    "Collection",
+    "Report",
+    "VideoEntry",
+    "VideoFiles",
+    "VideoPairs",
+    "open_collection",
+    "read_list",
+    "video_pairs",
+]

@@ -6,7 +6,7 @@ Legend: F observed frames, G future frames, C colours (3), H height, W width.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.cuts import scene_cuts, shots
 from worldmodel.datasets.openvid.files import VideoFiles
+from worldmodel.datasets.openvid.indexed import IndexedVideo
 from worldmodel.datasets.openvid.listing import VideoEntry
 from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
@@ -102,6 +103,81 @@ class VideoPairs(Dataset[ChunkPair]):
         return self.captions[self.places[number].video]
 
 
+@dataclass(frozen=True)
+class ListedVideo:
+    """A video of a list that can be read. `cuts`: its frames that begin a new shot; none where it is too short."""
+
+    source: VideoSource
+    caption: str
+    cuts: tuple[int, ...]
+
+    def starts(self, length: int, step: int) -> list[int]:
+        """First frames of the runs of `length` frames, every `step` frames of every shot."""
+        runs = shots(len(self.source.index()), self.cuts)
+        return [start for shot in runs for start in range(shot.start, shot.stop - length + 1, step)]
+
+
+class Collection:
+    """The videos of a list, each opened and searched for cuts once, for pairs of any length. See `open_collection`.
+
+    Attributes:
+        videos: those that can be read, in the list's order. report: what was left out so far and why.
+    """
+
+    def __init__(self, videos: list[ListedVideo], report: Report) -> None:
+        self.videos, self.report = videos, report
+
+    def pairs(
+        self, observed_frames: int, future_frames: int, stride: int | None = None, size: tuple[int, int] = (256, 384)
+    ) -> VideoPairs:
+        """Cut every video into chunk pairs; as `video_pairs`."""
+        length, step = _length_and_step(observed_frames, future_frames, stride)
+        starts = [video.starts(length, step) for video in self.videos]
+        used = [(video, found) for video, found in zip(self.videos, starts, strict=True) if found]
+        places = [Pair(number, start) for number, (_, found) in enumerate(used) for start in found]
+        report = replace(
+            self.report,
+            usable=len(used),
+            pairs=len(places),
+            too_short=len(self.videos) - len(used),
+            cuts=sum(len(video.cuts) for video in self.videos if len(video.source.index()) >= length),
+        )
+        if not places:
+            raise InputError(f"no chunk pair of {length} frames: {report}; check the folders and archives")
+        sources, captions = [video.source for video, _ in used], [video.caption for video, _ in used]
+        return VideoPairs(sources, captions, places, (observed_frames, future_frames), size, report)
+
+
+def open_collection(
+    entries: Iterable[VideoEntry],
+    files: VideoFiles,
+    shortest: int,
+    cache: str | Path | None = None,
+    workers: int = 0,
+    most: int | None = None,
+) -> Collection:
+    """Find, open and search for cuts every video of a list.
+
+    Args:
+        shortest: frames of the shortest pair that will be asked for; videos with fewer are not decoded.
+        cache: folder for what is found, two small files per video: cuts and frame index. With both there a video is
+            not opened at all.
+        workers: processes that scan; 0 is this one.
+        most: stop after this many rows of the list.
+    """
+    folder = None if cache is None else Path(cache)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    scan = partial(_scan, shortest=shortest, cache=folder)
+    report, videos = Report(), []
+    for entry, scanned in _scanned(scan, _located(islice(entries, most), files, report), workers):
+        if isinstance(scanned, str):
+            report.bad[entry.video] = scanned
+        else:
+            videos.append(ListedVideo(scanned[0], entry.caption, scanned[1]))
+    return Collection(videos, report)
+
+
 def video_pairs(
     entries: Iterable[VideoEntry],
     files: VideoFiles,
@@ -113,7 +189,7 @@ def video_pairs(
     workers: int = 0,
     most: int | None = None,
 ) -> VideoPairs:
-    """Cut every video of a list into chunk pairs.
+    """Cut every video of a list into chunk pairs of one length; for several lengths use `open_collection`.
 
     Each video is decoded once to find its cuts; with `cuts_cache` the answer is kept. Missing, unreadable and too
     short videos are left out and counted in `.report`.
@@ -121,40 +197,27 @@ def video_pairs(
     Args:
         stride: frames between the starts of two pairs of a shot; None is one pair after another without overlap.
         size: (H, W), centre crop to this aspect.
-        workers: processes that scan; 0 is this one.
-        most: stop after this many rows of the list.
+        cuts_cache, workers, most: see `open_collection`.
 
     Raises:
         InputError: no pair in the whole list, or settings without sense.
     """
+    length, _ = _length_and_step(observed_frames, future_frames, stride)
+    collection = open_collection(entries, files, length, cuts_cache, workers, most)
+    return collection.pairs(observed_frames, future_frames, stride, size)
+
+
+def _length_and_step(observed_frames: int, future_frames: int, stride: int | None) -> tuple[int, int]:
     length = observed_frames + future_frames
     step = length if stride is None else stride
     if observed_frames < 1 or future_frames < 1 or step < 1:
         raise InputError(
             f"observed_frames={observed_frames} future_frames={future_frames} stride={step}: use at least 1 of each"
         )
-    scan = partial(_scan, length=length, step=step, cache=None if cuts_cache is None else Path(cuts_cache))
-    report, captions, places = Report(), [], []
-    sources: list[VideoSource] = []
-    for entry, scanned in _scanned(scan, _located(islice(entries, most), files, report), workers):
-        if isinstance(scanned, str):
-            report.bad[entry.video] = scanned
-            continue
-        source, starts, cuts = scanned
-        report.cuts += cuts
-        if not starts:
-            report.too_short += 1
-            continue
-        places += [Pair(len(sources), start) for start in starts]
-        sources.append(source)
-        captions.append(entry.caption)
-    report.usable, report.pairs = len(sources), len(places)
-    if not places:
-        raise InputError(f"no chunk pair of {length} frames: {report}; check the folders and archives")
-    return VideoPairs(sources, captions, places, (observed_frames, future_frames), size, report)
+    return length, step
 
 
-Scan = Callable[[Path], "tuple[VideoSource, list[int], int] | str"]
+Scanned = tuple[VideoSource, tuple[int, ...]]  # the video and its cuts
 
 
 def _located(entries: Iterable[VideoEntry], files: VideoFiles, report: Report) -> Iterator[tuple[VideoEntry, Path]]:
@@ -168,8 +231,8 @@ def _located(entries: Iterable[VideoEntry], files: VideoFiles, report: Report) -
 
 
 def _scanned(
-    scan: Scan, located: Iterator[tuple[VideoEntry, Path]], workers: int
-) -> Iterator[tuple[VideoEntry, "tuple[VideoSource, list[int], int] | str"]]:
+    scan: Callable[[Path], Scanned | str], located: Iterator[tuple[VideoEntry, Path]], workers: int
+) -> Iterator[tuple[VideoEntry, Scanned | str]]:
     """Results in the order of the list; with processes, only a few videos are ahead, so that a long list streams."""
     if workers == 0:
         yield from ((entry, scan(path)) for entry, path in located)
@@ -179,13 +242,10 @@ def _scanned(
             yield from zip((entry for entry, _ in group), pool.map(scan, (path for _, path in group)), strict=True)
 
 
-def _scan(path: Path, length: int, step: int, cache: Path | None) -> tuple[VideoSource, list[int], int] | str:
-    """The video, the first frames of its pairs and its number of cuts; or why it cannot be read."""
-    source = VideoSource(path)
+def _scan(path: Path, shortest: int, cache: Path | None) -> Scanned | str:
+    """The video, its index found, and its cuts; or why it cannot be read."""
+    source = VideoSource(path) if cache is None else IndexedVideo(path, cache)
     try:
-        frames = len(source.index())
-        cuts = scene_cuts(source, cache) if frames >= length else ()
+        return source, scene_cuts(source, cache) if len(source.index()) >= shortest else ()
     except InputError as error:
         return str(error)
-    starts = [start for shot in shots(frames, cuts) for start in range(shot.start, shot.stop - length + 1, step)]
-    return source, starts, len(cuts)

@@ -150,6 +150,21 @@ def test_the_cache_answers_until_the_file_changes(tmp_path: Path) -> None:
     assert scene_cuts(write(path, film[:20]), cache) == cuts
 
 
+def test_a_cache_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(tmp_path / "film.mp4", shot(1, 20))
+
+    def full(path: Path, text: str) -> None:
+        path.write_bytes(text[: len(text) // 2].encode())
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left"):
+        patched.setattr(Path, "write_text", full)
+        scene_cuts(source, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+    assert scene_cuts(source, tmp_path / "cache") == ()
+    assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".json"]
+
+
 @pytest.mark.skipif(not BAD, reason=f"no footage: {DATA}/manifest.json is absent (set WORLDMODEL_TEST_DATA)")
 @pytest.mark.parametrize("file", BAD)
 def test_bad_files_are_named(file: str, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class DataConfig:
         decode_once: keep the decoded frames of a small nuScenes-format dataset in one file; autoencoder needs it.
         latent_cache: encode and invert every pair once, before training; false does so in every step.
         skip_bad: replace a pair that cannot be read by the next, and count it, instead of ending the run.
-        store: folder for what is kept (frames, latents, cuts); null is the run's folder with the ending .cache.
+        store: folder for what is kept (frames, latents, cuts); null is the run's folder with .cache appended.
         workers: processes that read frames or latents; 0 is the training process itself.
     """
 

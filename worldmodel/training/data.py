@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from accelerate import Accelerator
 from worldmodel.datasets.frame_store import FrameStore, open_frame_store
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs, open_index, scenes_of_split
 from worldmodel.datasets.nuscenes.dataset import default_cameras
-from worldmodel.datasets.openvid import VideoFiles, read_list, video_pairs
+from worldmodel.datasets.openvid import Collection, VideoFiles, open_collection, read_list
 from worldmodel.errors import InputError
 from worldmodel.training.chunks import ChunkCrops, ClipPairs, Pairs, Readable, StorePairs
 from worldmodel.training.config import DataConfig, TrainConfig
@@ -36,7 +37,7 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
             frames = _frame_store(data, store)
         return [ChunkCrops(frames, data.frames[0], data.stride, config.autoencoder.crop)]
     with accelerator.main_process_first():
-        pairs = [open_pairs(data, length, store) for length in data.frames]
+        pairs = open_lengths(data, data.frames, store)
     if not data.latent_cache:
         return pairs
     share = (accelerator.process_index, accelerator.num_processes)
@@ -52,19 +53,28 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
 
 
 def store_folder(config: TrainConfig) -> Path:
-    """Where frames, latents and cuts of this run are kept."""
-    return Path(config.data.store) if config.data.store else Path(config.out).with_suffix(".cache")
+    """Where frames, latents and cuts of this run are kept: beside its folder, whatever dots are in that one's name."""
+    out = Path(config.out)
+    return Path(config.data.store) if config.data.store else out.with_name(f"{out.name}.cache")
 
 
 def open_pairs(data: DataConfig, frames: int, store: Path) -> Pairs:
     """All chunk pairs of `frames` + `frames` frames."""
+    return open_lengths(data, (frames,), store)[0]
+
+
+def open_lengths(data: DataConfig, lengths: Sequence[int], store: Path) -> list[Pairs]:
+    """`open_pairs` of every length; the videos, or the frame store, are opened once."""
+    found: Sequence[Pairs]
     if data.videos is not None:
-        pairs: Pairs = _video_pairs(data, frames, store)
+        videos = _collection(data, 2 * min(lengths), store)
+        found = [_video_pairs(data, videos, length) for length in lengths]
     elif data.decode_once:
-        pairs = StorePairs(_frame_store(data, store), frames, data.stride)
+        frames = _frame_store(data, store)
+        found = [StorePairs(frames, length, data.stride) for length in lengths]
     else:
-        pairs = _scene_pairs(data, frames)
-    return Readable(pairs) if data.skip_bad else pairs
+        found = [_scene_pairs(data, length) for length in lengths]
+    return [Readable(pairs) if data.skip_bad else pairs for pairs in found]
 
 
 def validation_pairs(config: TrainConfig) -> Pairs:
@@ -123,14 +133,16 @@ def _scene_pairs(data: DataConfig, frames: int) -> ClipPairs:
     return ClipPairs(sequences, _identity(said, [Path(index.root) / name for name in names]))
 
 
-def _video_pairs(data: DataConfig, frames: int, store: Path) -> ClipPairs:
+def _collection(data: DataConfig, shortest: int, store: Path) -> Collection:
     assert data.videos is not None
     given = Path(data.videos)
     folders = data.video_folders or ((data.videos,) if given.is_dir() else (str(given.parent),))
     files = VideoFiles(folders, data.video_archives, store / "videos" if data.video_archives else None)
-    pairs = video_pairs(
-        read_list(given), files, frames, frames, data.stride, data.size, store / "cuts", data.workers, data.most_videos
-    )
+    return open_collection(read_list(given), files, shortest, store / "cuts", data.workers, data.most_videos)
+
+
+def _video_pairs(data: DataConfig, videos: Collection, frames: int) -> ClipPairs:
+    pairs = videos.pairs(frames, frames, data.stride, data.size)
     logger.info("%s", pairs.report)
     said = [list(data.size), frames, data.stride, [[place.video, place.start] for place in pairs.places]]
     return ClipPairs([pairs], _identity(said, [source.path for source in pairs.sources]))

@@ -9,8 +9,9 @@ Shape legend: 2 the observed and the future chunk; C f h w are latents, normalis
 
 import hashlib
 import json
+import logging
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from worldmodel.training.attention import fastest_attention
 from worldmodel.training.chunks import Pairs, collate
 from worldmodel.training.latents import LatentEncoder
 
+logger = logging.getLogger(__name__)
 CARD = "card.json"
 VERSION = 2  # of the layout
 
@@ -40,6 +42,7 @@ class CacheCard:
         network: sha256 of the weights that inverted the future chunks; empty where nothing was inverted.
         inversion_steps: steps of RF-Solver, two evaluations each; 0 is no inversion.
         precision: autocast of the networks. shard_pairs: pairs of a full shard. version: of the layout.
+        replaced: pairs that could not be read and in whose place the next was taken; counted when the cache is whole.
     """
 
     pairs_identity: str
@@ -50,6 +53,12 @@ class CacheCard:
     precision: str
     shard_pairs: int
     version: int = VERSION
+    replaced: int = 0
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What card.json holds; `replaced` where it is not 0."""
+        return {name: value for name, value in asdict(self).items() if name != "replaced" or value}
 
     @property
     def shards(self) -> int:
@@ -78,7 +87,7 @@ class LatentCache(Dataset[dict[str, Tensor]]):
     @property
     def identity(self) -> str:
         """Of the frames and of the weights that made the latents."""
-        return hashlib.sha256(json.dumps(asdict(self.card)).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.card.said).encode()).hexdigest()
 
     def __reduce__(self) -> tuple[type["LatentCache"], tuple[Path]]:
         return LatentCache, (self.folder,)
@@ -139,17 +148,18 @@ def write_shards(
         numbers = range(first, min(first + shard_pairs, len(pairs)))
         chosen = Subset(cast(Dataset, pairs), numbers)
         loader = DataLoader(chosen, batch_size=batch_size, num_workers=workers, collate_fn=collate)
-        with fastest_attention(torch.device(device)):
-            batches = [_encode(batch, encoder, device) for batch in loader]
+        tensors, replaced = _shard(loader, encoder, device)
         file = shard_file(folder, number)
         remove_partial(folder, file.name)
         with written_whole(file) as part:
-            save_tensors({name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}, part)
+            save_tensors(tensors, part, {"replaced": str(replaced)} if replaced else None)
+    if missing or share[0] == 0:
+        _count_replaced(folder, card)
 
 
 def _claim(folder: Path, card: CacheCard) -> None:
     """Write the card, or compare with the one that is there."""
-    said = asdict(card)
+    said = card.said
     if (folder / CARD).is_file():
         there = json.loads((folder / CARD).read_text())
         differing = [name for name in said if there.get(name) != said[name]]
@@ -158,8 +168,39 @@ def _claim(folder: Path, card: CacheCard) -> None:
                 f"{folder}: a latent cache made with other {', '.join(differing)}; choose another folder or delete it"
             )
         return
+    _write(card, folder)
+
+
+def _write(card: CacheCard, folder: Path) -> None:
     with written_whole(folder / CARD) as part:
-        part.write_text(json.dumps(said, indent=1) + "\n")
+        part.write_text(json.dumps(card.said, indent=1) + "\n")
+
+
+def _count_replaced(folder: Path, card: CacheCard) -> None:
+    """Of a cache that is whole, say how many pairs could not be read: in its card and, if there are any, in the log."""
+    files = [shard_file(folder, number) for number in range(card.shards)]
+    if not all(file.is_file() for file in files):
+        return
+    replaced = sum(map(_replaced_in, files))
+    if replaced != json.loads((folder / CARD).read_text()).get("replaced", 0):
+        _write(replace(card, replaced=replaced), folder)
+    if replaced:
+        logger.warning("%s: %d of %d pairs could not be read, the next stand in for them", folder, replaced, card.pairs)
+
+
+def _replaced_in(file: Path) -> int:
+    with safe_open(file, framework="pt") as opened:
+        return int((opened.metadata() or {}).get("replaced", 0))
+
+
+def _shard(loader: DataLoader, encoder: LatentEncoder, device: torch.device | str) -> tuple[dict[str, Tensor], int]:
+    """The tensors of one file, and how many of its pairs had to be replaced."""
+    batches, replaced = [], 0
+    with fastest_attention(torch.device(device)):
+        for batch in loader:
+            batches.append(_encode(batch, encoder, device))
+            replaced += sum(batch.get("replaced", ()))
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}, replaced
 
 
 def _encode(batch: dict[str, Any], encoder: LatentEncoder, device: torch.device | str) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from worldmodel.training.config import TrainConfig
 from worldmodel.training.latents import LatentEncoder
 from worldmodel.training.log import RunLog
 from worldmodel.training.order import Order, ShareOfOrder
-from worldmodel.training.stopping import StopSignals
+from worldmodel.training.stopping import SIGNALS, StopSignals
 from worldmodel.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -72,13 +72,14 @@ def run(loop: Loop) -> None:
         while progress.step < config.steps:
             with _reader_errors(loop):
                 step_batches = [next(batches) for _ in range(config.accumulate)]
+            lr = state.schedule.get_last_lr()[0]
             figures = _update(loop, step_batches)
             progress.step += 1
             progress.seconds = time.perf_counter() - began
             skipped_in_row = 0 if math.isfinite(figures["grad_norm"]) else skipped_in_row + 1
             bar.update()
             if progress.step % config.log_every == 0 or progress.step == config.steps:
-                _log(loop, log, bar, figures)
+                _log(loop, log, bar, lr, figures)
             if loop.validate is not None and progress.step % config.validation.every == 0:
                 _validation(loop, log)
             if progress.step % config.save_every == 0 and progress.step < config.steps:
@@ -105,6 +106,7 @@ def _batches(loop: Loop) -> Iterator[dict[str, Any]]:
         num_workers=workers,
         collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",
+        worker_init_fn=_ignore_stopping,
     )
     # torch would report a dead reader at any moment, in the middle of an update too; without its handler it is seen
     # when the next batch is asked for, and the state is whole.
@@ -115,16 +117,27 @@ def _batches(loop: Loop) -> Iterator[dict[str, Any]]:
     return batches
 
 
+def _ignore_stopping(_: int) -> None:
+    """A launcher tells the readers to stop too; they go on until the training process, told as well, closes them."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _update(loop: Loop, batches: list[dict[str, Any]]) -> dict[str, float]:
-    """One optimiser step; where the gradient is not finite on any process, none is taken and it is counted."""
+    """One optimiser step and its figures, means over `batches` and the norm of the gradient.
+
+    Where the gradient is not finite on any process, no step is taken and it is counted.
+    """
     state, config = loop.state, loop.config
     accelerator, progress = state.accelerator, state.progress
     torch.manual_seed(config.seed + 1_000_003 * progress.step + accelerator.process_index)
+    found: list[dict[str, torch.Tensor]] = []
     for number, batch in enumerate(batches, 1):
         apart = nullcontext() if number == len(batches) else accelerator.no_sync(state.module)
         with apart:
             losses = state.module(_ready(loop, batch))
             accelerator.backward(losses["loss"] / len(batches))
+        found.append({name: value.detach().float() for name, value in losses.items()})
         progress.replaced_samples += sum(batch.get("replaced", ()))
     norm = float(accelerator.clip_grad_norm_(loop.parameters, config.optimizer.clip))
     if math.isfinite(norm):
@@ -136,7 +149,7 @@ def _update(loop: Loop, batches: list[dict[str, Any]]) -> dict[str, float]:
         logger.warning("step %d: the gradient is not finite, no update", progress.step + 1)
     state.schedule.step()
     state.optimizer.zero_grad()
-    return {name: float(value.detach()) for name, value in losses.items()} | {"grad_norm": norm}
+    return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]} | {"grad_norm": norm}
 
 
 def _ready(loop: Loop, batch: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +195,7 @@ def _told_to_stop(loop: Loop, stop: StopSignals) -> bool:
     return bool(accelerator.check_trigger())
 
 
-def _log(loop: Loop, log: RunLog, bar: tqdm, figures: dict[str, float]) -> None:
+def _log(loop: Loop, log: RunLog, bar: tqdm, lr: float, figures: dict[str, float]) -> None:
     state = loop.state
     values = torch.tensor(list(figures.values()), dtype=torch.float64, device="cpu")
     if state.accelerator.num_processes > 1:
@@ -190,7 +203,7 @@ def _log(loop: Loop, log: RunLog, bar: tqdm, figures: dict[str, float]) -> None:
     figures = dict(zip(figures, values.tolist(), strict=True))
     bar.set_postfix({name: f"{value:.4g}" for name, value in figures.items()})
     progress = state.progress
-    place = {"lr": state.schedule.get_last_lr()[0], "seconds": round(progress.seconds, 3)}
+    place = {"lr": lr, "seconds": round(progress.seconds, 3)}
     counts = {"skipped_steps": progress.skipped_steps, "replaced_samples": progress.replaced_samples}
     log.write(progress.step, place | figures | {name: count for name, count in counts.items() if count})
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,12 @@ from worldmodel.training.validation import Validation, validate
 
 LONGEST_WAIT = timedelta(hours=24)  # of processes for the first one, which scans the videos
 FREE = (  # settings that may change when a run is resumed: they do not change its result
-    "out", "batch_size", "accumulate", "log_every", "save_every", "keep", "trackers", "resume", "overwrite", "device",
-    "compile", "checkpoint_gradients", "data.root", "data.store", "data.workers", "pretrained",
-    "data.video_folders", "data.video_archives", "data.videos",
+    "out", "log_every", "save_every", "keep", "trackers", "resume", "overwrite", "device", "compile",
+    "checkpoint_gradients", "data.root", "data.store", "data.workers", "pretrained", "data.video_folders",
+    "data.video_archives", "data.videos",
 )  # fmt: skip
+FREE_SPLIT = ("batch_size", "accumulate")  # free too, but for the objectives that pair chunks within a batch
+WITHIN_BATCH = ("independent", "minibatch_ot")
 
 
 def train(config: TrainConfig) -> Path:
@@ -93,7 +95,7 @@ def train(config: TrainConfig) -> Path:
 def _accelerator(config: TrainConfig) -> Accelerator:
     # accelerate keeps the precision of the first run of a process for all later ones.
     AcceleratorState._reset_state()
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=config.precision,
         cpu=config.device == "cpu",
         step_scheduler_with_optimizer=False,
@@ -101,6 +103,17 @@ def _accelerator(config: TrainConfig) -> Accelerator:
         kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         project_dir=str(Path(config.out) / "trackers"),
     )
+    if accelerator.distributed_type == DistributedType.FSDP:
+        keep_float32(accelerator.state.fsdp_plugin)
+    return accelerator
+
+
+def keep_float32(plugin: Any) -> None:
+    """Weights of FSDP (version 2) may be bf16; the batch and the losses are to stay as the objective has them."""
+    if plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = replace(
+            plugin.mixed_precision_policy, cast_forward_inputs=False, output_dtype=None
+        )
 
 
 def open_pipeline(config: TrainConfig) -> FlowFramesPipeline:
@@ -197,7 +210,8 @@ def _state(
     )
     module, optimizer = accelerator.prepare(objective, optimizer)
     average = EMAModel(trained, decay=settings.ema, use_ema_warmup=True) if settings.ema else None
-    settled = {name: value for name, value in checkpoints.flat_settings(config).items() if name not in FREE}
+    free = FREE if config.objective in WITHIN_BATCH else FREE + FREE_SPLIT
+    settled = {name: value for name, value in checkpoints.flat_settings(config).items() if name not in free}
     settled = {name: value for name, value in settled.items() if not name.startswith("validation.")}
     fingerprint = settled | identity | {"samples a step": order.global_batch}
     return TrainingState(accelerator, module, optimizer, schedule, average, fingerprint)

@@ -10,7 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from worldmodel.datasets.clip import collate
-from worldmodel.datasets.openvid import VideoEntry, VideoFiles, video_pairs
+from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection, video_pairs
+from worldmodel.datasets.openvid.indexed import IndexedVideo
+from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
 
 H, W = 48, 80
@@ -82,8 +84,69 @@ def test_processes_give_the_same(folder: Path, tmp_path: Path) -> None:
     scanned = pairs_of(folder, workers=2, cuts_cache=tmp_path)
     assert scanned.places == alone.places
     assert scanned.report == alone.report
-    assert len(list(tmp_path.iterdir())) == 1
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == [".json", ".npy", ".npy"]
     assert pickle.loads(pickle.dumps(scanned)).places == alone.places
+
+
+class Openings(list):
+    """Names of the videos that were opened, one for each time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        opened = VideoSource.open_container
+        monkeypatch.setattr(
+            VideoSource, "open_container", lambda source: self.append(source.path.name) or opened(source)
+        )
+
+
+def test_a_second_scan_opens_no_video(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, openings = pairs_of(folder, cuts_cache=tmp_path), Openings(monkeypatch)
+    again = pairs_of(folder, cuts_cache=tmp_path)
+    assert openings == ["broken.mp4"]
+    assert (again.places, again.report) == (first.places, first.report)
+    assert torch.equal(again[7].future_NGCHW, first[7].future_NGCHW)
+    assert again[7].frame_rate == first[7].frame_rate
+    assert set(openings) == {"broken.mp4", "two_shots.mp4"}
+
+
+def test_a_changed_video_is_scanned_again(tmp_path: Path) -> None:
+    entries, files = [VideoEntry("film.mp4")], VideoFiles([tmp_path])
+    counts = []
+    for frames in (30, 20):
+        write(tmp_path / "film.mp4", shot(1, frames))
+        counts.append(len(video_pairs(entries, files, 5, 5, 5, (32, 48), tmp_path / "cache")))
+    assert counts == [5, 3]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "h264"])
+def test_a_kept_index_is_the_same(tmp_path: Path, ending: str) -> None:
+    write(tmp_path / f"film.{ending}", shot(1, 20))
+    found = VideoSource(tmp_path / f"film.{ending}").index()
+    for _ in range(2):
+        kept = IndexedVideo(tmp_path / f"film.{ending}", tmp_path / "cache").index()
+        for name in ("times_s", "keys", "pts", "dts"):
+            assert np.array_equal(getattr(kept, name), getattr(found, name))
+            assert getattr(kept, name).dtype == getattr(found, name).dtype
+        assert kept.stamped is found.stamped is (ending == "mp4")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_pairs_of_several_lengths_are_cut_from_one_scan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = {frames: pairs_of(folder, observed_frames=frames, future_frames=frames) for frames in (5, 17, 20)}
+    openings = Openings(monkeypatch)
+    collection = open_collection(ENTRIES, VideoFiles([folder]), shortest=10)
+    assert sorted(openings) == ["broken.mp4", "short.mp4", "two_shots.mp4", "two_shots.mp4"]
+    for frames, expected in alone.items():
+        pairs = collection.pairs(frames, frames, 5, (32, 48))
+        assert (pairs.places, pairs.report) == (expected.places, expected.report)
+        assert pairs.frames == (frames, frames)
+    assert len(openings) == 4
+
+
+def test_a_cache_folder_that_cannot_be_made_is_no_fault_of_the_videos(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        pairs_of(folder, cuts_cache=tmp_path / "file" / "cache")
 
 
 def test_batches_by_a_loader(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """What goes wrong in long runs ends clearly, with a checkpoint, or is counted."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -17,10 +18,11 @@ import torch
 
 from worldmodel.benchmarks.exact_resume import started
 from worldmodel.errors import InputError, Stopped
-from worldmodel.training import TrainConfig, train
+from worldmodel.training import TrainConfig, data, train
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.chunks import Readable, StorePairs
 from worldmodel.training.objectives import FlowFrames
+from worldmodel.training.stopping import SIGNALS
 
 
 @pytest.fixture
@@ -109,14 +111,29 @@ class Fatal:
 
 
 def test_a_dead_reader_ends_the_run_with_a_checkpoint(run: TrainConfig, monkeypatch) -> None:
-    from worldmodel.training import data
-
-    opened = data.open_pairs
-    monkeypatch.setattr(data, "open_pairs", lambda *given: Fatal(opened(*given)))
+    opened = data.open_lengths
+    monkeypatch.setattr(data, "open_lengths", lambda *given: [Fatal(pairs) for pairs in opened(*given)])
     reading = replace(run, rho=0.0, data=replace(run.data, latent_cache=False, workers=1), steps=40)
     with pytest.raises(InputError, match="a reader process died.*was written, resume=true"):
         train(reading)
     assert checkpoints_of(Path(run.out))
+
+
+class ToldToStop(Fatal):
+    """Pairs whose reader is told to stop, twice in each way, as by a launcher and again by its user."""
+
+    def __getitem__(self, number: int) -> dict:
+        for told in 2 * SIGNALS:
+            os.kill(os.getpid(), told)
+        return self.pairs[number]
+
+
+def test_a_reader_that_is_told_to_stop_reads_on_and_ends_with_the_run(run: TrainConfig, monkeypatch) -> None:
+    opened = data.open_lengths
+    monkeypatch.setattr(data, "open_lengths", lambda *given: [ToldToStop(pairs) for pairs in opened(*given)])
+    train(replace(run, rho=0.0, data=replace(run.data, latent_cache=False, workers=2)))
+    assert [line["step"] for line in lines(run)] == [1, 2, 3, 4, 5, 6]
+    assert multiprocessing.active_children() == []
 
 
 class Spoilt:
@@ -153,11 +170,11 @@ def test_replaced_samples_are_in_the_log(run: TrainConfig, monkeypatch) -> None:
             return super().__getitem__(number)
 
     monkeypatch.setattr("worldmodel.training.data.StorePairs", Gaps)
-    data = replace(run.data, latent_cache=False, skip_bad=True)
-    train(replace(run, data=data, rho=0.0))
+    spoilt = replace(run.data, latent_cache=False, skip_bad=True)
+    train(replace(run, data=spoilt, rho=0.0))
     assert lines(run)[-1]["replaced_samples"] > 0
     with pytest.raises(InputError, match="is damaged"):
-        train(replace(run, data=replace(data, skip_bad=False), rho=0.0, out=run.out + "2"))
+        train(replace(run, data=replace(spoilt, skip_bad=False), rho=0.0, out=run.out + "2"))
 
 
 FULL_DISK = """

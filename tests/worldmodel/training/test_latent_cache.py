@@ -1,5 +1,6 @@
 """The latent cache: right numbers, whole after any interruption, refused when stale."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.errors import InputError
 from worldmodel.flow.inversion import midpoint
-from worldmodel.training.latent_cache import LatentCache, build_latent_cache
+from worldmodel.training.chunks import Readable
+from worldmodel.training.latent_cache import LatentCache, build_latent_cache, write_shards
 from worldmodel.training.latents import LatentEncoder
 
 
@@ -123,6 +125,61 @@ def test_kill_9_at_any_moment(tmp_path: Path) -> None:
     assert process.returncode == 0
     kept = {name: content for name, content in files(tmp_path / "killed").items() if not name.startswith(".partial")}
     assert kept == files(tmp_path / "whole")
+
+
+@dataclass
+class SpoiltPairs(RandomPairs):
+    """Pairs of which those in `bad` cannot be read."""
+
+    bad: tuple[int, ...] = (2, 3, 5)
+
+    def __getitem__(self, number: int) -> dict:
+        if number in self.bad:
+            raise InputError(f"pair {number} is damaged")
+        return super().__getitem__(number)
+
+
+@pytest.mark.parametrize("shares", [1, 3])
+def test_pairs_that_could_not_be_read_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, shares: int
+) -> None:
+    sound, spoilt = build(tmp_path / "sound", Readable(RandomPairs())), Readable(SpoiltPairs())
+    assert caplog.text == ""
+    encoder = LatentEncoder(backbone(), 2, "no")
+    for which in range(shares):
+        write_shards(tmp_path / "spoilt", spoilt, encoder, shard_pairs=3, batch_size=2, share=(which, shares))
+    assert "3 of 7 pairs could not be read" in caplog.text
+    cache = LatentCache(tmp_path / "spoilt")
+    assert json.loads((tmp_path / "spoilt" / "card.json").read_text())["replaced"] == 3
+    assert cache.card.replaced == 3
+    assert cache.identity != sound.identity
+    torch.testing.assert_close(cache[2]["mean"], sound[4]["mean"], rtol=2e-3, atol=2e-3)  # in a batch of another size
+    caplog.clear()
+    before = files(tmp_path / "spoilt")
+    build(tmp_path / "spoilt", spoilt)  # finished: said again, nothing written
+    assert "3 of 7 pairs could not be read" in caplog.text
+    assert files(tmp_path / "spoilt") == before
+
+
+def test_a_card_without_replaced_pairs_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    cache = build(tmp_path / "cache", Readable(RandomPairs()))
+    card = json.loads((tmp_path / "cache" / "card.json").read_text())
+    assert "replaced" not in card
+    assert cache.identity == hashlib.sha256(json.dumps(card).encode()).hexdigest()
+
+
+def test_the_count_survives_an_interruption(tmp_path: Path) -> None:
+    class Stopped(SpoiltPairs):
+        def __getitem__(self, number: int) -> dict:
+            if number == 6:
+                raise KeyboardInterrupt
+            return super().__getitem__(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "cache", Readable(Stopped()))
+    assert build(tmp_path / "cache", Readable(SpoiltPairs())).card.replaced == 3
+    (tmp_path / "cache" / "shard-00001.safetensors").unlink()  # that of pairs 3, 4, 5, which were mended
+    assert build(tmp_path / "cache", Readable(SpoiltPairs(bad=(2,)))).card.replaced == 1
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,25 @@ def test_changed_settings_are_named(run: TrainConfig, tmp_path: Path) -> None:
     train(replace(short, resume=True, log_every=7))  # what does not change the result may change
 
 
+@pytest.mark.parametrize(
+    ("objective", "refused"), [("independent", True), ("minibatch_ot", True), ("noise_conditioned", False)]
+)
+def test_the_split_of_a_step_is_settled_where_chunks_are_paired_within_a_batch(
+    run: TrainConfig, tmp_path: Path, objective: str, refused: bool
+) -> None:
+    if objective == "minibatch_ot":
+        pytest.importorskip("ot", reason="POT is not installed: pip install pot")
+    whole = replace(run, objective=objective, out=str(tmp_path / "run"), steps=2, batch_size=4, accumulate=1)
+    train(whole)
+    shutil.rmtree(checkpoints_of(tmp_path / "run")[-1])
+    split = replace(whole, resume=True, batch_size=2, accumulate=2)
+    if refused:
+        with pytest.raises(InputError, match=r"\(accumulate was 1, is 2, batch_size was 4, is 2\)"):
+            train(split)
+    else:
+        train(split)
+
+
 def test_resume_and_overwrite_must_be_said(run: TrainConfig, tmp_path: Path) -> None:
     short = replace(run, out=str(tmp_path / "run"), steps=1)
     with pytest.raises(InputError, match="holds no run to resume"):

@@ -16,6 +16,7 @@ from worldmodel.provenance import weights_hash
 from worldmodel.training import AutoencoderConfig, OptimizerConfig, TrainConfig, train
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.curves import plot_logs
+from worldmodel.training.objectives import FlowFrames
 
 
 def log_of(run: TrainConfig) -> list[dict]:
@@ -46,6 +47,33 @@ def test_the_log_has_every_fifth_step(runs) -> None:
     for run in (runs.autoencoder, runs.base, runs.flowframes):
         assert [entry["step"] for entry in log_of(run)] == [5, 10, 15, 20, 25, 30]
         assert all({"loss", "grad_norm", "lr", "seconds"} <= set(entry) for entry in log_of(run))
+
+
+def test_the_log_has_the_mean_over_the_batches_of_a_step(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, found = FlowFrames.forward, []
+
+    def noted(objective: FlowFrames, batch: dict) -> dict[str, torch.Tensor]:
+        found.append(forward(objective, batch))
+        return found[-1]
+
+    monkeypatch.setattr(FlowFrames, "forward", noted)
+    run = replace(runs.flowframes, out=str(tmp_path / "run"), steps=2, accumulate=3, log_every=1)
+    train(run)
+    for name in ("loss", "unexplained"):
+        values = torch.tensor([float(one[name]) for one in found]).reshape(2, 3)
+        assert values.std(1).min() > 0
+        assert [entry[name] for entry in log_of(run)] == pytest.approx(values.mean(1).tolist(), rel=1e-6)
+
+
+def test_the_log_has_the_learning_rate_that_the_step_used(runs, tmp_path: Path) -> None:
+    rate = OptimizerConfig(lr=1e-3, warmup=2, schedule="constant_with_warmup")
+    run = replace(runs.flowframes, out=str(tmp_path / "run"), steps=4, log_every=1, save_every=2, optimizer=rate)
+    train(run)
+    used = [0.0, 5e-4, 1e-3, 1e-3]
+    assert [entry["lr"] for entry in log_of(run)] == used
+    shutil.rmtree(checkpoints_of(tmp_path / "run")[-1])
+    train(replace(run, resume=True))
+    assert [entry["lr"] for entry in log_of(run)] == used
 
 
 def test_the_vae_carries_its_latents_moments(runs) -> None:

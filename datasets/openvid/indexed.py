@@ -1,0 +1,56 @@
+"""Videos whose frame index is kept on disk: to find it FFmpeg reads the whole file.
+
+Legend: F frames of the file.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from worldmodel.datasets.video import VideoIndex, VideoSource
+from worldmodel.files import written_whole
+
+VERSION = 1  # of the layout and of how a video is indexed; part of every kept file's name
+ROW = np.dtype([("times_s", "<f8"), ("pts", "<i8"), ("dts", "<i8"), ("keys", "?"), ("stamped", "?")])
+
+
+class IndexedVideo(VideoSource):
+    """A `VideoSource` whose index is looked up in the folder `cache` and, where it is not there, found and kept.
+
+    The file there has one row a frame; its name follows from the video's path, size and time of change.
+    """
+
+    def __init__(self, path: str | Path, cache: Path, threads: int = 1) -> None:
+        super().__init__(path, threads)
+        self.cache = cache
+
+    def index(self) -> VideoIndex:
+        """As `VideoSource.index`."""
+        if self._index is None and self.path.is_file():
+            kept = self.cache / f"{_key(self.path)}.npy"
+            if kept.is_file():
+                self._index = _of_rows(np.load(kept))
+            else:
+                _keep(super().index(), kept)
+        return super().index()
+
+
+def _keep(index: VideoIndex, place: Path) -> None:
+    rows_F = np.empty(len(index), ROW)
+    for name in ROW.names or ():
+        rows_F[name] = getattr(index, name)
+    with written_whole(place) as part, part.open("wb") as file:
+        np.save(file, rows_F)
+
+
+def _of_rows(rows_F: np.ndarray) -> VideoIndex:
+    times_s, pts, dts, keys = (np.ascontiguousarray(rows_F[name]) for name in ("times_s", "pts", "dts", "keys"))
+    return VideoIndex(times_s, keys, pts, dts, bool(rows_F["stamped"].all()))
+
+
+def _key(path: Path) -> str:
+    state = path.stat()
+    said = [str(path.resolve()), state.st_size, state.st_mtime_ns, VERSION]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
