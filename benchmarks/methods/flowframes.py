@@ -42,7 +42,7 @@ class ModelOptions:
         size: height and width; null is what the model was trained at, else the paper's.
         frames: observed, and predicted; null is what the model was trained at, else 17.
         steps: of the sampler. guidance: null is the backbone's own.
-        frame_rate: of the clips, frames a second.
+        frame_rate: frames a second, where the clips do not say.
         dtype: of the weights. device: auto, cpu, cuda, cuda:N.
     """
 
@@ -86,7 +86,7 @@ class FlowFrames(Method):
         options = self.options
         result = self.pipeline(
             observed / 2 + 0.5, num_inference_steps=options.steps, guidance_scale=options.guidance,
-            frame_rate=options.frame_rate, generator=noise.generators(),
+            frame_rate=self.clip_rate or options.frame_rate, generator=noise.generators(),
         )  # fmt: skip
         self.evaluations = result.evaluations  # type: ignore[union-attr]
         return result.frames * 2 - 1  # type: ignore[union-attr]

@@ -37,6 +37,7 @@ class Spec:
         nfe: guided evaluations of one prediction, which every prediction must have had; 0 for methods without network.
         frame_rate: what the network is told, frames a second; None where it is not told.
         licences: of code and weights.
+        batch: most clips at once; None is any number.
         sees_truth: it is shown the future: a ceiling, not a prediction.
         remarks: where this differs from the published set-up, and what the paper leaves open; one sentence each.
     """
@@ -51,6 +52,7 @@ class Spec:
     guidance: float = 1.0
     nfe: int = 0
     frame_rate: float | None = None
+    batch: int | None = None
     sees_truth: bool = False
     remarks: tuple[str, ...] = field(default=())
 
@@ -102,9 +104,11 @@ class Method(ABC):
 
     Attributes:
         evaluations: what the last prediction cost. A method without a network leaves it at zero.
+        clip_rate: frames a second of the clips to come, where the harness knows; None is what the options say.
     """
 
     evaluations: Evaluations = Evaluations()
+    clip_rate: float | None = None
 
     @property
     @abstractmethod

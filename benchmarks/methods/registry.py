@@ -23,6 +23,9 @@ METHODS: dict[str, str] = {
     "vae_round_trip": f"{_HERE}.floors:load_vae_round_trip",
     "flowframes": f"{_HERE}.flowframes:load_flowframes",
     "noise_conditioned": f"{_HERE}.flowframes:load_noise_conditioned",
+    "ltxv_condition": f"{_HERE}.ltxv_condition:load_ltxv_condition",
+    "causvid": f"{_HERE}.causvid:load_causvid",
+    "self_forcing": f"{_HERE}.self_forcing:load_self_forcing",
 }
 
 

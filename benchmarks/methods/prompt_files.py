@@ -1,0 +1,36 @@
+"""Embedded prompts from files, for methods that run without a text encoder.
+
+Shape legend: L prompt tokens, D prompt width.
+"""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worldmodel.backbones.weights import Weights
+from worldmodel.errors import InputError
+from worldmodel.flow.guidance import Prompt
+
+
+def read_prompt(path: str | None, like_1LD: Float[Tensor, "1 L D"]) -> Prompt | None:
+    """The prompt in a .safetensors file: `embeds` [1, L, D] and perhaps `mask` [1, L]; None without a path.
+
+    It comes in the dtype and on the device of `like_1LD`, a prompt of the network's width D, with a mask of ones where
+    the file has none. Raises `InputError` for a file without such tensors.
+    """
+    if path is None:
+        return None
+    weights = Weights(Path(path))
+    if "embeds" not in weights.names:
+        raise InputError(f"{path}: has no tensor embeds; save the text encoder's output [1, tokens, width] under it")
+    embeds_1LD = weights.tensor("embeds").to(like_1LD)
+    if embeds_1LD.ndim != 3 or embeds_1LD.shape[::2] != like_1LD.shape[::2]:
+        raise InputError(f"{path}: embeds is {list(embeds_1LD.shape)}; this network takes [1, L, {like_1LD.shape[-1]}]")
+    mask_1L = torch.ones(embeds_1LD.shape[:2]).to(like_1LD)
+    if "mask" in weights.names:
+        mask_1L = weights.tensor("mask").to(like_1LD)
+    if mask_1L.shape != embeds_1LD.shape[:2]:
+        raise InputError(f"{path}: mask is {list(mask_1L.shape)}; give {list(embeds_1LD.shape[:2])}")
+    return Prompt(embeds_1LD, mask_1L)
