@@ -1,0 +1,140 @@
+"""`open_clips`: the pictures of a clip list, read when asked, observed and future frames of every clip.
+
+Legend: F observed frames, G future frames, N cameras, C colours (3), H height, W width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from worldmodel.benchmarks.clips.check import locate
+from worldmodel.benchmarks.clips.clip_list import ClipList
+from worldmodel.benchmarks.clips.tables import clip_rows
+from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.images import RESAMPLES, crop_box
+from worldmodel.datasets.nuscenes import ChunkPairs, open_index
+from worldmodel.datasets.nuscenes.windows import Report
+from worldmodel.datasets.openvid import VideoFiles
+from worldmodel.datasets.video import VideoSource
+from worldmodel.errors import InputError
+
+
+def open_clips(
+    chosen: ClipList,
+    root: str | Path,
+    size: tuple[int, int],
+    observed_frames: int | None = None,
+    resample: str = "area",
+    videos: VideoFiles | None = None,
+) -> Dataset[ChunkPair]:
+    """A lazy sequence with one `ChunkPair` per clip, in the list's order; it pickles into worker processes.
+
+    Clips of nuScenes-format data have calibration, poses and paths, from the same tables that the list was built from.
+
+    Args:
+        root: data folder, as in `ClipsConfig`.
+        size: (H, W) of the frames: centre crop to the aspect, antialiased resize.
+        observed_frames: how many frames of a clip are given, the rest is the future; by default the list's.
+        resample: ``area``, or ``vista`` (LANCZOS from full size, as Vista reads pictures); see `read_image`.
+        videos: where the videos of openvid-val are, if not simply below `root`.
+
+    Raises:
+        InputError: these tables hold other frames than the list, videos are missing, settings without sense.
+    """
+    observed = chosen.observed_frames if observed_frames is None else observed_frames
+    if not 0 < observed < chosen.frames:
+        raise InputError(
+            f"observed_frames={observed}: {chosen.label} has {chosen.frames}; use 1 to {chosen.frames - 1}"
+        )
+    if resample not in RESAMPLES:
+        raise InputError(f"resample={resample!r} is unknown; use one of {', '.join(RESAMPLES)}")
+    if chosen.tables:
+        return PictureClips(chosen, Path(root), size, observed, resample)
+    return VideoClips(chosen, videos or root, size, observed, resample)
+
+
+class PictureClips(Dataset[ChunkPair]):
+    """Clips of nuScenes-format data: for each set of cameras a `ChunkPairs` whose pairs are the listed clips."""
+
+    def __init__(self, chosen: ClipList, root: Path, size: tuple[int, int], observed: int, resample: str) -> None:
+        index, numbers_of = open_index(root, chosen.tables), dict[tuple[str, ...], list[int]]()
+        for number, clip in enumerate(chosen.clips):
+            numbers_of.setdefault(clip.cameras, []).append(number)
+        self._parts: list[ChunkPairs] = []
+        self._places = np.empty((len(chosen), 2), dtype=np.int64)
+        for cameras, numbers in numbers_of.items():
+            self._places[numbers] = [(len(self._parts), place) for place in range(len(numbers))]
+            views = [[chosen.clips[number].views[n] for number in numbers] for n in range(len(cameras))]
+            rows = [clip_rows(index, chosen, camera, of) for camera, of in zip(cameras, views, strict=True)]
+            rows_PNL = np.stack(rows, axis=1)
+            starts_PN = np.arange(0, rows_PNL.size, chosen.frames).reshape(rows_PNL.shape[:2])
+            lengths, rate = (observed, chosen.frames - observed), chosen.frame_rate or 0.0
+            part = (index, cameras, rows_PNL.reshape(-1), starts_PN, lengths, rate, size, resample, False, Report())
+            self._parts.append(ChunkPairs(*part))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number: int) -> ChunkPair:
+        """Clip `number` with its frames; raises InputError naming a picture that cannot be read."""
+        part, place = self._places[range(len(self))[number]].tolist()
+        return self._parts[part][place]
+
+
+class VideoClips(Dataset[ChunkPair]):
+    """Clips of videos, at each video's own rate."""
+
+    def __init__(
+        self, chosen: ClipList, videos: VideoFiles | str | Path, size: tuple[int, int], observed: int, resample: str
+    ) -> None:
+        files = locate(chosen, videos)
+        frames = [[chosen.file_of(frame) for frame in clip.lead.frames] for clip in chosen.clips]
+        self._sources = [VideoSource(files[listed[0][0]]) for listed in frames]
+        self._numbers = [[number for _, number in listed] for listed in frames]
+        self._scenes = [clip.scene for clip in chosen.clips]
+        self.size, self.observed_frames, self.resample = size, observed, resample
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, number: int) -> ChunkPair:
+        """Clip `number` with its frames.
+
+        Raises:
+            InputError: a frame is damaged, or the video is shorter than its CSV says.
+        """
+        source, numbers = self._sources[number], self._numbers[number]
+        frames_LCHW = read_video(source, numbers, self.size, self.resample)
+        index = source.index()
+        return ChunkPair(
+            scene=self._scenes[number],
+            cameras=("video",),
+            observed_NFCHW=frames_LCHW[None, : self.observed_frames],
+            future_NGCHW=frames_LCHW[None, self.observed_frames :],
+            times_s=index.times_s[None, numbers],
+            intrinsics=None,
+            extrinsics=None,
+            ego_poses=None,
+            frame_rate=index.frame_rate,
+        )
+
+
+def read_video(
+    source: VideoSource, numbers: Sequence[int], size: tuple[int, int], resample: str
+) -> UInt8[Tensor, "L 3 H W"]:
+    """Frames of a video by their numbers; ``vista`` crops and scales each as `read_image` does a picture."""
+    if resample == "area":
+        return source.read(numbers, size)
+    whole_LCHW = source.read(numbers)
+    box = crop_box(whole_LCHW.shape[3], whole_LCHW.shape[2], *size)
+    frames = np.empty((len(numbers), *size, 3), dtype=np.uint8)
+    for place, picture in enumerate(whole_LCHW.permute(0, 2, 3, 1).contiguous().numpy()):
+        cropped = Image.fromarray(picture).crop(box)
+        frames[place] = np.asarray(cropped.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,76 @@
+"""`toyworld-val@1`: the held-out drives of the toy world, six cameras at once. Its card is toyworld_val.md."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from worldmodel.benchmarks.clips.clip_list import ClipList
+from worldmodel.benchmarks.clips.tables import FRAME_RATE, MAX_GAP, ValScenes, clips_of, open_val
+from worldmodel.datasets.nuscenes.chains import RING, camera_chains
+from worldmodel.datasets.nuscenes.windows import Report, WindowRule, cut_windows
+from worldmodel.datasets.toyworld.recipe import read_recipe
+from worldmodel.errors import InputError
+
+if TYPE_CHECKING:
+    from worldmodel.benchmarks.clips.verb import ClipsConfig
+
+FRAMES, EVERY = 34, 18
+CAMERAS = ("CAM_FRONT", *(camera for camera in RING if camera != "CAM_FRONT"))  # CAM_FRONT leads
+RULE = """Toy world, val split, all six cameras. A clip is 34 frames (17 more for every further chunk of a rollout) of
+CAM_FRONT from one of its key frames on, the next begun 18 frames (three key frames) or more after the last; the other
+cameras' frames are those nearest in time. Sorted by scene name, then time."""
+
+
+def build(config: "ClipsConfig") -> ClipList:
+    """The list of one toy world; the recipe it was drawn by is part of the hash, as file names do not tell it.
+
+    Raises:
+        InputError: no toy world at `root`, `frames` is not 17 times two or more, or no clip at all.
+    """
+    root, frames = Path(config.root), config.frames or FRAMES
+    if frames < FRAMES or frames % 17:
+        raise InputError(f"frames={frames}: a clip is 34 frames, or 17 more for every further chunk: 51, 68, ...")
+    recipe = read_recipe(root)
+    if recipe is None:
+        raise InputError(f"{root}: no toy world; draw one with worldmodel data toyworld root={root}")
+    val = open_val(root, config.version or str(recipe["version"]))
+    rows = _rows(val, frames)
+    return ClipList(
+        name="toyworld-val",
+        version=1,
+        rule=" ".join(RULE.split()),
+        expected=expected(recipe, frames),
+        frames=frames,
+        observed_frames=17,
+        frame_rate=FRAME_RATE,
+        tables=val.index.version,
+        clips=tuple(clips_of(val.index, RING, rows)),
+        source=recipe,
+        notes=val.notes,
+    )
+
+
+def expected(recipe: dict[str, Any], frames: int) -> int:
+    """Clips of a toy world drawn by this recipe: 15 of the default one."""
+    sweeps = round(recipe["seconds"] * FRAME_RATE) + 1
+    return recipe["val_scenes"] * max(0, 1 + (sweeps - frames) // EVERY)
+
+
+def _rows(val: ValScenes, frames: int) -> np.ndarray:
+    """Rows of `sample_data` [clips, six cameras round the vehicle, frames]."""
+    index, chains = val.index, camera_chains(val.index, CAMERAS)
+    channels, row_of = index.texts("sensor", "channel"), {name: row for row, name in enumerate(index.scene_names)}
+    sensors, rule = [channels.index(camera) for camera in CAMERAS], WindowRule(frames, 1, 1 / FRAME_RATE, MAX_GAP)
+    key = index.column("sample_data", "is_key_frame")[chains.rows_S] == 1
+    starts: list[np.ndarray] = []
+    for name in val.names:
+        next_from = -1
+        for start in cut_windows(chains, row_of[name], name, CAMERAS, sensors, rule, Report()):
+            if key[start[0]] and start[0] >= next_from:
+                starts.append(start)
+                next_from = start[0] + EVERY
+    if not starts:
+        raise InputError(f"{index.root}: no val scene holds {frames} frames; draw it with more seconds")
+    order = [CAMERAS.index(camera) for camera in RING]
+    return chains.rows_S[np.stack(starts)[:, order, None] + np.arange(frames)]
