@@ -28,7 +28,8 @@ def preset_of(verb: str) -> str:
 
 def test_surface_is_frozen() -> None:
     assert list(VERBS) == [
-        "demo", "data toyworld", "data index", "cache build", "cache look", "train", "predict", "view",
+        "demo", "data toyworld", "data index", "cache build", "cache look", "train", "predict", "benchmark",
+        "benchmark clips", "benchmark compare", "view",
     ]  # fmt: skip
 
 

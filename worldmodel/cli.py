@@ -24,12 +24,14 @@ class Verb:
         config: ``module:Class`` of the plain dataclass with its keys.
         function: ``module:name`` of the function that takes that dataclass.
         examples: commands that can be pasted.
+        positional: keys whose values may be given as bare words, in this order.
     """
 
     summary: str
     config: str
     function: str
     examples: tuple[str, ...]
+    positional: tuple[str, ...] = ()
 
     def load(self, dotted: str) -> Any:
         module, _, name = dotted.partition(":")
@@ -97,6 +99,32 @@ VERBS: dict[str, Verb] = {
             "worldmodel predict source=my_rig 'cameras=[CAM_FRONT:front.mp4,CAM_BACK:back.mp4]' out=outputs/rig",
         ),
     ),
+    "benchmark": Verb(
+        "compare world models on fixed clips, or measure their memory and latency",
+        "worldmodel.benchmarks.suites.config:BenchmarkConfig",
+        "worldmodel.benchmarks.suites.run:benchmark",
+        (
+            "worldmodel benchmark suite=quality clips=toyworld-val root=data/toyworld",
+            "worldmodel benchmark suite=latency cost.profile=small out=outputs/latency",
+            "worldmodel benchmark suite=nfe 'evaluations=[1,5]' methods.flowframes.checkpoint=tiny out=outputs/nfe",
+        ),
+    ),
+    "benchmark clips": Verb(
+        "build or check a clip list",
+        "worldmodel.benchmarks.clips.verb:ClipsConfig",
+        "worldmodel.benchmarks.clips.verb:clips",
+        (
+            "worldmodel benchmark clips list=toyworld-val root=data/toyworld",
+            "worldmodel benchmark clips list=vista-val root=/datasets/nuscenes check=true",
+        ),
+    ),
+    "benchmark compare": Verb(
+        "say what differs between two benchmarks, in settings first and then in numbers",
+        "worldmodel.benchmarks.suites.compare:CompareConfig",
+        "worldmodel.benchmarks.suites.compare:compare",
+        ("worldmodel benchmark compare outputs/benchmark outputs/other",),
+        positional=("a", "b"),
+    ),
     "view": Verb(
         "open, save or serve a Rerun recording of a rollout",
         "worldmodel.viewing:ViewConfig",
@@ -155,6 +183,7 @@ def split_verb(words: list[str]) -> tuple[str, list[str]]:
 def run_verb(name: str, verb: Verb, words: list[str]) -> None:
     """Composes the configuration from the words and calls the verb's function with it."""
     flags, words, folder = take_flags(words)
+    words = with_keys(words, verb.positional)
     preset = name.replace(" ", "_")
     config_class = verb.load(verb.config)
     if "--help" in flags:
@@ -170,6 +199,12 @@ def run_verb(name: str, verb: Verb, words: list[str]) -> None:
     config = compose(config_class, preset, words, folder)
     function: Callable[[Any], Any] = verb.load(verb.function)
     function(config)
+
+
+def with_keys(words: list[str], positional: tuple[str, ...]) -> list[str]:
+    """Bare words get the keys that `positional` names, in order; all others stay."""
+    keys = iter(positional)
+    return [word if "=" in word or (key := next(keys, None)) is None else f"{key}={word}" for word in words]
 
 
 def take_flags(words: list[str]) -> tuple[set[str], list[str], Path | None]:

@@ -5,7 +5,7 @@ A method is named by a function `load(options) -> Method` whose one argument is 
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_type_hints
@@ -26,6 +26,8 @@ METHODS: dict[str, str] = {
     "ltxv_condition": f"{_HERE}.ltxv_condition:load_ltxv_condition",
     "causvid": f"{_HERE}.causvid:load_causvid",
     "self_forcing": f"{_HERE}.self_forcing:load_self_forcing",
+    "vista": f"{_HERE}.vista:load_vista",
+    "gem": f"{_HERE}.gem:load_gem",
 }
 
 
@@ -41,8 +43,12 @@ def open_method(name: str, options: Mapping[str, Any]) -> Method:
         InputError: no such method, an unknown option or one of another type, or what the method itself complains of.
     """
     load = _loader(name)
-    (options_class,) = (hint for what, hint in get_type_hints(load).items() if what != "return")
-    return load(_options(name, options_class, options))
+    return load(_options(name, load, options))
+
+
+def check_method(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of the method with the values they get; nothing is loaded. Errors of name and options as above."""
+    return asdict(_options(name, _loader(name), options))
 
 
 def _loader(name: str) -> Callable[[Any], Method]:
@@ -62,7 +68,8 @@ def _from_outside(entry: EntryPoint) -> Callable[[Any], Method]:
         raise InputError(f"method {entry.name!r} ({entry.value}) cannot be imported: {error}") from error
 
 
-def _options(name: str, options_class: Any, given: Mapping[str, Any]) -> Any:
+def _options(name: str, load: Callable[[Any], Method], given: Mapping[str, Any]) -> Any:
+    (options_class,) = (hint for what, hint in get_type_hints(load).items() if what != "return")
     known = [field.name for field in fields(options_class)]
     for key in given:
         if key not in known:

@@ -51,6 +51,7 @@ def compose_values(config_class: type, preset: str, words: Sequence[str], folder
         known = {group for group in plain.hydra.runtime.choices if not group.startswith("hydra/")}
         known |= keys_of(hydra_compose(preset))
         check_words(words, known)
+        words = [f"++{word}" if _in_free(word, known) else word for word in words]
         try:
             return OmegaConf.to_container(hydra_compose(preset, overrides=[*path, *words]), resolve=True)  # type: ignore[return-value]
         except (HydraException, OmegaConfBaseException) as error:
@@ -84,11 +85,16 @@ def check_words(words: Sequence[str], known: set[str]) -> None:
 
 def refuse_unknown(override: Override, known: set[str]) -> None:
     key = override.key_or_group.replace("/", ".")
-    parents = [key[: match.start()] for match in re.finditer(r"\.", key)]
-    if key not in known and not any(f"{parent}.*" in known for parent in parents):
+    if key not in known and not _in_free(key, known):
         raise InputError(unknown_key(key, known))
     if override.type == OverrideType.DEL:
         raise InputError(f"key {key!r} cannot be removed: give it a value, {key}=...")
+
+
+def _in_free(word: str, known: set[str]) -> bool:
+    """Whether the key lies in a dictionary that takes any key."""
+    key = word.partition("=")[0]
+    return any(f"{key[: match.start()]}.*" in known for match in re.finditer(r"\.", key))
 
 
 def unknown_key(key: str, known: set[str]) -> str:

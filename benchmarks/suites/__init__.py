@@ -1,0 +1,1 @@
+"""What `worldmodel benchmark` runs: quality over clips, and memory and latency, which need no clips."""

@@ -1,0 +1,88 @@
+"""What a benchmark is told."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from worldmodel.errors import InputError
+
+Rows = dict[str, dict[str, Any]]
+"""Row's label -> `method`, its name in the registry (the label, where left out), and its options."""
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """For suite=memory and suite=latency.
+
+    Attributes:
+        runs: of which the mean (memory) or the median (latency) is given; the paper takes 100.
+        warmup: predictions before that are not counted.
+        compile: torch.compile of the repeated blocks.
+        volumes: memory: the paper's five sizes, smallest first, so many of them.
+        clips: in one prediction; six is a rig.
+        profile: paper takes the sizes of Table 5; small ones that a CPU can do, of the same shape.
+    """
+
+    runs: int = 3
+    warmup: int = 1
+    compile: bool = False
+    volumes: int = 5
+    clips: int = 1
+    profile: Literal["paper", "small"] = "paper"
+
+    def __post_init__(self) -> None:
+        for key in ("runs", "clips"):
+            if getattr(self, key) < 1:
+                raise InputError(f"cost.{key}={getattr(self, key)}: use at least 1")
+        if not 2 <= self.volumes <= 5:
+            raise InputError(f"cost.volumes={self.volumes}: use 2 to 5, a line needs two points")
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """One benchmark.
+
+    Attributes:
+        suite: quality compares methods over clips; nfe the same over numbers of evaluations; horizon over several
+            chunks of a rollout; memory and latency measure cost and need no clips.
+        methods: rows of the table; see `Rows`. Empty is the suite's own choice.
+        clips: name of a clip list, with or without @version, or its JSON file.
+        root: folder of the dataset. version: of a nuScenes-format dataset.
+        out: folder of the benchmark.
+        metrics: names, or auto for all whose weights are there.
+        extractors: folder of feature extractors' weights.
+        chunks: of a rollout; for suite=horizon.
+        evaluations: for suite=nfe.
+        most_clips: take so many, evenly spread; null is all. It is said in the results.
+        resample: how frames are read: area, or vista for LANCZOS from full size.
+        seed: of every random number; each clip has its own, whatever the process and the order.
+        recordings: Rerun recordings of the best, median and worst clip.
+        keep_predictions: leave the predicted frames in `out` (uint8, lossless) for other metrics.
+        resume: go on in `out`. overwrite: replace it.
+    """
+
+    suite: Literal["quality", "nfe", "horizon", "memory", "latency"] = "quality"
+    methods: Rows = field(default_factory=dict)
+    clips: str = "toyworld-val"
+    root: str = "data/toyworld"
+    version: str = "v1.0-toy"
+    out: str = "outputs/benchmark"
+    metrics: tuple[str, ...] = ("auto",)
+    extractors: str | None = None
+    chunks: int = 1
+    evaluations: tuple[int, ...] = (1, 2, 5, 6, 10, 40)
+    most_clips: int | None = None
+    resample: Literal["area", "vista"] = "area"
+    seed: int = 0
+    recordings: bool = True
+    keep_predictions: bool = True
+    resume: bool = False
+    overwrite: bool = False
+    cost: CostConfig = field(default_factory=CostConfig)
+
+    def __post_init__(self) -> None:
+        if self.chunks < 1 or not self.evaluations or min(self.evaluations) < 1:
+            raise InputError(f"chunks={self.chunks}, evaluations={list(self.evaluations)}: use at least 1")
+        if self.most_clips is not None and self.most_clips < 2:
+            raise InputError(f"most_clips={self.most_clips}: use at least 2, no Fréchet distance has fewer")
+        if self.resume and self.overwrite:
+            raise InputError("resume, overwrite: say one of them")

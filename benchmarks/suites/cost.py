@@ -1,0 +1,63 @@
+"""suite=memory and suite=latency: one row after the other, each network freed before the next is made."""
+
+import gc
+from dataclasses import asdict
+
+import torch
+from tqdm import tqdm
+
+from worldmodel.benchmarks.methods.method import Method
+from worldmodel.benchmarks.methods.registry import open_method
+from worldmodel.benchmarks.published import MEMORY
+from worldmodel.benchmarks.suites import latency, memory, volumes
+from worldmodel.benchmarks.suites.config import BenchmarkConfig
+from worldmodel.benchmarks.suites.over_clips import device_of
+from worldmodel.benchmarks.suites.results import Results, Row
+from worldmodel.provenance import device_name
+
+
+def run_cost(config: BenchmarkConfig) -> Results:
+    """All rows that are asked for, else all that there are."""
+    rows, devices = [], set()
+    for label in tqdm(list(config.methods or volumes.ROWS), desc=config.suite, unit="row"):
+        row, device = (_memory if config.suite == "memory" else _latency)(label, config)
+        rows.append(row)
+        devices.add(device_name(device))
+    measures = memory.MEASURES if config.suite == "memory" else latency.MEASURES
+    settings = asdict(config.cost) | {"weights": "random", "seed": config.seed}
+    return Results(config.suite, settings, measures, rows, machine={"device": ", ".join(sorted(devices))})
+
+
+def _open(label: str, which: int | None, config: BenchmarkConfig) -> Method:
+    small = config.cost.profile == "small"
+    given = config.methods.get(label, {})
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return open_method(volumes.method_of(label), volumes.options_at(label, which, small, given))
+
+
+def _latency(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:
+    method = _open(label, None, config)
+    device = device_of(method)
+    measured = latency.measure(method, config.cost, device)
+    return _row(label, method, measured.figures(method)), device
+
+
+def _memory(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:
+    points, small = [], config.cost.profile == "small"
+    for which in range(config.cost.volumes):
+        method = _open(label, which, config)
+        device = device_of(method)
+        points.append(memory.measure(method, volumes.volume_of(label, which, small), config.cost, device))
+    row = _row(label, method, memory.figures(points))
+    row.by_volume.extend(asdict(point) for point in points)
+    if label in MEMORY:
+        row.published.update({"k": MEMORY[label].k, "b": MEMORY[label].b})
+    return row, device
+
+
+def _row(label: str, method: Method, figures: dict) -> Row:
+    cost = asdict(method.evaluations)
+    cost.pop("guidance_skipped")
+    return Row(label, asdict(method.spec), evaluations=cost, figures=figures)

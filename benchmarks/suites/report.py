@@ -1,0 +1,114 @@
+"""Results as a Markdown page for people."""
+
+from typing import Any
+
+from worldmodel.benchmarks.published import SOURCE
+from worldmodel.benchmarks.suites.results import Figure, Measure, Results, Row
+
+ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
+
+
+def page(results: Results) -> str:
+    """Table, what it was measured with, what was left out, remarks and licences."""
+    parts = [f"# {results.suite}", _about(results), figures_table(results), *_published(results)]
+    parts += [*_by_camera(results), *_measures(results.metrics), *_skipped(results), *_methods(results.rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def figures_table(results: Results) -> str:
+    """Rows are methods, columns are measures."""
+    names = list(results.metrics)
+    head = ["method", "NFE", *(f"{name}{_unit(one)}{ARROWS[one.better]}" for name, one in results.metrics.items())]
+    lines = [[row.label, _nfe(row), *(_cell(row.figures.get(name)) for name in names)] for row in results.rows]
+    return table(head, lines)
+
+
+def table(head: list[str], lines: list[list[str]]) -> str:
+    """Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
+
+
+def _about(results: Results) -> str:
+    clips = results.clips
+    said = [f"{clips['count']} clips of {clips['name']} (sha256 {clips['sha256'][:16]})"] if clips else []
+    said += [f"{name}: {value}" for name, value in results.settings.items() if value not in (None, {}, [])]
+    if results.machine:
+        said.append(f"{results.machine.get('device', '')}, {results.machine.get('date', '')}")
+    return "; ".join(said) + "."
+
+
+def _unit(measure: Measure) -> str:
+    return f" [{measure.unit}]" if measure.unit else ""
+
+
+def _nfe(row: Row) -> str:
+    return str(row.spec["nfe"]) if row.spec.get("nfe") else "–"
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return "–"
+    spread = "" if figure.spread is None else f" ± {number(figure.spread)}"
+    return number(figure.value) + spread
+
+
+def number(value: float) -> str:
+    """Four digits that count."""
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _published(results: Results) -> list[str]:
+    rows = [row for row in results.rows if row.published]
+    if not rows:
+        return []
+    names = sorted({name for row in rows for name in row.published})
+    lines = [
+        [row.label, *(number(row.published[name]) if name in row.published else "–" for name in names)] for row in rows
+    ]
+    return [f"Not measured here ({SOURCE}):", table(["method", *names], lines)]
+
+
+def _known(value: float | None) -> str:
+    return "–" if value is None else number(value)
+
+
+def _by_camera(results: Results) -> list[str]:
+    parts = []
+    for name in sorted({name for row in results.rows for name in row.by_camera}):
+        cameras = list(next(row.by_camera[name] for row in results.rows if name in row.by_camera))
+        lines = [
+            [row.label, *(number(row.by_camera[name][camera]) for camera in cameras)]
+            for row in results.rows
+            if name in row.by_camera
+        ]
+        parts += [f"{name} by camera", table(["method", *cameras], lines)]
+    return parts
+
+
+def _measures(metrics: dict[str, Measure]) -> list[str]:
+    lines = []
+    for name, measure in metrics.items():
+        said = [f"{key}: {value}" for key, value in measure.protocol.items()]
+        said += [f"± is {measure.spread}"] if measure.spread else []
+        if said:
+            lines.append(f"- {name}: {'; '.join(said)}")
+    return ["Measures", "\n".join(lines)] if lines else []
+
+
+def _skipped(results: Results) -> list[str]:
+    if not results.skipped:
+        return []
+    return ["Left out", "\n".join(f"- {name}: {why}" for name, why in results.skipped.items())]
+
+
+def _methods(rows: list[Row]) -> list[str]:
+    return ["Methods", "\n".join(_method(row) for row in rows)]
+
+
+def _method(row: Row) -> str:
+    spec: dict[str, Any] = row.spec
+    licences = spec["licences"]
+    height, width = spec["size"]
+    said = [f"{height}x{width}", spec["canvas"], *spec["remarks"]]
+    said.append(f"licences: code {licences['code']}, weights {licences['weights']}")
+    return f"- {row.label}: {'; '.join(one.rstrip('.') for one in said)}."

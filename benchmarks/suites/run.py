@@ -1,0 +1,62 @@
+"""`worldmodel benchmark`: one suite, its results as JSON, a page and plots."""
+
+import datetime
+import json
+from dataclasses import asdict, replace
+
+from accelerate import PartialState
+
+from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.suites import over_clips, table
+from worldmodel.benchmarks.suites.config import BenchmarkConfig
+from worldmodel.benchmarks.suites.cost import run_cost
+from worldmodel.benchmarks.suites.folder import BenchmarkFolder
+from worldmodel.benchmarks.suites.report import page
+from worldmodel.benchmarks.suites.results import Results, write_results
+from worldmodel.files import written_whole
+
+
+def benchmark(config: BenchmarkConfig) -> Results | None:
+    """Run it; the first process writes and prints the results, the last line of which is JSON.
+
+    Raises:
+        InputError: settings, clips, methods or a folder that cannot be used.
+    """
+    folder = BenchmarkFolder(config.out)
+    if config.suite in ("memory", "latency"):
+        folder.prepare(
+            {"suite": config.suite, "methods": config.methods, "cost": asdict(config.cost)}, False, config.overwrite
+        )
+        results = run_cost(config)
+    else:
+        results = _over_clips(config, folder)
+    if not PartialState().is_main_process:
+        return None
+    about = machine.describe(("torch", "diffusers")) | {"date": str(datetime.date.today())}
+    results = replace(results, machine=about | results.machine)
+    write_results(results, folder.out / "results.json")
+    text = page(results)
+    with written_whole(folder.out / "report.md") as part:
+        part.write_text(text)
+    print(text)
+    print(json.dumps({"results": str(folder.out / "results.json"), **headline(results)}))
+    return results
+
+
+def headline(results: Results) -> dict[str, dict[str, float]]:
+    """The figures, by row."""
+    return {row.label: {name: round(one.value, 6) for name, one in row.figures.items()} for row in results.rows}
+
+
+def _over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results:
+    ground = over_clips.open_ground(config)
+    labels = over_clips.fill(ground, folder)
+    cameras = over_clips.cameras_of(ground.clips, ground.numbers)
+    rows = [table.row_of(label, folder.row(label), ground.numbers, cameras, ground.chunks) for label in labels]
+    measures = table.MEASURES | (table.drift_measures(table.MEASURES) if ground.chunks > 1 else {})
+    clips = {
+        "name": ground.clips.label, "sha256": ground.clips.sha256, "count": len(ground.numbers),
+        "of": len(ground.clips), "expected": ground.clips.expected, "notes": list(ground.clips.notes),
+    }  # fmt: skip
+    settings = {name: ground.settings[name] for name in ("seed", "chunks", "resample")}
+    return Results(config.suite, settings, measures, rows, clips, ground.skipped)

@@ -1,0 +1,87 @@
+"""suite=memory and suite=latency at small sizes, and the arithmetic of the paper's Tables 1 and 5."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from worldmodel.benchmarks.methods.method import SeededNoise
+from worldmodel.benchmarks.methods.registry import open_method
+from worldmodel.benchmarks.suites import memory, volumes
+from worldmodel.benchmarks.suites.config import BenchmarkConfig, CostConfig
+from worldmodel.benchmarks.suites.peak_memory import peak_memory
+from worldmodel.benchmarks.suites.run import benchmark
+from worldmodel.benchmarks.suites.stages import timed_stages
+from worldmodel.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("label", "published"),
+    [
+        ("vista", [294_912, 368_640, 479_232, 589_824, 884_736]),
+        ("ltxv_condition", [299_520, 399_360, 499_200, 599_040, 898_560]),
+        ("flowframes_wan", [299_520, 399_360, 499_200, 599_040, 898_560]),
+    ],
+)
+def test_volumes_are_those_of_table_5(label: str, published: list[int]) -> None:
+    assert [volumes.volume_of(label, which, small=False) for which in range(5)] == published
+
+
+def test_a_line_is_found_again() -> None:
+    points = [
+        memory.Point(volume, 3.5 * volume / 1e6 + 100, 3.5 * volume / 1e6) for volume in (100_000, 200_000, 400_000)
+    ]
+    assert memory.line(points, "peak_mb") == pytest.approx((3.5, 100))
+    assert memory.line(points, "above_mb") == pytest.approx((3.5, 0), abs=1e-9)
+
+
+def test_peak_memory_sees_what_is_gone_again() -> None:
+    with peak_memory(CPU) as peak:
+        torch.ones(50_000_000 // 4).add_(1)
+    assert 45 < peak.above_mb < 70
+    with peak_memory(CPU) as peak:
+        torch.ones(1000)
+    assert peak.above_mb < 10
+
+
+def test_stages_are_found_from_outside() -> None:
+    method = open_method("flowframes", {"size": [64, 96], "frames": 9, "steps": 3})
+    with timed_stages(method.networks, CPU) as stages:
+        method.run(torch.zeros(2, 9, 3, 64, 96), SeededNoise([0, 1]))
+    assert {name: len(calls) for name, calls in stages.seconds.items()} == {"encode": 2, "transformer": 3, "decode": 2}
+    with timed_stages(method.networks, CPU) as again:
+        pass
+    assert not again.seconds
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> BenchmarkConfig:
+    cost = CostConfig(runs=1, warmup=0, profile="small", volumes=2)
+    return BenchmarkConfig(suite="latency", out=str(tmp_path / "out"), cost=cost)
+
+
+def test_latency(small: BenchmarkConfig) -> None:
+    results = benchmark(replace(small, methods={"flowframes_ltxv": {}, "causvid": {}}))
+    assert results is not None
+    by_label = {row.label: row for row in results.rows}
+    assert by_label["causvid"].evaluations["guided_evals"] == 5
+    for row in results.rows:
+        found = {name: figure.value for name, figure in row.figures.items()}
+        assert found["encode"] + found["evaluations"] + found["decode"] <= found["seconds"]
+        assert found["one evaluation"] * row.evaluations["forward_calls"] <= 3 * found["evaluations"]
+
+
+def test_memory(small: BenchmarkConfig) -> None:
+    results = benchmark(replace(small, suite="memory", methods={"flowframes_wan": {}, "ltxv_condition": {}}))
+    assert results is not None
+    for row in results.rows:
+        assert len(row.by_volume) == 2 and row.by_volume[0]["peak_mb"] > 0
+        assert row.published["k"] > 0 and "k above weights" in row.figures
+
+
+def test_rows_that_have_no_sizes_are_refused(small: BenchmarkConfig) -> None:
+    with pytest.raises(InputError, match="methods.repeat_last: memory and latency know flowframes_ltxv"):
+        benchmark(replace(small, methods={"repeat_last": {}}))

@@ -1,0 +1,156 @@
+"""suite=quality from clips to the table: equal whoever does it, whatever happens on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from worldmodel.benchmarks.suites.compare import CompareConfig, compare
+from worldmodel.benchmarks.suites.config import BenchmarkConfig
+from worldmodel.benchmarks.suites.results import read_results
+from worldmodel.benchmarks.suites.run import benchmark
+from worldmodel.errors import InputError
+
+
+def words(config: BenchmarkConfig, **more: object) -> list[str]:
+    """The same as a command line."""
+    given = [
+        f"methods.{label}.{key}={_said(value)}"
+        for label, entry in config.methods.items()
+        for key, value in entry.items()
+    ]
+    said = {"root": config.root, "out": config.out, "recordings": "false", **more}
+    return ["benchmark", *given, *(f"{key}={value}" for key, value in said.items())]
+
+
+def _said(value: object) -> str:
+    return json.dumps(value).replace(" ", "").strip('"')
+
+
+def launch(arguments: list[str], processes: int = 1) -> subprocess.Popen:
+    start = [sys.executable, "-m", "worldmodel"]
+    if processes > 1:
+        start = [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--cpu",
+            f"--num_processes={processes}",
+            "-m",
+            "worldmodel",
+        ]
+    return subprocess.Popen([*start, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished benchmark."""
+    methods = {
+        "flowframes": {"checkpoint": "tiny", "steps": 1, "size": [64, 96]},
+        "floor": {"method": "repeat_last", "size": [64, 96]},
+    }
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    benchmark(BenchmarkConfig(methods=methods, root=str(toy_root), out=str(out), recordings=False))
+    return out
+
+
+def test_the_table(undisturbed: Path) -> None:
+    results = read_results(undisturbed)
+    rows = {row.label: row for row in results.rows}
+    assert results.clips["name"] == "toyworld-val@1" and results.clips["count"] == results.clips["of"] == 4
+    assert set(rows) == {"flowframes", "floor"}
+    for row in rows.values():
+        assert 5 < row.figures["psnr_db"].value < 40 and row.figures["psnr_db"].spread > 0
+        assert len(row.by_frame["psnr_db"]) == 17 and len(row.by_camera["ssim"]) == 6
+        assert sum(row.by_frame["psnr_db"]) / 17 == pytest.approx(row.figures["psnr_db"].value)
+    assert rows["flowframes"].evaluations["guided_evals"] == 1
+    assert len(rows["flowframes"].weights["transformer"]) == 64
+    floor = rows["floor"].by_frame["psnr_db"]
+    assert floor[0] > floor[-1]
+    page = (undisturbed / "report.md").read_text()
+    assert "psnr_db [dB] ↑" in page and "licences" in page
+
+
+def test_two_processes_give_the_same(undisturbed: Path, quick: BenchmarkConfig) -> None:
+    run = launch(words(quick), processes=2)
+    out, error = run.communicate(timeout=300)
+    assert run.returncode == 0, error[-2000:]
+    assert read_results(quick.out).comparable() == read_results(undisturbed).comparable()
+    assert json.loads(out.strip().splitlines()[-1])["flowframes"]
+
+
+def test_killed_and_resumed_gives_the_same(undisturbed: Path, quick: BenchmarkConfig) -> None:
+    run = launch(words(quick))
+    predictions = Path(quick.out) / "rows" / "flowframes" / "predictions"
+    while run.poll() is None and not list(predictions.glob("0*.safetensors")):
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert not (Path(quick.out) / "results.json").exists()
+    with pytest.raises(InputError, match="resume=true or overwrite=true"):
+        benchmark(quick)
+    with pytest.raises(InputError, match="begun with other seed"):
+        benchmark(replace(quick, resume=True, seed=1))
+    benchmark(replace(quick, resume=True))
+    assert read_results(quick.out).comparable() == read_results(undisturbed).comparable()
+    assert not [path for path in Path(quick.out).rglob("*") if "partial" in path.name]
+
+
+def test_a_method_without_its_weights_is_left_out_by_name(quick: BenchmarkConfig) -> None:
+    methods = {"floor": quick.methods["floor"], "vista": {"weights": "nowhere/vista.safetensors"}}
+    results = benchmark(replace(quick, methods=methods))
+    assert results is not None and [row.label for row in results.rows] == ["floor"]
+    assert "vista.safetensors" in results.skipped["vista"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"methods": {"flowframe": {}}}, "did you mean flowframes"),
+        ({"methods": {"flowframes": {"step": 1}}}, "no option 'step'"),
+        ({"methods": {"a b": {"method": "flowframes"}}}, "names a folder"),
+        ({"clips": "nuscenes-val"}, "there is no such list"),
+        ({"resume": True}, "holds no benchmark to resume"),
+        ({"root": "nowhere"}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_run_says_why(quick: BenchmarkConfig, change: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        benchmark(replace(quick, **change))
+    assert not Path(quick.out).exists()
+
+
+def test_rollouts_have_chunks_and_drift(quick: BenchmarkConfig) -> None:
+    results = benchmark(replace(quick, suite="horizon", chunks=2, most_clips=2))
+    assert results is not None
+    row = results.rows[0]
+    first, second = row.by_chunk["psnr_db"]
+    assert len(row.by_frame["psnr_db"]) == 34
+    assert row.figures["psnr_db drift"].value == pytest.approx(second - first)
+
+
+def test_numbers_of_evaluations(quick: BenchmarkConfig) -> None:
+    results = benchmark(replace(quick, suite="nfe", evaluations=(1, 2), most_clips=2))
+    assert results is not None
+    assert [row.label for row in results.rows] == ["flowframes-1", "flowframes-2", "floor"]
+    assert [row.evaluations["guided_evals"] for row in results.rows] == [1, 2, 0]
+
+
+def test_comparison_says_what_was_set_otherwise(
+    undisturbed: Path, quick: BenchmarkConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = {"flowframes": {**quick.methods["flowframes"], "steps": 2}}
+    benchmark(replace(quick, methods=methods, seed=3))
+    capsys.readouterr()
+    compare(CompareConfig(str(undisturbed), quick.out))
+    said = capsys.readouterr().out
+    assert said.index("settings.seed") < said.index("B - A")
+    assert "methods.flowframes.spec.nfe" in said and "In one only: floor" in said
+    compare(CompareConfig(str(undisturbed), str(undisturbed)))
+    assert "The settings are the same." in capsys.readouterr().out
