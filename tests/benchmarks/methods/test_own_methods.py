@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
@@ -139,6 +140,17 @@ def test_methods_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         open_method("broken", {})
     with pytest.raises(InputError, match="0 evaluations, 1 are expected"):
         open_method("fade", {"size": [64, 96]}).run(clips(1), SeededNoise([0]))
+
+
+def test_the_example_of_the_docs_works(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (repository / "docs" / "benchmarks.md").read_text().split("```python\n")[1].split("```")[0]
+    (tmp_path / "my_package.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("freeze", "my_package:load", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    observed = clips(1, frames=17)
+    future = open_method("freeze", {"size": [64, 96]}).run(observed, SeededNoise([0]))
+    assert torch.equal(future[0, 0], observed[0, -1])
 
 
 def test_given_noise_is_used_up_in_order() -> None:
