@@ -48,15 +48,12 @@ class BenchmarkConfig:
         clips: name of a clip list, with or without @version, or its JSON file.
         root: folder of the dataset. version: of a nuScenes-format dataset.
         out: folder of the benchmark.
-        metrics: names, or auto for all whose weights are there.
-        extractors: folder of feature extractors' weights.
         chunks: of a rollout; for suite=horizon.
         evaluations: for suite=nfe.
         most_clips: take so many, evenly spread; null is all. It is said in the results.
         resample: how frames are read: area, or vista for LANCZOS from full size.
         seed: of every random number; each clip has its own, whatever the process and the order.
-        recordings: Rerun recordings of the best, median and worst clip.
-        keep_predictions: leave the predicted frames in `out` (uint8, lossless) for other metrics.
+        recordings: Rerun recordings of the best, median and worst clip, all methods side by side.
         resume: go on in `out`. overwrite: replace it.
     """
 
@@ -66,15 +63,12 @@ class BenchmarkConfig:
     root: str = "data/toyworld"
     version: str = "v1.0-toy"
     out: str = "outputs/benchmark"
-    metrics: tuple[str, ...] = ("auto",)
-    extractors: str | None = None
     chunks: int = 1
     evaluations: tuple[int, ...] = (1, 2, 5, 6, 10, 40)
     most_clips: int | None = None
     resample: Literal["area", "vista"] = "area"
     seed: int = 0
     recordings: bool = True
-    keep_predictions: bool = True
     resume: bool = False
     overwrite: bool = False
     cost: CostConfig = field(default_factory=CostConfig)

@@ -11,6 +11,7 @@ from worldmodel.benchmarks.suites import over_clips, table
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.cost import run_cost
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
+from worldmodel.benchmarks.suites.recordings import write_recordings
 from worldmodel.benchmarks.suites.report import page
 from worldmodel.benchmarks.suites.results import Results, write_results
 from worldmodel.files import written_whole
@@ -52,6 +53,8 @@ def _over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results:
     ground = over_clips.open_ground(config)
     labels = over_clips.fill(ground, folder)
     cameras = over_clips.cameras_of(ground.clips, ground.numbers)
+    if config.recordings and labels and PartialState().is_main_process:
+        write_recordings(ground, folder, labels)
     rows = [table.row_of(label, folder.row(label), ground.numbers, cameras, ground.chunks) for label in labels]
     measures = table.MEASURES | (table.drift_measures(table.MEASURES) if ground.chunks > 1 else {})
     clips = {

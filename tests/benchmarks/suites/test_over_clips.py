@@ -126,6 +126,15 @@ def test_what_cannot_be_run_says_why(quick: BenchmarkConfig, change: dict, says:
     assert not Path(quick.out).exists()
 
 
+def test_recordings_of_best_median_and_worst(quick: BenchmarkConfig) -> None:
+    methods = {**quick.methods, "larger": {"method": "repeat_last", "size": [128, 192]}}
+    results = benchmark(replace(quick, methods=methods, recordings=True, most_clips=3))
+    assert results is not None
+    written = sorted(path.name for path in (Path(quick.out) / "recordings").iterdir())
+    assert written == ["best.rrd", "median.rrd", "worst.rrd"]
+    assert all(path.stat().st_size > 10_000 for path in (Path(quick.out) / "recordings").iterdir())
+
+
 def test_rollouts_have_chunks_and_drift(quick: BenchmarkConfig) -> None:
     results = benchmark(replace(quick, suite="horizon", chunks=2, most_clips=2))
     assert results is not None
