@@ -34,7 +34,7 @@ from worldmodel.datasets.video import VideoSource
 
 SOURCE, SIZE = (720, 1280), (256, 384)
 FRAMES, LENGTHS, ROUNDS = 750, (34, 82), 3
-OPENINGS = {1: 8, 4: 3}  # random openings of a file by the number of pairs read in each
+OPENINGS = {1: 8, 4: 6, 8: 4}  # random openings of a file by the number of pairs read in each
 SMALL, STARTS, NEAR, LEAST_DB = (360, 640), 25, 6, 26.0
 
 
