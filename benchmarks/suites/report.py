@@ -11,7 +11,13 @@ ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
 def page(results: Results) -> str:
     """Table, what it was measured with, what was left out, remarks and licences."""
     parts = [f"# {results.suite}", _about(results), figures_table(results), *_published(results)]
-    parts += [*_by_camera(results), *_measures(results.metrics), *_skipped(results), *_methods(results.rows)]
+    parts += [
+        "![Plots](plots.png)",
+        *_by_camera(results),
+        *_measures(results.metrics),
+        *_skipped(results),
+        *_methods(results.rows),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

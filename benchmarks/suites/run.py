@@ -11,6 +11,7 @@ from worldmodel.benchmarks.suites import over_clips, table
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.cost import run_cost
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
+from worldmodel.benchmarks.suites.plots import draw
 from worldmodel.benchmarks.suites.recordings import write_recordings
 from worldmodel.benchmarks.suites.report import page
 from worldmodel.benchmarks.suites.results import Results, write_results
@@ -36,6 +37,7 @@ def benchmark(config: BenchmarkConfig) -> Results | None:
     about = machine.describe(("torch", "diffusers")) | {"date": str(datetime.date.today())}
     results = replace(results, machine=about | results.machine)
     write_results(results, folder.out / "results.json")
+    draw(results, folder.out / "plots.png")
     text = page(results)
     with written_whole(folder.out / "report.md") as part:
         part.write_text(text)

@@ -75,6 +75,7 @@ def test_the_table(undisturbed: Path) -> None:
     assert floor[0] > floor[-1]
     page = (undisturbed / "report.md").read_text()
     assert "psnr_db [dB] ↑" in page and "licences" in page
+    assert (undisturbed / "plots.png").stat().st_size > 10_000
 
 
 def test_two_processes_give_the_same(undisturbed: Path, quick: BenchmarkConfig) -> None:
