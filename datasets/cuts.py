@@ -45,7 +45,7 @@ class CutRule:
 
     The defaults did best, by the worst case, on splices of real films that have no cuts of their own: at full speed,
     three times as fast, with every picture held for two or three frames, and in shots of 5 to 12 frames
-    (`benchmarks/scene_cuts.py`).
+    (`benchmarks/toolkit/scene_cuts.py`).
 
     Attributes:
         distance: least distance from the frame before.

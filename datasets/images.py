@@ -4,8 +4,8 @@ Two ways, chosen by ``resample``:
 
 * ``"area"`` (default): libjpeg decodes at DCT scale 1/2 when the picture is at least twice the target, then PIL's
   HAMMING filter (an antialiased area filter with soft edges) does the rest. PIL takes the crop as a fractional box,
-  so the half scale needs no alignment of the crop. `benchmarks/jpeg_reading.py` measures speed and agreement with
-  LANCZOS.
+  so the half scale needs no alignment of the crop. `benchmarks/toolkit/jpeg_reading.py` measures speed and agreement
+  with LANCZOS.
 * ``"vista"``: full decode and PIL's LANCZOS, for reproducing Vista's frames bit for bit (its `sample.py`: centre crop
   to whole pixels, then LANCZOS).
 

@@ -254,7 +254,7 @@ def test_the_toy_goes_through_every_step(shell: Shell) -> None:
     assert kinds == ["ToyWorldVerb", "IndexVerb", "CacheBuildConfig", "TrainConfig", "PredictConfig", "NoneType"]
     assert (asked[3].steps, asked[3].batch_size, asked[3].pretrained) == (7, 4, "tiny_base")
     assert calls[-1][1] == [
-        "-m", "worldmodel.benchmarks.tiny_model", "--root", str(shell.out / "drive"),
+        "-m", "worldmodel.benchmarks.toolkit.tiny_model", "--root", str(shell.out / "drive"),
         "--checkpoint", str(shell.out / "run/pipeline"), "--every", "3",
     ]  # fmt: skip
     assert len((shell.out / "timings.txt").read_text().splitlines()) == 6

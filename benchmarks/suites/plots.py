@@ -23,7 +23,8 @@ def draw(results: Results, path: Path) -> None:
         panel(axes)
         axes.grid(alpha=0.3)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(2 * len(panels) + 1, len(labels)), frameon=False)
+    columns = min(2 * len(panels) + 1, len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     with written_whole(path, ".png") as part:
         figure.savefig(part, dpi=110, format="png")
 

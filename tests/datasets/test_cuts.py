@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.benchmarks.scene_cuts import abrupt, published_cuts, without_cuts
-from worldmodel.benchmarks.video_films import cut_copy
+from worldmodel.benchmarks.toolkit.scene_cuts import abrupt, published_cuts, without_cuts
+from worldmodel.benchmarks.toolkit.video_films import cut_copy
 from worldmodel.datasets.cuts import CutRule, Distances, cuts_of, distances, scene_cuts, shots
 from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.benchmarks.video_films import NASTY, moving_pictures, write_film
+from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
 from worldmodel.datasets.video import VideoSource, seek_runs
 from worldmodel.datasets.video_frames import Picture, decoded
 from worldmodel.errors import InputError

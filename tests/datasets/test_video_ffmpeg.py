@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.benchmarks.video_films import NASTY, moving_pictures
-from worldmodel.benchmarks.video_reading import ffmpeg_program
+from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures
+from worldmodel.benchmarks.toolkit.video_reading import ffmpeg_program
 from worldmodel.datasets.video import VideoSource
 
 PROGRAM = ffmpeg_program()

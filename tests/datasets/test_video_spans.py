@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.benchmarks.video_films import NASTY, moving_pictures, write_film
+from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
 from worldmodel.datasets import video
 from worldmodel.datasets.video import VideoReader, VideoSource, open_video
 from worldmodel.errors import InputError

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from worldmodel.benchmarks.exact_resume import started
+from worldmodel.benchmarks.toolkit.exact_resume import started
 from worldmodel.errors import InputError, Stopped
 from worldmodel.training import TrainConfig, data, train
 from worldmodel.training.checkpoints import checkpoints_of

@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 
-from worldmodel.benchmarks.training_throughput.steps import Step
+from worldmodel.benchmarks.toolkit.training_throughput.steps import Step
 
 MOST = {"cuda": 4096, "cpu": 4}  # batch; a CPU would swap rather than say that memory ran out
 

@@ -1,6 +1,6 @@
 """What a training step of Algorithm 1 costs beside one of Algorithm 3, and beside the other objectives.
 
-    python -m worldmodel.benchmarks.step_cost [--checkpoint tiny_base] [--rounds 30] [--keep]
+    python -m worldmodel.benchmarks.toolkit.step_cost [--checkpoint tiny_base] [--rounds 30] [--keep]
 
 A step: the next batch from a latent cache on disk, the objective forward under autocast, backward, clipping, AdamW.
 All objectives train the same network, each with its own optimiser, on pairs of one shape (17 + 17 frames of 128 x 192
@@ -22,7 +22,7 @@ import torch
 
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.cache_feeding import batches, write_cache
+from worldmodel.benchmarks.toolkit.cache_feeding import batches, write_cache
 from worldmodel.flow.couplings import Coupling
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prediction import checkpoint_folder

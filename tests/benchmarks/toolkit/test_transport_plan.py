@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.benchmarks import transport_plan
-from worldmodel.benchmarks.transport_plan import chance, drawn, longest_run, masked, masks, owners, plans, shares
+from worldmodel.benchmarks.toolkit import transport_plan
+from worldmodel.benchmarks.toolkit.transport_plan import (
+    chance,
+    drawn,
+    longest_run,
+    masked,
+    masks,
+    owners,
+    plans,
+    shares,
+)
 from worldmodel.errors import InputError
 from worldmodel.flow.couplings import squared_distances
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.benchmarks.training_throughput.steps import Step, Training, plain_step
-from worldmodel.benchmarks.training_throughput.timing import fits, largest_batch, timed
-from worldmodel.benchmarks.training_throughput.work import Work, ceilings, work_of
+from worldmodel.benchmarks.toolkit.training_throughput.steps import Step, Training, plain_step
+from worldmodel.benchmarks.toolkit.training_throughput.timing import fits, largest_batch, timed
+from worldmodel.benchmarks.toolkit.training_throughput.work import Work, ceilings, work_of
 
 FRAMES = 17
 

@@ -1,6 +1,6 @@
 """How well the shipped tiny model predicts scenes of the toy world that it was not trained on.
 
-    python -m worldmodel.benchmarks.tiny_model [--root data/toyworld] [--checkpoint tiny] [--keep]
+    python -m worldmodel.benchmarks.toolkit.tiny_model [--root data/toyworld] [--checkpoint tiny] [--keep]
 
 Every camera of every validation scene, cut into observed and future chunks of the trained length. For each number of
 evaluations: PSNR and SSIM over all future frames, beside repeating the last frame (floor) and the truth sent through

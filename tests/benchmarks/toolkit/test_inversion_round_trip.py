@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks import inversion_round_trip as benchmark
+from worldmodel.benchmarks.toolkit import inversion_round_trip as benchmark
 from worldmodel.flow.inversion import midpoint
 
 LATENTS = (8, 2, 2, 3)  # of 9 frames of 32 x 48

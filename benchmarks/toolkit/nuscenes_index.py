@@ -1,6 +1,6 @@
 """Our index against the official devkit on tables of trainval size, each step in a process of its own.
 
-    python -m worldmodel.benchmarks.nuscenes_index [--scenes 850] [--keep]
+    python -m worldmodel.benchmarks.toolkit.nuscenes_index [--scenes 850] [--keep]
 
 Writes nuScenes tables of the real one's size (850 scenes: 2.63 M sample_data and ego_pose, 1.17 M annotations; about
 3.5 GB) into a temporary folder, in shuffled order, and measures `NuScenes(...)`, building the index, opening it
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.nuscenes_tables import CAMERAS, VERSION, write_tables
+from worldmodel.benchmarks.toolkit.nuscenes_tables import CAMERAS, VERSION, write_tables
 
 REPEATS = 7
 
@@ -79,7 +79,15 @@ def measure(step: str, root: Path) -> dict[str, float]:
 
 
 def _in_fresh_process(step: str, root: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "worldmodel.benchmarks.nuscenes_index", "--step", step, "--root", str(root)]
+    command = [
+        sys.executable,
+        "-m",
+        "worldmodel.benchmarks.toolkit.nuscenes_index",
+        "--step",
+        step,
+        "--root",
+        str(root),
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks import cache_feeding, step_cost
-from worldmodel.benchmarks.cache_feeding import Fed, feed, forget, in_memory, rows_of, write_cache, write_films
+from worldmodel.benchmarks.toolkit import cache_feeding, step_cost
+from worldmodel.benchmarks.toolkit.cache_feeding import Fed, feed, forget, in_memory, rows_of, write_cache, write_films
 from worldmodel.training.latent_cache import LatentCache
 
 LATENTS = (8, 2, 2, 3)  # of 9 frames of 32 x 48

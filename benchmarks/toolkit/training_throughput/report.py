@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.training_throughput.timing import MOST
+from worldmodel.benchmarks.toolkit.training_throughput.timing import MOST
 
 GOAL = 0.45
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.benchmarks.training_throughput.steps import plain_step
-from worldmodel.benchmarks.training_throughput.timing import synchronize
+from worldmodel.benchmarks.toolkit.training_throughput.steps import plain_step
+from worldmodel.benchmarks.toolkit.training_throughput.timing import synchronize
 
 SQUARE = {"cuda": 8192, "cpu": 1024}
 Linears = Counter[tuple[int, int]]

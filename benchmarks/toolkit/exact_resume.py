@@ -1,6 +1,6 @@
 """Kill training runs at random moments, resume them, and compare with undisturbed ones bit for bit.
 
-python -m worldmodel.benchmarks.exact_resume --kills 20 --keep
+python -m worldmodel.benchmarks.toolkit.exact_resume --kills 20 --keep
 """
 
 import argparse
@@ -55,7 +55,7 @@ def started(config: TrainConfig, processes: int = 1) -> Iterator[Sequence[BasePr
     They are forked from a server that has everything imported and has never computed anything.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["worldmodel.benchmarks.exact_resume", "worldmodel.training.run"])
+    context.set_forkserver_preload(["worldmodel.benchmarks.toolkit.exact_resume", "worldmodel.training.run"])
     port = _free_port()
     each = [context.Process(target=train_as, args=(config, rank, processes, port)) for rank in range(processes)]
     for process in each:

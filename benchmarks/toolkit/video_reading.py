@@ -1,7 +1,7 @@
 """How much CPU time chunk pairs of a video cost, and whether the frames are the right ones: our reader, decord, OpenCV
 and plain PyAV side by side.
 
-    python -m worldmodel.benchmarks.video_reading [--footage FOLDER] [--keep]
+    python -m worldmodel.benchmarks.toolkit.video_reading [--footage FOLDER] [--keep]
 
 Speed: pairs of 34 and 82 frames at random starts of 1280 x 720 H.264, to 256 x 384 RGB. The films are drawn and
 encoded here (x264, medium, crf 23: groups of 250 and of 30 frames, with B pictures); besides, the real 1280 x 720
@@ -28,8 +28,8 @@ import av
 import numpy as np
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.video_films import NASTY, moving_pictures, write_film
-from worldmodel.benchmarks.video_readers import Reader, available, with_decord
+from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
+from worldmodel.benchmarks.toolkit.video_readers import Reader, available, with_decord
 from worldmodel.datasets.video import VideoSource
 
 SOURCE, SIZE = (720, 1280), (256, 384)

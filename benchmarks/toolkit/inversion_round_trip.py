@@ -1,6 +1,6 @@
 """How exactly RF-Solver's inversion comes back: chunks to noise and back again with the same solver, by steps and grid.
 
-    python -m worldmodel.benchmarks.inversion_round_trip [--root data/toyworld] [--chunks 4] [--keep]
+    python -m worldmodel.benchmarks.toolkit.inversion_round_trip [--root data/toyworld] [--chunks 4] [--keep]
 
 Future chunks of the toy world are encoded, inverted (sigma 0 to 1) and integrated back (1 to 0) along the same sigmas;
 the error is the L2 distance to where a chunk started, relative to its norm. Two evaluations a step each way.

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks.training_throughput import rows, work
-from worldmodel.benchmarks.training_throughput.networks import SIZES, build
-from worldmodel.benchmarks.training_throughput.report import skipped, text_of
-from worldmodel.benchmarks.training_throughput.timing import fits, largest_batch
+from worldmodel.benchmarks.toolkit.training_throughput import rows, work
+from worldmodel.benchmarks.toolkit.training_throughput.networks import SIZES, build
+from worldmodel.benchmarks.toolkit.training_throughput.report import skipped, text_of
+from worldmodel.benchmarks.toolkit.training_throughput.timing import fits, largest_batch
 from worldmodel.errors import InputError
 from worldmodel.training.attention import fastest_attention
 

@@ -4,11 +4,12 @@ import argparse
 
 import torch
 
-from worldmodel.benchmarks import machine, training_throughput
-from worldmodel.benchmarks.training_throughput.networks import SIZES, build
-from worldmodel.benchmarks.training_throughput.report import skipped, text_of
-from worldmodel.benchmarks.training_throughput.rows import measure
-from worldmodel.benchmarks.training_throughput.timing import MOST
+from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.toolkit import training_throughput
+from worldmodel.benchmarks.toolkit.training_throughput.networks import SIZES, build
+from worldmodel.benchmarks.toolkit.training_throughput.report import skipped, text_of
+from worldmodel.benchmarks.toolkit.training_throughput.rows import measure
+from worldmodel.benchmarks.toolkit.training_throughput.timing import MOST
 from worldmodel.provenance import device_name
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.estimate import check_compiler

@@ -1,6 +1,6 @@
 """How fast and how faithfully 1600 x 900 JPEGs become 256 x 384 frames: `read_image` against PIL.
 
-    python -m worldmodel.benchmarks.jpeg_reading [--footage FOLDER] [--keep]
+    python -m worldmodel.benchmarks.toolkit.jpeg_reading [--footage FOLDER] [--keep]
 
 The pictures are frames of the real drives in FOLDER (default: WORLDMODEL_TEST_DATA, else ../shared/data), scaled and
 cropped to 1600 x 900 and saved at quality 90, as they are and with the grain of a camera's sensor added until they

@@ -1,6 +1,6 @@
 """How fast a training step runs at real size, beside a matrix product and beside plain diffusers on the same device.
 
-    python -m worldmodel.benchmarks.training_throughput --size 2b|1.3b|tiny [--seconds 20] [--keep]
+    python -m worldmodel.benchmarks.toolkit.training_throughput --size 2b|1.3b|tiny [--seconds 20] [--keep]
 
 The published network (LTX-Video 2B: 17 frames of 256 x 384, 288 tokens; Wan 2.1 1.3B: 240 x 416, 1950 tokens) with
 random weights in float32, under bf16 autocast, through the FlowFrames objective (Algorithm 1, latents from the host in

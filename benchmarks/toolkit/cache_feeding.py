@@ -1,6 +1,6 @@
 """Tokens a second that training is fed with: from a latent cache on disk, and straight from video, side by side.
 
-    python -m worldmodel.benchmarks.cache_feeding [--pairs 2048] [--folder FOLDER] [--keep]
+    python -m worldmodel.benchmarks.toolkit.cache_feeding [--pairs 2048] [--folder FOLDER] [--keep]
 
 Both go through the reading of `worldmodel.training.loop`: `Pool`, `ShareOfOrder` and `collate` in a DataLoader. A pair
 is 288 tokens, those that the network sees of 17 frames of 256 x 384 (LTX latents of 128 x 3 x 8 x 12).
@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.video_films import moving_pictures, write_film
+from worldmodel.benchmarks.toolkit.video_films import moving_pictures, write_film
 from worldmodel.datasets.openvid import VideoFiles, read_list, video_pairs
 from worldmodel.files import save_tensors
 from worldmodel.training.chunks import ClipPairs, Pool, collate

@@ -1,6 +1,6 @@
 """How many scene cuts `datasets.cuts` finds, and how many it invents.
 
-    python -m worldmodel.benchmarks.scene_cuts [--footage FOLDER] [--keep]
+    python -m worldmodel.benchmarks.toolkit.scene_cuts [--footage FOLDER] [--keep]
 
 Three sets. Films drawn and encoded here, whose cuts are known. Splices of the real films in FOLDER that have no cuts of
 their own (driving, multicam, web): random stretches put end to end, at full speed and three times as fast, with every
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.video_films import moving_pictures, write_film
+from worldmodel.benchmarks.toolkit.video_films import moving_pictures, write_film
 from worldmodel.datasets.cuts import CutRule, Distances, compared, cuts_of, distances, histograms
 from worldmodel.datasets.video import VideoSource
 

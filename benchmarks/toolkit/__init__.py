@@ -1,0 +1,1 @@
+"""Measurements of this package itself: reading, indexing, training, resuming; each a script that prints and keeps."""
