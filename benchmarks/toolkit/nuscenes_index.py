@@ -79,15 +79,8 @@ def measure(step: str, root: Path) -> dict[str, float]:
 
 
 def _in_fresh_process(step: str, root: Path) -> dict[str, float]:
-    command = [
-        sys.executable,
-        "-m",
-        "worldmodel.benchmarks.toolkit.nuscenes_index",
-        "--step",
-        step,
-        "--root",
-        str(root),
-    ]
+    module = "worldmodel.benchmarks.toolkit.nuscenes_index"
+    command = [sys.executable, "-m", module, "--step", step, "--root", str(root)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

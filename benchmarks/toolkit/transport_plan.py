@@ -1,6 +1,6 @@
 """Which chunk optimal transport pairs each chunk of ten videos with: the paper's Fig. 2, and its share as a number.
 
-    python -m worldmodel.benchmarks.toolkit.transport_plan [--root data/toyworld] [--videos FOLDER ...] [--picture OUT.png]
+    python -m worldmodel.benchmarks.toolkit.transport_plan [--root data/toyworld] [--videos FOLDER ...] [--picture PNG]
 
 Each video is cut into consecutive chunks, and every chunk is both a source and a target: squared Euclidean cost between
 normalised latent means of the checkpoint's VAE, uniform weights, exact plan (paper Eq. 4). The paper says neither
