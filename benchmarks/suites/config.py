@@ -48,6 +48,8 @@ class BenchmarkConfig:
         clips: name of a clip list, with or without @version, or its JSON file.
         root: folder of the dataset. version: of a nuScenes-format dataset.
         out: folder of the benchmark.
+        metrics: extractors of features for Fréchet distances, or auto for all whose weights are there; PSNR, SSIM,
+            sharpness and brightness are always given.
         chunks: of a rollout; for suite=horizon.
         evaluations: for suite=nfe.
         most_clips: take so many, evenly spread; null is all. It is said in the results.
@@ -63,6 +65,7 @@ class BenchmarkConfig:
     root: str = "data/toyworld"
     version: str = "v1.0-toy"
     out: str = "outputs/benchmark"
+    metrics: tuple[str, ...] = ("auto",)
     chunks: int = 1
     evaluations: tuple[int, ...] = (1, 2, 5, 6, 10, 40)
     most_clips: int | None = None

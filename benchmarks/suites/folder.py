@@ -4,11 +4,13 @@ out/settings.json           what was asked for; a resumed benchmark must ask for
 out/rows/LABEL/row.json     how the method was run, and the hashes of its weights
 out/rows/LABEL/predictions  one file per clip
 out/rows/LABEL/scores       one file per clip
-out/results.json, report.md, recordings/, plots
+out/truth/HxW               features of the true frames, one file per clip
+out/results.json, report.md, plots.png, recordings
 """
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,10 @@ class BenchmarkFolder:
             raise InputError(f"out={self.out} holds no benchmark to resume: leave resume out, or check the folder")
         with written_whole(kept) as part:
             part.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+
+    def truth(self, size: Sequence[int]) -> Scores:
+        """Features of the true frames at this size."""
+        return Scores(self.out / "truth" / "x".join(map(str, size)))
 
     def row(self, label: str) -> "RowFolder":
         """Of one method."""

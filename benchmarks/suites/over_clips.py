@@ -21,10 +21,14 @@ from worldmodel.benchmarks.clips.reader import open_clips
 from worldmodel.benchmarks.clips.verb import ClipsConfig, clip_list
 from worldmodel.benchmarks.methods.method import Method
 from worldmodel.benchmarks.methods.registry import open_method
+from worldmodel.benchmarks.metrics.catalogue import LOADERS, open_extractors
+from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
 from worldmodel.benchmarks.suites.plan import Plan, plans
 from worldmodel.benchmarks.suites.predictions import clip_seeds, predict_clip
+from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
+from worldmodel.benchmarks.suites.table import Sample
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.errors import InputError
 from worldmodel.provenance import weights_hash
@@ -38,12 +42,14 @@ class Ground:
 
     Attributes:
         clips: the list. numbers: those of it that are taken. chunks: of a rollout.
+        extractors: of features, by name. skipped: what was left out, and why.
     """
 
     config: BenchmarkConfig
     clips: ClipList
     numbers: list[int]
     chunks: int
+    extractors: dict[str, Extractor] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -52,6 +58,7 @@ class Ground:
         config = self.config
         return {
             "suite": config.suite, "seed": config.seed, "chunks": self.chunks, "resample": config.resample,
+            "extractors": sorted(self.extractors),
             "clips": self.clips.label, "clips_sha256": self.clips.sha256, "numbers": self.numbers,
             "methods": {plan.label: {"method": plan.method, **plan.options} for plan in plans(config)},
         }  # fmt: skip
@@ -76,7 +83,8 @@ def open_ground(config: BenchmarkConfig) -> Ground:
         raise InputError(f"clips={config.clips}: {clips.frames} frames, chunks={config.chunks} needs {least}")
     most = min(len(clips), config.most_clips or len(clips))
     numbers = np.linspace(0, len(clips) - 1, most).round().astype(int).tolist()
-    return Ground(config, clips, numbers, config.chunks)
+    extractors, skipped = open_extractors(LOADERS if config.metrics == ("auto",) else config.metrics)
+    return Ground(config, clips, numbers, config.chunks, extractors, skipped)
 
 
 def fill(ground: Ground, folder: BenchmarkFolder) -> list[str]:
@@ -91,33 +99,38 @@ def fill(ground: Ground, folder: BenchmarkFolder) -> list[str]:
         except InputError as error:
             ground.skipped[plan.label] = str(error)
             continue
-        fill_row(ground, plan, method, folder.row(plan.label), state)
+        fill_row(ground, plan, method, folder, state)
         labels.append(plan.label)
     return labels
 
 
-def fill_row(ground: Ground, plan: Plan, method: Method, row: RowFolder, state: PartialState) -> None:
+def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder, state: PartialState) -> None:
     """This process' share of one row."""
+    row = folder.row(plan.label)
     with state.main_process_first():
         row.say(asdict(method.spec), {name: weights_hash(module) for name, module in method.networks.items()})
     samples, device = ground.samples(method.spec.size), device_of(method)
     share = ground.numbers[state.process_index :: state.num_processes]
     open_ones = [number for number in share if not row.scores.has(number)]
+    truth = folder.truth(method.spec.size)
     for number in tqdm(open_ones, desc=plan.label, unit="clip", disable=not state.is_main_process):
-        answer(ground, method, row, number, samples, device)
+        answer(ground, method, row, number, samples[number], device, truth)
     state.wait_for_everyone()
 
 
 def answer(
-    ground: Ground, method: Method, row: RowFolder, number: int, samples: Dataset[ChunkPair], device: torch.device
+    ground: Ground, method: Method, row: RowFolder, number: int, sample: ChunkPair, device: torch.device, truth: Scores
 ) -> None:
     """Predict one clip, where that was not done, and score it."""
-    sample = samples[number]
     if row.predictions.missing([number]):
         seeds = clip_seeds(ground.config.seed, ground.clips.sha256, number, len(sample.cameras))
         row.predictions.write(number, *predict_clip(method, sample, seeds, ground.chunks, device))
     predicted, _ = row.predictions.read(number)
-    row.scores.write(number, predicted, sample.future_NGCHW[:, : predicted.shape[1]])
+    future = sample.future_NGCHW[:, : predicted.shape[1]]
+    if not truth.has(number):
+        truth.write(number, features_of(future, ground.extractors, ground.chunks))
+    features = features_of(predicted, ground.extractors, ground.chunks)
+    row.scores.write(number, scores_of(predicted, future) | features)
 
 
 def device_of(method: Method) -> torch.device:
@@ -128,6 +141,7 @@ def device_of(method: Method) -> torch.device:
     return torch.device("cpu")
 
 
-def cameras_of(clips: ClipList, numbers: Sequence[int]) -> list[tuple[str, ...]]:
-    """Camera names of the chosen clips."""
-    return [clips.clips[number].cameras for number in numbers]
+def samples_of(clips: ClipList, numbers: Sequence[int]) -> list[Sample]:
+    """The chosen clips; drives are numbered in the order of their names."""
+    drives = {scene: drive for drive, scene in enumerate(sorted({clip.scene for clip in clips.clips}))}
+    return [Sample(number, clips.clips[number].cameras, drives[clips.clips[number].scene]) for number in numbers]

@@ -40,7 +40,7 @@ def write_recordings(ground: Ground, folder: BenchmarkFolder, labels: list[str])
 
 def chosen(folder: BenchmarkFolder, label: str, numbers: list[int]) -> dict[str, int]:
     """Clip numbers by `best`, `median`, `worst`; of a clip or two only the first of these."""
-    means = [float(folder.row(label).scores.read(number)["psnr_db"].mean()) for number in numbers]
+    means = [float(folder.row(label).scores.read(number)["PSNR"].mean()) for number in numbers]
     order = np.argsort(means, kind="stable")[::-1]
     places = {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}
     found: dict[str, int] = {}

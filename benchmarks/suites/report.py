@@ -5,7 +5,7 @@ from typing import Any
 from worldmodel.benchmarks.published import SOURCE
 from worldmodel.benchmarks.suites.results import Figure, Measure, Results, Row
 
-ARROWS = {"higher": " ↑", "lower": " ↓", "neither": ""}
+ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "zero": " → 0"}
 
 
 def page(results: Results) -> str:
@@ -54,8 +54,9 @@ def _nfe(row: Row) -> str:
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "–"
-    spread = "" if figure.spread is None else f" ± {number(figure.spread)}"
-    return number(figure.value) + spread
+    parts = [number(figure.value), "" if figure.spread is None else f"± {number(figure.spread)}"]
+    parts += ["" if figure.floor is None else f"(floor {number(figure.floor)})"]
+    return " ".join(part for part in parts if part)
 
 
 def number(value: float) -> str:

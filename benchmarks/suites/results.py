@@ -7,7 +7,7 @@ differs from run to run of the same thing is in `times` and `machine`. `comparab
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -19,10 +19,19 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of one row. `spread` is one standard error; None where none can be given."""
+    """One number of one row.
+
+    Attributes:
+        spread: one standard error; None where none can be given. interval: 95 %.
+        jackknife: the value with its bias by the number of clips taken away.
+        floor: what two equally large sets of real clips would score; smaller gaps are noise.
+    """
 
     value: float
     spread: float | None = None
+    interval: tuple[float, float] | None = None
+    jackknife: float | None = None
+    floor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -30,12 +39,12 @@ class Measure:
     """What a figure's name stands for.
 
     Attributes:
-        unit: as printed. better: which way is good. method of the spread: `spread`.
+        unit: as printed. better: which way is good; `one` and `zero` are the best value. spread: how it was had.
         protocol: all that the number depends on: extractor, its sha256, width, resize, frames, rate, dtype.
     """
 
     unit: str
-    better: Literal["higher", "lower", "neither"]
+    better: str
     spread: str = ""
     protocol: dict[str, Any] = field(default_factory=dict)
 

@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from accelerate import PartialState
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.suites import over_clips, table
+from worldmodel.benchmarks.metrics.figure import Protocol
+from worldmodel.benchmarks.suites import over_clips
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.cost import run_cost
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
@@ -15,6 +16,7 @@ from worldmodel.benchmarks.suites.plots import draw
 from worldmodel.benchmarks.suites.recordings import write_recordings
 from worldmodel.benchmarks.suites.report import page
 from worldmodel.benchmarks.suites.results import Results, write_results
+from worldmodel.benchmarks.suites.table import Table
 from worldmodel.files import written_whole
 
 
@@ -54,14 +56,15 @@ def headline(results: Results) -> dict[str, dict[str, float]]:
 def _over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results:
     ground = over_clips.open_ground(config)
     labels = over_clips.fill(ground, folder)
-    cameras = over_clips.cameras_of(ground.clips, ground.numbers)
     if config.recordings and labels and PartialState().is_main_process:
         write_recordings(ground, folder, labels)
-    rows = [table.row_of(label, folder.row(label), ground.numbers, cameras, ground.chunks) for label in labels]
-    measures = table.MEASURES | (table.drift_measures(table.MEASURES) if ground.chunks > 1 else {})
+    base = Protocol("", frame_rate=ground.clips.frame_rate or 0.0, clips=ground.clips.label)
+    samples = over_clips.samples_of(ground.clips, ground.numbers)
+    table = Table(samples, ground.chunks, base, ground.extractors, {})
+    rows = [table.row(label, folder) for label in labels]
     clips = {
         "name": ground.clips.label, "sha256": ground.clips.sha256, "count": len(ground.numbers),
         "of": len(ground.clips), "expected": ground.clips.expected, "notes": list(ground.clips.notes),
     }  # fmt: skip
     settings = {name: ground.settings[name] for name in ("seed", "chunks", "resample")}
-    return Results(config.suite, settings, measures, rows, clips, ground.skipped)
+    return Results(config.suite, settings, table.measures, rows, clips, ground.skipped)

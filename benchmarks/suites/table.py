@@ -1,61 +1,121 @@
-"""From scores by clip to the rows of a table: means, their spread, and what they are by camera, frame and chunk.
+"""From scores by clip to the rows of a table: means, their spread, and what they are by camera, frame and chunk."""
 
-Shape legend: K clips, N cameras, G predicted frames.
-"""
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import numpy as np
+import torch
 
-from worldmodel.benchmarks.suites.folder import RowFolder
+from worldmodel.benchmarks.metrics.distribution import FrechetDistance
+from worldmodel.benchmarks.metrics.drift import drift_of
+from worldmodel.benchmarks.metrics.extractor import Extractor
+from worldmodel.benchmarks.metrics.figure import Figure as MetricFigure
+from worldmodel.benchmarks.metrics.figure import Protocol
+from worldmodel.benchmarks.metrics.pairwise import PairwiseScore
+from worldmodel.benchmarks.suites.folder import BenchmarkFolder
 from worldmodel.benchmarks.suites.results import Figure, Measure, Row
+from worldmodel.benchmarks.suites.scoring import PAIRWISE, Scores, feature_name
 
-DRAWS = 1000
-SPREAD = f"one standard error over clips (bootstrap, {DRAWS} draws)"
-MEASURES = {
-    "psnr_db": Measure("dB", "higher", SPREAD, {"what": "of each 8-bit frame, then the mean", "equal frames": 100}),
-    "ssim": Measure("", "higher", SPREAD, {"what": "torchmetrics, Gaussian window of 11, on RGB, then the mean"}),
-}
+CAMERAS = 64  # at most, of a rig: a sample's number is its clip's times this plus its camera's
 
 
-def row_of(label: str, folder: RowFolder, numbers: list[int], cameras: list[tuple[str, ...]], chunks: int) -> Row:
-    """One row's figures, added up in the order of the list."""
-    said, scores = folder.said(), [folder.scores.read(number) for number in numbers]
-    _, cost = folder.predictions.read(numbers[0])
-    figures, by_camera, by_frame, by_chunk = {}, {}, {}, {}
-    for name in MEASURES:
-        values = [score[name].numpy() for score in scores]
-        means_K = np.array([value.mean() for value in values])
-        figures[name] = Figure(float(means_K.mean()), bootstrap(means_K))
-        by_camera[name] = camera_means(values, cameras)
-        frames_G = np.mean([value.mean(axis=0) for value in values], axis=0)
-        by_frame[name] = frames_G.tolist()
-        if chunks > 1:
-            by_chunk[name] = [float(part.mean()) for part in np.split(frames_G, chunks)]
-            figures |= {f"{name} drift": Figure(drift(by_chunk[name]))}
-    evaluations = {"guided_evals": cost.guided_evals, "forward_calls": cost.forward_calls, "batch": cost.forward_batch}
-    return Row(label, said["spec"], said["weights"], evaluations, figures, by_camera, by_frame, by_chunk)
+@dataclass(frozen=True)
+class Sample:
+    """One clip: its number in the list, its cameras, and the number of its drive, by which the spread is drawn."""
+
+    number: int
+    cameras: tuple[str, ...]
+    drive: int
+
+    @property
+    def numbers(self) -> torch.Tensor:
+        """One for every camera."""
+        return torch.arange(len(self.cameras)) + self.number * CAMERAS
+
+    @property
+    def groups(self) -> torch.Tensor:
+        """The drive, for every camera."""
+        return torch.full((len(self.cameras),), self.drive)
 
 
-def bootstrap(means_K: np.ndarray, seed: int = 0) -> float:
-    """Standard error of the mean over clips, which are drawn anew with replacement."""
-    draws = np.random.default_rng(seed).integers(0, len(means_K), (DRAWS, len(means_K)))
-    return float(means_K[draws].mean(axis=1).std(ddof=1))
+@dataclass(frozen=True)
+class Table:
+    """What rows are added up with.
+
+    Attributes:
+        samples: the clips, in the list's order. chunks: of a rollout. base: of every figure's protocol.
+        extractors: by name. measures: filled with what every figure stands for.
+    """
+
+    samples: list[Sample]
+    chunks: int
+    base: Protocol
+    extractors: Mapping[str, Extractor]
+    measures: dict[str, Measure]
+
+    def row(self, label: str, folder: BenchmarkFolder) -> Row:
+        """One method's figures."""
+        place = folder.row(label)
+        said = place.said()
+        truth = folder.truth(said["spec"]["size"])
+        _, cost = place.predictions.read(self.samples[0].number)
+        row = Row(label, said["spec"], said["weights"], asdict(cost) | {})
+        row.evaluations.pop("seconds")
+        for title, score in PAIRWISE.items():
+            self._pairwise(row, self._filled(title, score, place.scores))
+        for name, extractor in self.extractors.items():
+            for width in extractor.widths:
+                self._distances(row, name, width, place.scores, truth)
+        return row
+
+    def _filled(self, title: str, kind: type[PairwiseScore], scores: Scores) -> PairwiseScore:
+        names = sorted({camera for sample in self.samples for camera in sample.cameras})
+        frames = next(iter(scores.read(self.samples[0].number).values())).shape[1]
+        metric = kind(_with_frames(self.base, frames), names)
+        for sample in self.samples:
+            values_NG = scores.read(sample.number)[title]
+            places_N1 = torch.tensor([[float(names.index(camera))] for camera in sample.cameras]).double()
+            metric.add(torch.cat([places_N1, values_NG], dim=1), sample.numbers, sample.groups)
+        return metric
+
+    def _pairwise(self, row: Row, metric: PairwiseScore) -> None:
+        self._note(row, metric.title, metric.figure())
+        row.by_camera[metric.title] = {camera: one.value for camera, one in metric.by_camera().items()}
+        row.by_frame[metric.title] = list(metric.by_frame().values)
+        drift = drift_of(metric, metric.protocol.frames // self.chunks)
+        if drift is not None:
+            self._note(row, drift.drift.name, drift.drift)
+            row.by_chunk[metric.title] = list(drift.by_chunk.values)
+
+    def _distances(self, row: Row, name: str, width: int, predicted: Scores, truth: Scores) -> None:
+        extractor, frames = self.extractors[name], row.spec["future_frames"]
+        values = []
+        for chunk in range(self.chunks):
+            title = extractor.title_of(width) + (f" chunk {chunk + 1}" if self.chunks > 1 else "")
+            protocol = extractor.protocol(width, frames, self.base.frame_rate, self.base.clips, self.base.clips_sha256)
+            metric, key = FrechetDistance(title, protocol, extractor.rows(frames)), feature_name(name, width, chunk)
+            for sample in self.samples:
+                for scores, real in ((truth, True), (predicted, False)):
+                    metric.update(scores.read(sample.number)[key], real, sample.numbers, sample.groups)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # few clips: the figure's own remarks say so
+                figure = metric.figure()
+            self._note(row, title, figure)
+            values.append(figure.value)
+        if self.chunks > 1:
+            row.by_chunk[extractor.title_of(width)] = values
+
+    def _note(self, row: Row, name: str, found: MetricFigure) -> None:
+        self.measures.setdefault(name, Measure(found.unit, found.better, found.spread_kind, _said(found)))
+        row.figures[name] = Figure(found.value, found.spread, found.interval, found.jackknife, found.floor)
 
 
-def camera_means(values: list[np.ndarray], cameras: list[tuple[str, ...]]) -> dict[str, float]:
-    """Mean of every camera over clips and frames; `values` are [N, G]."""
-    found: dict[str, list[float]] = {}
-    for value, names in zip(values, cameras, strict=True):
-        for name, own in zip(names, value, strict=True):
-            found.setdefault(name, []).append(float(own.mean()))
-    return {name: float(np.mean(own)) for name, own in sorted(found.items())}
+def _with_frames(base: Protocol, frames: int) -> Protocol:
+    return Protocol(**{**asdict(base), "frames": frames})
 
 
-def drift(chunks: list[float]) -> float:
-    """Change of a figure per chunk of a rollout: the slope of the least-squares line over the chunks' numbers."""
-    return float(np.polyfit(np.arange(len(chunks)), chunks, 1)[0])
-
-
-def drift_measures(measures: dict[str, Measure]) -> dict[str, Measure]:
-    """What `row_of` adds for rollouts."""
-    what = {"what": "change per chunk of the rollout, slope of the least-squares line"}
-    return {f"{name} drift": Measure(one.unit, one.better, "", what) for name, one in measures.items()}
+def _said(found: MetricFigure) -> dict[str, Any]:
+    """What is printed of a protocol: all that is set, and what a reader must know."""
+    said = {name: value for name, value in asdict(found.protocol).items() if value not in ("", 0, 0.0, False, "none")}
+    return said | {"samples": found.clips} | ({"remarks": " ".join(found.remarks)} if found.remarks else {})

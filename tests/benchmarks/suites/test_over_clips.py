@@ -66,15 +66,17 @@ def test_the_table(undisturbed: Path) -> None:
     assert results.clips["name"] == "toyworld-val@1" and results.clips["count"] == results.clips["of"] == 4
     assert set(rows) == {"flowframes", "floor"}
     for row in rows.values():
-        assert 5 < row.figures["psnr_db"].value < 40 and row.figures["psnr_db"].spread > 0
-        assert len(row.by_frame["psnr_db"]) == 17 and len(row.by_camera["ssim"]) == 6
-        assert sum(row.by_frame["psnr_db"]) / 17 == pytest.approx(row.figures["psnr_db"].value)
+        assert row.figures["FD[worldmodel-tiny-vae]"].value > 0
+        assert 5 < row.figures["PSNR"].value < 40 and row.figures["PSNR"].spread > 0
+        assert len(row.by_frame["PSNR"]) == 17 and len(row.by_camera["SSIM"]) == 6
+        assert sum(row.by_frame["PSNR"]) / 17 == pytest.approx(row.figures["PSNR"].value)
     assert rows["flowframes"].evaluations["guided_evals"] == 1
+    assert "fid" in results.skipped and "inception" in results.skipped["fid"]
     assert len(rows["flowframes"].weights["transformer"]) == 64
-    floor = rows["floor"].by_frame["psnr_db"]
+    floor = rows["floor"].by_frame["PSNR"]
     assert floor[0] > floor[-1]
     page = (undisturbed / "report.md").read_text()
-    assert "psnr_db [dB] ↑" in page and "licences" in page
+    assert "PSNR [dB] ↑" in page and "licences" in page
     assert (undisturbed / "plots.png").stat().st_size > 10_000
 
 
@@ -140,9 +142,9 @@ def test_rollouts_have_chunks_and_drift(quick: BenchmarkConfig) -> None:
     results = benchmark(replace(quick, suite="horizon", chunks=2, most_clips=2))
     assert results is not None
     row = results.rows[0]
-    first, second = row.by_chunk["psnr_db"]
-    assert len(row.by_frame["psnr_db"]) == 34
-    assert row.figures["psnr_db drift"].value == pytest.approx(second - first)
+    first, second = row.by_chunk["PSNR"]
+    assert len(row.by_frame["PSNR"]) == 34
+    assert row.figures["drift of PSNR"].value == pytest.approx(second - first)
 
 
 def test_numbers_of_evaluations(quick: BenchmarkConfig) -> None:
