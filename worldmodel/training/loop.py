@@ -169,14 +169,24 @@ def _reader_errors(loop: Loop) -> Iterator[None]:
     """A reader process that died ends the run in one line, with a checkpoint."""
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if not reader_died(error):
             raise
-        first = " ".join(str(error).split())
+        first = " ".join(str(error).split()) or type(error).__name__
         why = f"a reader process died ({first}); with less memory use data.workers=0"
         if loop.state.accelerator.num_processes > 1:  # the others cannot be asked to help writing now
             raise InputError(f"{why}; resume=true goes on from the last checkpoint") from error
         raise InputError(_end(loop, why)) from error
+
+
+def reader_died(error: Exception) -> bool:
+    """Whether this is how torch says that a reader process is gone, and not an error that a reader handed on.
+
+    A reader that dies while a batch is on its way leaves a broken connection.
+    """
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker (pid" in str(error)
+    return "Caught " not in str(error)
 
 
 def _end(loop: Loop, why: str) -> str:

@@ -21,6 +21,7 @@ from worldmodel.errors import InputError, Stopped
 from worldmodel.training import TrainConfig, data, train
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.chunks import Readable, StorePairs
+from worldmodel.training.loop import reader_died
 from worldmodel.training.objectives import FlowFrames
 from worldmodel.training.stopping import SIGNALS
 
@@ -117,6 +118,22 @@ def test_a_dead_reader_ends_the_run_with_a_checkpoint(run: TrainConfig, monkeypa
     with pytest.raises(InputError, match="a reader process died.*was written, resume=true"):
         train(reading)
     assert checkpoints_of(Path(run.out))
+
+
+@pytest.mark.parametrize(
+    ("error", "died"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), True),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), True),
+        (ConnectionResetError(104, "Connection reset by peer"), True),
+        (EOFError(), True),
+        (RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nwrong shape"), False),
+        (ConnectionError("Caught ConnectionError in DataLoader worker process 0.\nno such host"), False),
+        (RuntimeError("out of memory"), False),
+    ],
+)
+def test_a_dead_reader_is_told_from_an_error_in_one(error: Exception, died: bool) -> None:
+    assert reader_died(error) == died
 
 
 class ToldToStop(Fatal):
