@@ -6,7 +6,6 @@ decoded as a whole: the new latents alone would be decoded as if the first of th
 Shape legend: B clips, F observed frames, G predicted frames, H height, W width, 3 colours; C f h w are latents.
 """
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,20 +159,11 @@ class GeneratorWeights(Weights):
         self._entry = entry
         super().__init__(path)
 
-    def _open_pickle(self, path: Path) -> None:
-        try:
-            tables = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise InputError(
-                f"{path}: not a readable weights-only .pt file ({_line(error)}); download it again"
-            ) from None
-        table = tables.get(self._entry) if isinstance(tables, dict) else None
+    def _table(self, path: Path, loaded: object) -> dict[str, Tensor]:
+        table = loaded.get(self._entry) if isinstance(loaded, dict) else None
         if not isinstance(table, dict) or not all(isinstance(value, Tensor) for value in table.values()):
             raise InputError(f"{path}: holds no table of tensors {self._entry!r}; use the official file")
-        tensors = {name.replace("_fsdp_wrapped_module.", ""): value for name, value in table.items()}
-        for name, value in tensors.items():
-            self._read[name] = tensors.__getitem__
-            self._shapes[name] = tuple(value.shape)
+        return {name.replace("_fsdp_wrapped_module.", ""): value for name, value in table.items()}
 
 
 def load_causal_prediction(recipe: Recipe, options: CausalOptions) -> CausalPrediction:
@@ -205,7 +195,3 @@ def load_generator(
         module = WanTransformer3DModel(**configs.wan_transformer_arguments(config, weights.path)).eval()
     load_strictly(module, weights, wan_transformer_key, PREFIX, dtype=dtype, device=device)
     return module
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]

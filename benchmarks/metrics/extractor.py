@@ -3,8 +3,6 @@
 Shape legend: B clips, F frames, R rows of a clip, _ feature width, H height, W width, 3 colours.
 """
 
-import pickle
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from torch import Tensor, nn
 
 from worldmodel.backbones.weights import Weights, load_strictly
 from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.errors import InputError
 
 COUNTER = "num_batches_tracked"  # torch's batch norm may leave it in a file; it is no weight
 
@@ -81,23 +78,6 @@ def full_precision(device_type: str) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = products
 
 
-class ExtractorWeights(Weights):
-    """A published state dict. The older ones are plain pickles, which torch cannot map into memory."""
-
-    def _open_pickle(self, path: Path) -> None:
-        if zipfile.is_zipfile(path):
-            return super()._open_pickle(path)
-        try:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            reason = str(error).partition("\n")[0][:120]
-            raise InputError(f"{path}: not a readable weights-only .pth file ({reason}); download it again") from None
-        if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-            raise InputError(f"{path}: not a flat table of tensors; give the network's own state dict")
-        self._read |= {name: tensors.__getitem__ for name in tensors}
-        self._shapes |= {name: tuple(value.shape) for name, value in tensors.items()}
-
-
 def load_network(network: nn.Module, path: Path, unused: str = "") -> None:
     """Fill `network` (built on "meta") with a published state dict, in float32, key by key or not at all.
 
@@ -107,7 +87,7 @@ def load_network(network: nn.Module, path: Path, unused: str = "") -> None:
     Raises:
         InputError: the first missing, extra or misshapen key, or a file that is no state dict.
     """
-    weights = ExtractorWeights(path)
+    weights = Weights(path)
     ignored = (name for name in weights.names if name.endswith(COUNTER) or (unused and name.startswith(unused)))
     load_strictly(network, weights, ignore=frozenset(ignored), dtype=torch.float32)
     network.eval().requires_grad_(False)

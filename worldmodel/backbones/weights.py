@@ -5,6 +5,7 @@ random parts. Here the first missing, extra or misshapen key stops the loading a
 """
 
 import pickle
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -66,16 +67,22 @@ class Weights:
 
     def _open_pickle(self, path: Path) -> None:
         try:
-            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            # Older files are plain pickles, which torch cannot map into memory.
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise InputError(
-                f"{path}: not a readable weights-only .pth file ({_line(error)}); download it again"
+                f"{path}: not a readable weights-only {path.suffix} file ({_line(error)}); download it again"
             ) from None
-        if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-            raise InputError(f"{path}: not a flat table of tensors; give the model's own state dict")
+        tensors = self._table(path, loaded)
         for name, value in tensors.items():
             self._read[name] = tensors.__getitem__
             self._shapes[name] = tuple(value.shape)
+
+    def _table(self, path: Path, loaded: object) -> dict[str, Tensor]:
+        """The tensors by name in what a pickle holds; raises `InputError` where there are none."""
+        if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+            raise InputError(f"{path}: not a flat table of tensors; give the model's own state dict")
+        return loaded
 
 
 def load_strictly(
