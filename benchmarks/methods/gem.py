@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from worldmodel.backbones.random import drawn
 from worldmodel.benchmarks.methods import vista_vae
 from worldmodel.benchmarks.methods.dino_cnn import FEATURES, DinoCnn, read_residuals
 from worldmodel.benchmarks.methods.edm import Guidance
@@ -35,7 +36,7 @@ from worldmodel.benchmarks.methods.vista_networks import (
     load_networks,
     places,
 )
-from worldmodel.benchmarks.methods.vista_weights import REFERENCE, UNET, VAE, VistaWeights, drawn, refuse_strangers
+from worldmodel.benchmarks.methods.vista_weights import REFERENCE, UNET, VAE, VistaWeights, refuse_strangers
 from worldmodel.errors import InputError
 
 FILE = "gem.safetensors"
@@ -187,6 +188,7 @@ def load_gem(options: GemOptions) -> Gem:
 
 
 def _stand_in(options: GemOptions, networks: SvdNetworks) -> DinoCnn:
-    with drawn(places(options)[0], seed=1):
+    place = places(options)[0]
+    with drawn(place.dtype or torch.float32, place.device, seed=1):
         branch = DinoCnn(networks.unet.config.block_out_channels[:2])
     return branch.requires_grad_(False).eval()

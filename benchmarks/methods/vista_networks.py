@@ -11,6 +11,7 @@ from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
 from worldmodel.backbones.loading import read_json
+from worldmodel.backbones.random import drawn
 from worldmodel.backbones.weights import Weights
 from worldmodel.benchmarks.methods import vista_configs as configs
 from worldmodel.benchmarks.methods import vista_weights as official
@@ -91,10 +92,10 @@ def draw_networks(options: SvdOptions, clip: bool) -> SvdNetworks:
     """With weights drawn from a fixed seed."""
     config = _config(options, configs.SIZES[options.sizes])
     place, vae_place = places(options)
-    with official.drawn(place):
+    with drawn(place.dtype or torch.float32, place.device):
         unet = official.new_unet(config["unet"])
         seen = CLIPVisionModelWithProjection(configs.clip_config(config["clip"])) if clip else None
-    with official.drawn(vae_place):
+    with drawn(vae_place.dtype or torch.float32, vae_place.device):
         vae = official.new_vae(config["vae"])
         reference = official.ReferenceEncoder(**configs.encoder_arguments(config["vae"]))
     for module in (unet, vae, reference, *((seen,) if seen is not None else ())):

@@ -6,8 +6,7 @@ the reference frame. Each loader raises `InputError` naming the first missing, e
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,20 +144,6 @@ def refuse_strangers(weights: Weights, known: tuple[str, ...]) -> None:
     for name in weights.names:
         if not name.startswith(known):
             raise InputError(f"{weights.path}: key {name} is not part of this model; give the published file")
-
-
-@contextmanager
-def drawn(place: Placement, seed: int = 0) -> Iterator[None]:
-    """Modules built inside draw their weights from `seed`, in the dtype and on the device where they stay."""
-    device = torch.device(place.device)
-    before = torch.get_default_dtype()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), device:
-        torch.manual_seed(seed)
-        torch.set_default_dtype(place.dtype or torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
 
 
 def _filled(

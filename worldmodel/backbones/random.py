@@ -1,5 +1,7 @@
 """Backbones with random weights: for memory and latency, which do not depend on what a network has learned."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -31,17 +33,24 @@ def random_backbone(
     if family not in FAMILIES:
         raise InputError(f"family={family}: choose {' or '.join(FAMILIES)} for random weights")
     make = {"ltx": (_ltx_2b, _ltx_tiny), "wan": (_wan_13b, _wan_tiny)}[family][sizes == "tiny"]
-    before, devices = torch.get_default_dtype(), [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.device(device):
-        torch.manual_seed(seed)
-        torch.set_default_dtype(dtype)
-        try:
-            backbone = make()
-        finally:
-            torch.set_default_dtype(before)
+    with drawn(dtype, device, seed):
+        backbone = make()
     for module in (backbone.vae, backbone.transformer):
         module.requires_grad_(False).eval()  # type: ignore[attr-defined]
     return backbone
+
+
+@contextmanager
+def drawn(dtype: torch.dtype, device: torch.device | str = "cpu", seed: int = 0) -> Iterator[None]:
+    """Modules built inside draw their weights from `seed`, in the dtype and on the device where they stay."""
+    place, before = torch.device(device), torch.get_default_dtype()
+    with torch.random.fork_rng([place] if place.type == "cuda" else []), place:
+        torch.manual_seed(seed)
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def _ltx_2b() -> Backbone:
