@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from worldmodel.benchmarks.suites.report import number, table
+from worldmodel.benchmarks.suites.report import table, with_spread
 from worldmodel.benchmarks.suites.results import Figure, Results, Row, read_results
 
 
@@ -66,8 +66,4 @@ def _figures(one: Row, other: Row) -> list[list[str]]:
 
 
 def _values(a: Figure, b: Figure) -> list[str]:
-    return [*(_with_spread(figure) for figure in (a, b)), f"{b.value - a.value:+.4g}"]
-
-
-def _with_spread(figure: Figure) -> str:
-    return number(figure.value) + ("" if figure.spread is None else f" ± {number(figure.spread)}")
+    return [*(with_spread(figure) for figure in (a, b)), f"{b.value - a.value:+.4g}"]

@@ -54,9 +54,13 @@ def _nfe(row: Row) -> str:
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "–"
-    parts = [number(figure.value), "" if figure.spread is None else f"± {number(figure.spread)}"]
-    parts += ["" if figure.floor is None else f"(floor {number(figure.floor)})"]
-    return " ".join(part for part in parts if part)
+    floor = "" if figure.floor is None else f" (floor {number(figure.floor)})"
+    return with_spread(figure) + floor
+
+
+def with_spread(figure: Figure) -> str:
+    """The value, and its standard error where there is one."""
+    return number(figure.value) + ("" if figure.spread is None else f" ± {number(figure.spread)}")
 
 
 def number(value: float) -> str:

@@ -33,9 +33,11 @@ def benchmark(config: BenchmarkConfig) -> Results | None:
         )
         results = run_cost(config)
     else:
-        results = _over_clips(config, folder)
-    if not PartialState().is_main_process:
-        return None
+        ground = over_clips.open_ground(config)
+        labels = over_clips.fill(ground, folder)
+        if not PartialState().is_main_process:
+            return None
+        results = _added_up(ground, folder, labels)
     about = machine.describe(("torch", "diffusers")) | {"date": str(datetime.date.today())}
     results = replace(results, machine=about | results.machine)
     write_results(results, folder.out / "results.json")
@@ -53,10 +55,8 @@ def headline(results: Results) -> dict[str, dict[str, float]]:
     return {row.label: {name: round(one.value, 6) for name, one in row.figures.items()} for row in results.rows}
 
 
-def _over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results:
-    ground = over_clips.open_ground(config)
-    labels = over_clips.fill(ground, folder)
-    if config.recordings and labels and PartialState().is_main_process:
+def _added_up(ground: over_clips.Ground, folder: BenchmarkFolder, labels: list[str]) -> Results:
+    if ground.config.recordings and labels:
         write_recordings(ground, folder, labels)
     base = Protocol("", frame_rate=ground.clips.frame_rate or 0.0, clips=ground.clips.label)
     samples = over_clips.samples_of(ground.clips, ground.numbers)
@@ -67,4 +67,4 @@ def _over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results:
         "of": len(ground.clips), "expected": ground.clips.expected, "notes": list(ground.clips.notes),
     }  # fmt: skip
     settings = {name: ground.settings[name] for name in ("seed", "chunks", "resample")}
-    return Results(config.suite, settings, table.measures, rows, clips, ground.skipped)
+    return Results(ground.config.suite, settings, table.measures, rows, clips, ground.skipped)

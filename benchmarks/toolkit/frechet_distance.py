@@ -1,6 +1,6 @@
 """Our Fréchet distance beside `scipy.linalg.sqrtm` and torchmetrics' eigenvalues: seconds, and digits that are right.
 
-    python -m worldmodel.benchmarks.frechet_distance [--rounds 3] [--keep]
+    python -m worldmodel.benchmarks.toolkit.frechet_distance [--rounds 3] [--keep]
 
 Features are Gaussian, with a spectrum that falls by e^6 from the first to the last dimension and the same axes in both
 sets. All ways are given the same means and covariances and take turns; the least CPU seconds of some rounds count. One

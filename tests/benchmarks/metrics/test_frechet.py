@@ -4,13 +4,13 @@ import pytest
 import torch
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from worldmodel.benchmarks.frechet_distance import features, measure, reference, text_of
 from worldmodel.benchmarks.metrics.frechet import (
     frechet_distance,
     frechet_distance_of_features,
     root_of_covariance,
     root_of_features,
 )
+from worldmodel.benchmarks.toolkit.frechet_distance import features, measure, reference, text_of
 from worldmodel.errors import InputError
 
 
