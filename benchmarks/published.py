@@ -3,7 +3,9 @@
 Keys are method names of the registry; `flowframes_ltxv` and `flowframes_wan` are the two fine-tuned models.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 SOURCE = "published: FlowFrames, Tables 1, 2 and 4"
 
@@ -43,3 +45,18 @@ MEMORY: dict[str, MemoryLine] = {
     "causvid": MemoryLine(93.35, 4003.58),
     "flowframes_wan": MemoryLine(48.64, 3998.74),
 }
+
+
+def quality_of(method: str, spec: Mapping[str, Any], clips: str) -> dict[str, float]:
+    """FID and FVD of Table 2 for the same method, backbone, NFE and dataset; empty where the paper has none.
+
+    Args:
+        method: name in the registry. spec: of the row. clips: label of the clip list.
+    """
+    family = "ltxv" if spec["backbone"] == "ltx" else spec["backbone"]
+    name = f"{method}_{family}" if family else method
+    dataset = {"vista-val": "nuscenes", "flowframes-val": "nuscenes", "openvid-val": "openvid"}.get(clips.split("@")[0])
+    for row in QUALITY.get(name, ()):
+        if dataset and row.nfe == spec["nfe"]:
+            return {"FID": getattr(row, f"{dataset}_fid"), "FVD": getattr(row, f"{dataset}_fvd")}
+    return {}

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def cache_folder() -> Path:
+    """What can be made again: `$WORLDMODEL_CACHE`, or ~/.cache/worldmodel."""
+    return Path(os.environ.get("WORLDMODEL_CACHE") or Path.home() / ".cache" / "worldmodel")
+
+
 @contextmanager
 def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
     """A temporary file or folder name beside `path`; it takes the name `path` when the block ends well.

@@ -75,7 +75,7 @@ class FlowFrames(Method):
             kept = f"{latents} latents of noise become the future chunk, {latents} of the observed one are shown beside"
         return Spec(
             self.name, size, kept, licences(backbone), frames, frames, options.steps, guidance, options.steps,
-            options.frame_rate, remarks=(PROMPT,),
+            options.frame_rate, remarks=(PROMPT,), backbone=backbone.name,
         )  # fmt: skip
 
     @property

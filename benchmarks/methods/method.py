@@ -40,6 +40,7 @@ class Spec:
         batch: most clips at once; None is any number.
         sees_truth: it is shown the future: a ceiling, not a prediction.
         remarks: where this differs from the published set-up, and what the paper leaves open; one sentence each.
+        backbone: family of the pretrained model, for methods that run on several: ltx, wan, tiny.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Spec:
     batch: int | None = None
     sees_truth: bool = False
     remarks: tuple[str, ...] = field(default=())
+    backbone: str = ""
 
 
 class Noise(ABC):

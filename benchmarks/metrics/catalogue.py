@@ -1,6 +1,7 @@
-"""Extractors by name, and those that this machine has the weights of."""
+"""What predictions can be measured with, by name, and which of it this machine has the weights of."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -8,43 +9,74 @@ import torch
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.i3d import load_i3d
 from worldmodel.benchmarks.metrics.inception import load_inception
+from worldmodel.benchmarks.metrics.lpips import LPIPS, load_lpips
 from worldmodel.benchmarks.metrics.toy_features import TinyFeatures
 from worldmodel.benchmarks.metrics.weights import WeightsNotFound
 from worldmodel.errors import InputError
 
-LOADERS: dict[str, Callable[..., Extractor]] = {
+EXTRACTORS: dict[str, Callable[..., Extractor]] = {
     "fid": lambda **options: load_inception(resize="tf1", **options),
     "fid-antialias": lambda **options: load_inception(resize="antialias", **options),
     "fvd-styleganv": lambda **options: load_i3d("styleganv", **options),
     "fvd-videogpt": lambda **options: load_i3d("videogpt", **options),
     "fd-tiny": lambda device, **_: TinyFeatures(device),  # ships with the package
 }
+PERCEPTUAL = {"lpips": "alex", "lpips-vgg": "vgg"}
+CROSS_VIEW = "cross-view"  # by calibration, without weights
+NAMES = (*EXTRACTORS, *PERCEPTUAL, CROSS_VIEW)
 
 
-def open_extractors(
-    names: Iterable[str] = tuple(LOADERS),
+@dataclass
+class Instruments:
+    """Opened, beside the scores that need no weights.
+
+    Attributes:
+        extractors: of features for Fréchet distances, by name. perceptual: LPIPS networks, by name.
+        cross_view: whether overlapping cameras are compared.
+        skipped: by name, why something that was asked for is not among these.
+    """
+
+    extractors: dict[str, Extractor] = field(default_factory=dict)
+    perceptual: dict[str, LPIPS] = field(default_factory=dict)
+    cross_view: bool = False
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all that is there."""
+        return sorted([*self.extractors, *self.perceptual, *([CROSS_VIEW] if self.cross_view else [])])
+
+
+def open_instruments(
+    names: Iterable[str] = NAMES,
     paths: Mapping[str, Path] | None = None,
     download: bool = False,
     device: torch.device | str = "cpu",
-) -> tuple[dict[str, Extractor], dict[str, str]]:
-    """Load extractors; one whose weights are absent is left out and said to be.
+) -> Instruments:
+    """Load them; one whose weights are absent is left out and said to be.
 
     Args:
-        names: keys of `LOADERS`. paths: where the weights of some of them are.
+        names: of `NAMES`. paths: where the weights of some of them are.
         download: fetch absent weights into torch hub's cache.
-
-    Returns:
-        The extractors by name, and by name why the others are not among them.
 
     Raises:
         InputError: an unknown name, or a file that is not what it is said to be.
     """
-    opened, skipped = {}, {}
+    found = Instruments()
     for name in names:
-        if name not in LOADERS:
-            raise InputError(f"metric {name}: unknown; there are {', '.join(LOADERS)}")
         try:
-            opened[name] = LOADERS[name](path=(paths or {}).get(name), download=download, device=device)
+            _open(found, name, (paths or {}).get(name), download, device)
         except WeightsNotFound as absent:
-            skipped[name] = f"skipped: {absent}"
-    return opened, skipped
+            found.skipped[name] = f"skipped: {absent}"
+    return found
+
+
+def _open(found: Instruments, name: str, path: Path | None, download: bool, device: torch.device | str) -> None:
+    if name in EXTRACTORS:
+        found.extractors[name] = EXTRACTORS[name](path=path, download=download, device=device)
+    elif name in PERCEPTUAL:
+        found.perceptual[name] = load_lpips(PERCEPTUAL[name], path, download=download, device=device)
+    elif name == CROSS_VIEW:
+        found.cross_view = True
+    else:
+        raise InputError(f"metric {name}: unknown; there are {', '.join(NAMES)}")

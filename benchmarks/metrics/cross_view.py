@@ -92,14 +92,19 @@ class CrossView(SampleTable):
         Raises:
             InputError: a clip without calibration, or of another shape than the prediction.
         """
+        row_4 = self.measured(predicted_NGCHW, pair)
+        self.add(row_4[None], torch.tensor([sample]), None if group is None else torch.tensor([group]))
+
+    def measured(self, predicted_NGCHW: UInt8[Tensor, "N G 3 H W"], pair: ChunkPair) -> Float64[Tensor, "4"]:
+        """Of one clip what `add` takes: agreement and patches of the predicted frames, then of the real ones."""
         if pair.intrinsics is None or pair.extrinsics is None:
             raise InputError(f"{pair.scene}: cross-view consistency needs a calibration; leave this metric out")
         if predicted_NGCHW.shape != pair.future_NGCHW.shape:
             shapes = tuple(predicted_NGCHW.shape), tuple(pair.future_NGCHW.shape)
             raise InputError(f"{pair.scene}: predicted {shapes[0]}, true {shapes[1]}; give frames of one size")
         found = agreements_of_clip((predicted_NGCHW, pair.future_NGCHW), pair, self.every)
-        row = torch.tensor([[float(value) for each in found for value in (each.total, each.patches)]])
-        self.add(row, torch.tensor([sample]), None if group is None else torch.tensor([group]))
+        values = [float(value) for each in found for value in (each.total, each.patches)]
+        return torch.tensor(values, dtype=torch.float64)
 
     def compute(self) -> Float64[Tensor, ""]:
         """The ratio; NaN where it cannot be measured."""

@@ -11,17 +11,13 @@ Which scores, and how to read them:
   moment, but nothing has to be where it is there: their drift is damage, not uncertainty. 0 is no drift.
 - Fréchet distances between predicted and real frames of the same chunk: the same, by what the features see.
 
-Shape legend: S samples (clips of one camera), G predicted frames, K chunks, B samples of a batch.
+Shape legend: S samples (clips of one camera), G predicted frames, K chunks.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
-
-from jaxtyping import Float, Int64
-from torch import Tensor, nn
 
 from worldmodel.benchmarks.metrics.distribution import FrechetDistance, leave_out
-from worldmodel.benchmarks.metrics.figure import Figure, Protocol
+from worldmodel.benchmarks.metrics.figure import Figure
 from worldmodel.benchmarks.metrics.pairwise import Curve, PairwiseScore
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean, jackknife
 from worldmodel.benchmarks.metrics.statistics import distance
@@ -61,43 +57,18 @@ def drift_of(score: PairwiseScore, chunk_frames: int) -> Drift | None:
     return Drift(Curve(name, tuple(chunks_SK.mean(0).tolist()), spreads or None), found)
 
 
-class FrechetByChunk(nn.Module):
-    """A Fréchet distance for every chunk of a rollout, on the frames of that chunk alone."""
+def drift_of_distances(first: FrechetDistance, last: FrechetDistance) -> Figure:
+    """The last chunk's distance less the first's, each on the frames of its chunk alone, with a jackknife over groups.
 
-    def __init__(self, name: str, protocol: Protocol, chunks: int, rows: int = 1, **options: Any) -> None:
-        """Arguments as `FrechetDistance`; `protocol.frames` is the number of frames of one chunk."""
-        super().__init__()
-        self.name = name
-        self.chunks = nn.ModuleList(
-            FrechetDistance(f"{name}[chunk {chunk + 1}]", protocol, rows, **options) for chunk in range(chunks)
-        )
-
-    def update(
-        self,
-        chunk: int,
-        features_BRD: Float[Tensor, "B R D"],
-        real: bool,
-        samples_B: Int64[Tensor, " B"],
-        groups_B: Int64[Tensor, " B"] | None = None,
-    ) -> None:
-        """Add the features of chunk 0, 1, ... of some clips; the rest as `FrechetDistance.update`."""
-        self.chunks[chunk].update(features_BRD, real, samples_B, groups_B)  # type: ignore[operator]
-
-    def figures(self) -> tuple[Figure, ...]:
-        """The distance of every chunk; the same on every process."""
-        return tuple(each.figure() for each in self.chunks)  # type: ignore[operator]
-
-    def drift(self) -> Figure | None:
-        """The last chunk's distance less the first's, with a jackknife over groups; None for one chunk."""
-        if len(self.chunks) == 1:
-            return None
-        chunks: list[Any] = list(self.chunks)
-        first, last = chunks[0].sets(), chunks[-1].sets()
-        value = distance(*last) - distance(*first)
-        found = Figure(f"drift of {self.name}", value, "lower", chunks[0].protocol, len(last[1].samples_S))
-        left = [leave_out(*first), leave_out(*last)]
-        if left[0] is None or left[1] is None or left[0][1] != left[1][1]:
-            return found
-        (without_first, groups), (without_last, _) = left[0], left[1]
-        corrected, error = jackknife(value, lambda group: without_last(group) - without_first(group), groups)
-        return replace(found, jackknife=corrected, spread=error, spread_kind="jackknife")
+    Raises:
+        InputError: fewer than two clips in a set.
+    """
+    first_sets, last_sets = first.sets(), last.sets()
+    value = distance(*last_sets) - distance(*first_sets)
+    found = Figure(f"drift of {first.name}", value, "lower", first.protocol, len(last_sets[1].samples_S))
+    left = [leave_out(*first_sets), leave_out(*last_sets)]
+    if left[0] is None or left[1] is None or left[0][1] != left[1][1]:
+        return found
+    (without_first, groups), (without_last, _) = left[0], left[1]
+    corrected, error = jackknife(value, lambda group: without_last(group) - without_first(group), groups)
+    return replace(found, jackknife=corrected, spread=error, spread_kind="jackknife")

@@ -17,6 +17,7 @@ class Protocol:
         width: number of features; 0 for formulas.
         resize: how frames become the extractor's size, in words, for example ``tf1 bilinear to 299x299``.
         antialias: whether that resizing averages over the pixels that it skips.
+        preprocessing: how the clips' frames were read, for example ``128x192 area``.
         frames: how many frames of each clip count; the observed ones never do.
         frame_rate: of the clips, frames a second; 0 where it is not known.
         clips: the clip list with its version, for example ``vista-val@1``; clips_sha256: its hash.
@@ -29,6 +30,7 @@ class Protocol:
     width: int = 0
     resize: str = "none"
     antialias: bool = False
+    preprocessing: str = ""
     frames: int = 0
     frame_rate: float = 0.0
     clips: str = ""

@@ -35,7 +35,7 @@ class LPIPS(nn.Module):
     def __init__(self, net: str) -> None:
         super().__init__()
         layers = [_layer(one) for one in (ALEX if net == "alex" else _vgg_layers())]
-        self.features = nn.Sequential(*layers)
+        self.net, self.features = net, nn.Sequential(*layers)
         self.taps = TAPS[net]
         self.heads: list[Tensor] = []
         self.made_with = Protocol(f"lpips-{net}")

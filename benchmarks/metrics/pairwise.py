@@ -171,6 +171,7 @@ class Perceptual(PairwiseScore):
     def __init__(self, network: LPIPS, protocol: Protocol, cameras: Sequence[str] = ("all",), **options: Any) -> None:
         """As `PairwiseScore`, on a loaded network."""
         self._network = [network]  # in a list: not a module of this metric
+        self.title = f"LPIPS[{network.net}]"
         super().__init__(protocol, cameras, **options)
 
     def made_with(self) -> Protocol:

@@ -66,6 +66,12 @@ class FeatureSet:
         left = (each[~dropped_S] for each in (self.samples_S, self.groups_S, self.features_SRD))
         return FeatureSet(self.count - less.count, self.sum_D - less.sum_D, self.outer_DD - less.outer_DD, *left)
 
+    def only(self, kept_S: Bool[Tensor, " S"], rows: slice = slice(None)) -> "FeatureSet":
+        """Some samples, and some rows of each, whose features must have been kept."""
+        if self.features_SRD is None:
+            raise InputError("features of the clips were not kept; use keep_features=True")
+        return FeatureSet.of(self.features_SRD[kept_S][:, rows], self.samples_S[kept_S], self.groups_S[kept_S])
+
     def save(self, folder: Path, protocol: Protocol) -> Path:
         """Write it below `folder`, under the protocol's hash; returns the file."""
         path = reference_path(folder, protocol)

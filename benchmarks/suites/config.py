@@ -48,8 +48,10 @@ class BenchmarkConfig:
         clips: name of a clip list, with or without @version, or its JSON file.
         root: folder of the dataset. version: of a nuScenes-format dataset.
         out: folder of the benchmark.
-        metrics: extractors of features for Fréchet distances, or auto for all whose weights are there; PSNR, SSIM,
-            sharpness and brightness are always given.
+        metrics: Fréchet distances by their extractors, LPIPS and cross-view, or auto for all whose weights are there
+            and that the clips allow; PSNR, SSIM, sharpness and brightness are always given.
+        references: folder where features of the true frames are kept for the next benchmark; null is in
+            $WORLDMODEL_CACHE.
         chunks: of a rollout; for suite=horizon.
         evaluations: for suite=nfe.
         most_clips: take so many, evenly spread; null is all. It is said in the results.
@@ -66,6 +68,7 @@ class BenchmarkConfig:
     version: str = "v1.0-toy"
     out: str = "outputs/benchmark"
     metrics: tuple[str, ...] = ("auto",)
+    references: str | None = None
     chunks: int = 1
     evaluations: tuple[int, ...] = (1, 2, 5, 6, 10, 40)
     most_clips: int | None = None

@@ -4,7 +4,7 @@ out/settings.json           what was asked for; a resumed benchmark must ask for
 out/rows/LABEL/row.json     how the method was run, and the hashes of its weights
 out/rows/LABEL/predictions  one file per clip
 out/rows/LABEL/scores       one file per clip
-out/truth/HxW               features of the true frames, one file per clip
+out/truth/HxW/EXTRACTOR     features of the true frames, one file per clip
 out/results.json, report.md, plots.png, recordings
 """
 
@@ -51,9 +51,9 @@ class BenchmarkFolder:
         with written_whole(kept) as part:
             part.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
-    def truth(self, size: Sequence[int]) -> Scores:
+    def truth(self, size: Sequence[int], extractor: str) -> Scores:
         """Features of the true frames at this size."""
-        return Scores(self.out / "truth" / "x".join(map(str, size)))
+        return Scores(self.out / "truth" / "x".join(map(str, size)) / extractor)
 
     def row(self, label: str) -> "RowFolder":
         """Of one method."""

@@ -4,8 +4,9 @@ Predictions and scores are files by clip; a process takes every so manyth clip, 
 or not, leave the same files and hence the same results.
 """
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,17 @@ from worldmodel.benchmarks.clips.reader import open_clips
 from worldmodel.benchmarks.clips.verb import ClipsConfig, clip_list
 from worldmodel.benchmarks.methods.method import Method
 from worldmodel.benchmarks.methods.registry import open_method
-from worldmodel.benchmarks.metrics.catalogue import LOADERS, open_extractors
-from worldmodel.benchmarks.metrics.extractor import Extractor
+from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, NAMES, Instruments, open_instruments
+from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
 from worldmodel.benchmarks.suites.plan import Plan, plans
 from worldmodel.benchmarks.suites.predictions import clip_seeds, predict_clip
+from worldmodel.benchmarks.suites.references import References, Sample
 from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
-from worldmodel.benchmarks.suites.table import Sample
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.errors import InputError
+from worldmodel.files import cache_folder
 from worldmodel.provenance import weights_hash
 
 OBSERVED = 17
@@ -42,15 +44,18 @@ class Ground:
 
     Attributes:
         clips: the list. numbers: those of it that are taken. chunks: of a rollout.
-        extractors: of features, by name. skipped: what was left out, and why.
+        instruments: what is measured. skipped: what was left out, and why.
     """
 
     config: BenchmarkConfig
     clips: ClipList
     numbers: list[int]
-    chunks: int
-    extractors: dict[str, Extractor] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
+    instruments: Instruments
+    skipped: dict[str, str]
+
+    @property
+    def chunks(self) -> int:
+        return self.config.chunks
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -58,10 +63,20 @@ class Ground:
         config = self.config
         return {
             "suite": config.suite, "seed": config.seed, "chunks": self.chunks, "resample": config.resample,
-            "extractors": sorted(self.extractors),
+            "metrics": self.instruments.names,
             "clips": self.clips.label, "clips_sha256": self.clips.sha256, "numbers": self.numbers,
             "methods": {plan.label: {"method": plan.method, **plan.options} for plan in plans(config)},
         }  # fmt: skip
+
+    @property
+    def references(self) -> References:
+        """Features of the true frames of the taken clips."""
+        clips, config = self.clips, self.config
+        folder = Path(config.references) if config.references else cache_folder() / "references"
+        taken = f"{clips.sha256} {self.numbers}".encode()
+        sha256 = clips.sha256 if len(self.numbers) == len(clips) else hashlib.sha256(taken).hexdigest()
+        base = Protocol("", frame_rate=clips.frame_rate or 0.0, clips=clips.label, clips_sha256=sha256)
+        return References(folder, samples_of(clips, self.numbers), base, config.resample, self.chunks)
 
     def samples(self, size: tuple[int, int]) -> Dataset[ChunkPair]:
         """All clips at this size."""
@@ -83,13 +98,17 @@ def open_ground(config: BenchmarkConfig) -> Ground:
         raise InputError(f"clips={config.clips}: {clips.frames} frames, chunks={config.chunks} needs {least}")
     most = min(len(clips), config.most_clips or len(clips))
     numbers = np.linspace(0, len(clips) - 1, most).round().astype(int).tolist()
-    extractors, skipped = open_extractors(LOADERS if config.metrics == ("auto",) else config.metrics)
-    return Ground(config, clips, numbers, config.chunks, extractors, skipped)
+    names = NAMES if config.metrics == ("auto",) else config.metrics
+    instruments = open_instruments(names, device=PartialState().device)
+    if instruments.cross_view and (not clips.tables or min(len(clip.cameras) for clip in clips.clips) < 2):
+        instruments.cross_view = False
+        instruments.skipped[CROSS_VIEW] = "skipped: it needs clips of two or more calibrated cameras"
+    return Ground(config, clips, numbers, instruments, instruments.skipped)
 
 
-def fill(ground: Ground, folder: BenchmarkFolder) -> list[str]:
-    """Predict and score what is missing; labels of the rows that are there then. All processes call it."""
-    state, labels = PartialState(), []
+def fill(ground: Ground, folder: BenchmarkFolder) -> dict[str, str]:
+    """Predict and score what is missing; the rows that are there then, label -> method. All processes call it."""
+    state, labels = PartialState(), {}
     with state.main_process_first():
         if state.is_main_process:
             folder.prepare(ground.settings, ground.config.resume, ground.config.overwrite)
@@ -100,37 +119,52 @@ def fill(ground: Ground, folder: BenchmarkFolder) -> list[str]:
             ground.skipped[plan.label] = str(error)
             continue
         fill_row(ground, plan, method, folder, state)
-        labels.append(plan.label)
+        labels[plan.label] = plan.method
     return labels
 
 
 def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder, state: PartialState) -> None:
     """This process' share of one row."""
-    row = folder.row(plan.label)
+    row, spec = folder.row(plan.label), method.spec
     with state.main_process_first():
-        row.say(asdict(method.spec), {name: weights_hash(module) for name, module in method.networks.items()})
-    samples, device = ground.samples(method.spec.size), device_of(method)
+        if state.is_main_process:
+            row.say(asdict(spec), {name: weights_hash(module) for name, module in method.networks.items()})
+    samples, device = ground.samples(spec.size), device_of(method)
+    truth = {
+        name: folder.truth(spec.size, name)
+        for name, extractor in ground.instruments.extractors.items()
+        if ground.references.missing(extractor, spec.size, spec.future_frames)
+    }
     share = ground.numbers[state.process_index :: state.num_processes]
-    open_ones = [number for number in share if not row.scores.has(number)]
-    truth = folder.truth(method.spec.size)
+    open_ones = [number for number in share if not all(one.has(number) for one in (row.scores, *truth.values()))]
     for number in tqdm(open_ones, desc=plan.label, unit="clip", disable=not state.is_main_process):
-        answer(ground, method, row, number, samples[number], device, truth)
+        sample = samples[number]
+        for name, features in truth.items():
+            see_truth(ground, name, features, number, sample, spec.future_frames)
+        if not row.scores.has(number):
+            answer(ground, method, row, number, sample, device)
     state.wait_for_everyone()
 
 
+def see_truth(ground: Ground, name: str, truth: Scores, number: int, sample: ChunkPair, frames: int) -> None:
+    """Features of one clip's true frames, where they are not there."""
+    if not truth.has(number):
+        future = sample.future_NGCHW[:, : frames * ground.chunks]
+        truth.write(number, features_of(future, name, ground.instruments.extractors[name], ground.chunks))
+
+
 def answer(
-    ground: Ground, method: Method, row: RowFolder, number: int, sample: ChunkPair, device: torch.device, truth: Scores
+    ground: Ground, method: Method, row: RowFolder, number: int, sample: ChunkPair, device: torch.device
 ) -> None:
     """Predict one clip, where that was not done, and score it."""
     if row.predictions.missing([number]):
         seeds = clip_seeds(ground.config.seed, ground.clips.sha256, number, len(sample.cameras))
         row.predictions.write(number, *predict_clip(method, sample, seeds, ground.chunks, device))
     predicted, _ = row.predictions.read(number)
-    future = sample.future_NGCHW[:, : predicted.shape[1]]
-    if not truth.has(number):
-        truth.write(number, features_of(future, ground.extractors, ground.chunks))
-    features = features_of(predicted, ground.extractors, ground.chunks)
-    row.scores.write(number, scores_of(predicted, future) | features)
+    found = scores_of(predicted, sample, ground.instruments)
+    for name, extractor in ground.instruments.extractors.items():
+        found |= features_of(predicted, name, extractor, ground.chunks)
+    row.scores.write(number, found)
 
 
 def device_of(method: Method) -> torch.device:

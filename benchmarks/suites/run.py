@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from accelerate import PartialState
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.suites import over_clips
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.cost import run_cost
@@ -55,13 +54,11 @@ def headline(results: Results) -> dict[str, dict[str, float]]:
     return {row.label: {name: round(one.value, 6) for name, one in row.figures.items()} for row in results.rows}
 
 
-def _added_up(ground: over_clips.Ground, folder: BenchmarkFolder, labels: list[str]) -> Results:
+def _added_up(ground: over_clips.Ground, folder: BenchmarkFolder, labels: dict[str, str]) -> Results:
     if ground.config.recordings and labels:
-        write_recordings(ground, folder, labels)
-    base = Protocol("", frame_rate=ground.clips.frame_rate or 0.0, clips=ground.clips.label)
-    samples = over_clips.samples_of(ground.clips, ground.numbers)
-    table = Table(samples, ground.chunks, base, ground.extractors, {})
-    rows = [table.row(label, folder) for label in labels]
+        write_recordings(ground, folder, list(labels))
+    table = Table(ground.references, ground.instruments, skipped=ground.skipped)
+    rows = [table.row(label, method, folder) for label, method in labels.items()]
     clips = {
         "name": ground.clips.label, "sha256": ground.clips.sha256, "count": len(ground.numbers),
         "of": len(ground.clips), "expected": ground.clips.expected, "notes": list(ground.clips.notes),

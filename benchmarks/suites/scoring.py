@@ -1,24 +1,27 @@
 """What one prediction scores on its own, kept beside it: everything that the whole table is added up from.
 
-Per clip a file with, for every score of frames, [N, G] numbers, and for every extractor, width and chunk of the rollout
-its features [N, R, D]. The truth's features lie in files of their own, once for every size of frames.
+Per clip a file with, for every score of frames, [N, G] numbers, for the overlap of cameras [4], and for every
+extractor, width and chunk of the rollout its features [N, R, D].
 
 Shape legend: N cameras, G predicted frames, R feature rows, D feature width, H height, W width, 3 colours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jaxtyping import UInt8
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, Instruments
+from worldmodel.benchmarks.metrics.cross_view import CrossView
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.benchmarks.metrics.pairwise import PSNR, SSIM, Brightness, PairwiseScore, Sharpness
+from worldmodel.benchmarks.metrics.pairwise import PSNR, SSIM, Brightness, PairwiseScore, Perceptual, Sharpness
+from worldmodel.datasets.clip import ChunkPair
 from worldmodel.files import remove_partial, save_tensors, written_whole
-
-PAIRWISE: dict[str, type[PairwiseScore]] = {one.title: one for one in (PSNR, SSIM, Sharpness, Brightness)}
 
 Frames = UInt8[Tensor, "N G 3 H W"]
 
@@ -48,25 +51,38 @@ class Scores:
         """Of one clip."""
         return load_file(self.path(number))
 
+    def tensor(self, number: int, name: str) -> Tensor:
+        """One of them."""
+        with safe_open(self.path(number), framework="pt") as opened:
+            return opened.get_tensor(name)
 
-def scores_of(predicted: Frames, truth: Frames) -> dict[str, Tensor]:
-    """Scores of every frame, [N, G] float64, by title."""
+
+def pairwise_scores(instruments: Instruments, protocol: Protocol, cameras: Sequence[str]) -> list[PairwiseScore]:
+    """All scores of a predicted frame against the true one, without clips yet."""
+    plain = [kind(protocol, cameras) for kind in (PSNR, SSIM, Sharpness, Brightness)]
+    return [*plain, *(Perceptual(network, protocol, cameras) for network in instruments.perceptual.values())]
+
+
+def scores_of(predicted: Frames, sample: ChunkPair, instruments: Instruments) -> dict[str, Tensor]:
+    """Scores of every frame, [N, G] float64, by title; and what `CrossView` measures, [4]."""
     protocol = Protocol("", frames=predicted.shape[1])
-    cameras = [str(number) for number in range(len(predicted))]
-    return {
-        title: score(protocol, cameras).score(predicted, truth).double().contiguous()
-        for title, score in PAIRWISE.items()
+    sample = replace(sample, future_NGCHW=sample.future_NGCHW[:, : predicted.shape[1]])
+    found = {
+        score.title: score.score(predicted, sample.future_NGCHW).double().cpu().contiguous()
+        for score in pairwise_scores(instruments, protocol, sample.cameras)
     }
-
-
-def features_of(frames: Frames, extractors: Mapping[str, Extractor], chunks: int) -> dict[str, Tensor]:
-    """Features [N, R, D] of every chunk, by `feature_name`."""
-    found = {}
-    for name, extractor in extractors.items():
-        for chunk, part in enumerate(frames.chunk(chunks, dim=1)):
-            for width, features in extractor(part).items():
-                found[feature_name(name, width, chunk)] = features.float().cpu().contiguous()
+    if instruments.cross_view:
+        found[CROSS_VIEW] = CrossView(protocol).measured(predicted, sample)
     return found
+
+
+def features_of(frames: Frames, name: str, extractor: Extractor, chunks: int) -> dict[str, Tensor]:
+    """Features [N, R, D] of every chunk, by `feature_name`."""
+    return {
+        feature_name(name, width, chunk): features.float().cpu().contiguous()
+        for chunk, part in enumerate(frames.chunk(chunks, dim=1))
+        for width, features in extractor(part).items()
+    }
 
 
 def feature_name(extractor: str, width: int, chunk: int) -> str:

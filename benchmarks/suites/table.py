@@ -1,42 +1,24 @@
 """From scores by clip to the rows of a table: means, their spread, and what they are by camera, frame and chunk."""
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
+from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, Instruments
+from worldmodel.benchmarks.metrics.cross_view import CrossView
 from worldmodel.benchmarks.metrics.distribution import FrechetDistance
-from worldmodel.benchmarks.metrics.drift import drift_of
-from worldmodel.benchmarks.metrics.extractor import Extractor
+from worldmodel.benchmarks.metrics.drift import drift_of, drift_of_distances
 from worldmodel.benchmarks.metrics.figure import Figure as MetricFigure
-from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.pairwise import PairwiseScore
-from worldmodel.benchmarks.suites.folder import BenchmarkFolder
+from worldmodel.benchmarks.metrics.statistics import distance
+from worldmodel.benchmarks.published import quality_of
+from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
+from worldmodel.benchmarks.suites.references import References, Sample
 from worldmodel.benchmarks.suites.results import Figure, Measure, Row
-from worldmodel.benchmarks.suites.scoring import PAIRWISE, Scores, feature_name
-
-CAMERAS = 64  # at most, of a rig: a sample's number is its clip's times this plus its camera's
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One clip: its number in the list, its cameras, and the number of its drive, by which the spread is drawn."""
-
-    number: int
-    cameras: tuple[str, ...]
-    drive: int
-
-    @property
-    def numbers(self) -> torch.Tensor:
-        """One for every camera."""
-        return torch.arange(len(self.cameras)) + self.number * CAMERAS
-
-    @property
-    def groups(self) -> torch.Tensor:
-        """The drive, for every camera."""
-        return torch.full((len(self.cameras),), self.drive)
+from worldmodel.benchmarks.suites.scoring import feature_name, pairwise_scores
 
 
 @dataclass(frozen=True)
@@ -44,75 +26,124 @@ class Table:
     """What rows are added up with.
 
     Attributes:
-        samples: the clips, in the list's order. chunks: of a rollout. base: of every figure's protocol.
-        extractors: by name. measures: filled with what every figure stands for.
+        references: of the true frames, with the clips. instruments: what was measured with.
+        measures: filled with what every figure stands for. skipped: with what could not be measured, and why.
     """
 
-    samples: list[Sample]
-    chunks: int
-    base: Protocol
-    extractors: Mapping[str, Extractor]
-    measures: dict[str, Measure]
+    references: References
+    instruments: Instruments
+    measures: dict[str, Measure] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
-    def row(self, label: str, folder: BenchmarkFolder) -> Row:
-        """One method's figures."""
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The clips, in the list's order."""
+        return self.references.samples
+
+    def row(self, label: str, method: str, folder: BenchmarkFolder) -> Row:
+        """The figures of one row of predictions by `method`, its name in the registry."""
         place = folder.row(label)
         said = place.said()
-        truth = folder.truth(said["spec"]["size"])
         _, cost = place.predictions.read(self.samples[0].number)
-        row = Row(label, said["spec"], said["weights"], asdict(cost) | {})
-        row.evaluations.pop("seconds")
-        for title, score in PAIRWISE.items():
-            self._pairwise(row, self._filled(title, score, place.scores))
-        for name, extractor in self.extractors.items():
+        evaluations = {name: value for name, value in asdict(cost).items() if name != "seconds"}
+        row = Row(label, said["spec"], said["weights"], evaluations)
+        for score in self._filled(place, said["spec"]["size"]):
+            self._pairwise(row, score)
+        if self.instruments.cross_view:
+            self._cross_view(row, place)
+        for name, extractor in self.instruments.extractors.items():
             for width in extractor.widths:
-                self._distances(row, name, width, place.scores, truth)
+                self._distances(row, name, width, folder)
+        row.published.update(quality_of(method, said["spec"], self.references.base.clips))
         return row
 
-    def _filled(self, title: str, kind: type[PairwiseScore], scores: Scores) -> PairwiseScore:
+    def _filled(self, place: RowFolder, size: Sequence[int]) -> list[PairwiseScore]:
+        """Every score of frames with all clips in it."""
         names = sorted({camera for sample in self.samples for camera in sample.cameras})
-        frames = next(iter(scores.read(self.samples[0].number).values())).shape[1]
-        metric = kind(_with_frames(self.base, frames), names)
+        frames = place.scores.tensor(self.samples[0].number, "PSNR").shape[1]
+        base = replace(self.references.base, frames=frames, preprocessing=self.references.read_at(size))
+        metrics = pairwise_scores(self.instruments, base, names)
         for sample in self.samples:
-            values_NG = scores.read(sample.number)[title]
+            scores = place.scores.read(sample.number)
             places_N1 = torch.tensor([[float(names.index(camera))] for camera in sample.cameras]).double()
-            metric.add(torch.cat([places_N1, values_NG], dim=1), sample.numbers, sample.groups)
-        return metric
+            for metric in metrics:
+                metric.add(torch.cat([places_N1, scores[metric.title]], dim=1), sample.numbers, sample.groups)
+        return metrics
 
     def _pairwise(self, row: Row, metric: PairwiseScore) -> None:
         self._note(row, metric.title, metric.figure())
         row.by_camera[metric.title] = {camera: one.value for camera, one in metric.by_camera().items()}
         row.by_frame[metric.title] = list(metric.by_frame().values)
-        drift = drift_of(metric, metric.protocol.frames // self.chunks)
+        drift = drift_of(metric, metric.protocol.frames // self.references.chunks)
         if drift is not None:
             self._note(row, drift.drift.name, drift.drift)
             row.by_chunk[metric.title] = list(drift.by_chunk.values)
 
-    def _distances(self, row: Row, name: str, width: int, predicted: Scores, truth: Scores) -> None:
-        extractor, frames = self.extractors[name], row.spec["future_frames"]
-        values = []
-        for chunk in range(self.chunks):
-            title = extractor.title_of(width) + (f" chunk {chunk + 1}" if self.chunks > 1 else "")
-            protocol = extractor.protocol(width, frames, self.base.frame_rate, self.base.clips, self.base.clips_sha256)
-            metric, key = FrechetDistance(title, protocol, extractor.rows(frames)), feature_name(name, width, chunk)
-            for sample in self.samples:
-                for scores, real in ((truth, True), (predicted, False)):
-                    metric.update(scores.read(sample.number)[key], real, sample.numbers, sample.groups)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # few clips: the figure's own remarks say so
-                figure = metric.figure()
-            self._note(row, title, figure)
-            values.append(figure.value)
-        if self.chunks > 1:
-            row.by_chunk[extractor.title_of(width)] = values
+    def _cross_view(self, row: Row, place: RowFolder) -> None:
+        base = self.references.base
+        metric = CrossView(replace(base, frames=row.spec["future_frames"] * self.references.chunks))
+        for sample in self.samples:
+            row_14 = place.scores.tensor(sample.number, CROSS_VIEW)[None]
+            metric.add(row_14, torch.tensor([sample.number]), torch.tensor([sample.drive]))
+        figure = metric.figure()
+        if figure.value != figure.value:
+            self.skipped[f"{CROSS_VIEW} of {row.label}"] = "; ".join(figure.remarks)
+        else:
+            self._note(row, figure.name, figure)
+
+    def _distances(self, row: Row, name: str, width: int, folder: BenchmarkFolder) -> None:
+        extractor, chunks = self.instruments.extractors[name], self.references.chunks
+        metrics = [self._distance(row, name, width, chunk, folder) for chunk in range(chunks)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # few clips: the figure's own remarks say so
+            figures = [metric.figure() for metric in metrics]
+            for figure in figures:
+                self._note(row, figure.name, figure)
+            title = extractor.title_of(width)
+            if chunks > 1:
+                row.by_chunk[title] = [figure.value for figure in figures]
+                self._note(row, f"drift of {title}", drift_of_distances(metrics[0], metrics[-1]))
+            else:
+                row.by_camera[title] = self._by_camera(metrics[0])
+                row.by_frame.update(_by_frame(title, metrics[0]))
+
+    def _distance(self, row: Row, name: str, width: int, chunk: int, folder: BenchmarkFolder) -> FrechetDistance:
+        """Of one chunk, with all clips in it."""
+        extractor, frames = self.instruments.extractors[name], row.spec["future_frames"]
+        title = extractor.title_of(width) + (f" chunk {chunk + 1}" if self.references.chunks > 1 else "")
+        protocol = self.references.protocol(extractor, width, row.spec["size"], chunk, frames)
+        real = self.references.get(name, protocol, chunk, folder.truth(row.spec["size"], name))
+        metric = FrechetDistance(title, protocol, extractor.rows(frames), reference=real)
+        key = feature_name(name, width, chunk)
+        for sample in self.samples:
+            features = folder.row(row.label).scores.tensor(sample.number, key)
+            metric.update(features, False, sample.numbers, sample.groups)
+        return metric
+
+    def _by_camera(self, metric: FrechetDistance) -> dict[str, float]:
+        """The distance on the clips of each camera that has two or more."""
+        real, predicted = metric.sets()
+        cameras = [camera for sample in self.samples for camera in sample.cameras]
+        found = {}
+        for camera in sorted(set(cameras)):
+            its_S = torch.tensor([one == camera for one in cameras])
+            if int(its_S.sum()) > 1:
+                found[camera] = distance(real.only(its_S), predicted.only(its_S))
+        return found
 
     def _note(self, row: Row, name: str, found: MetricFigure) -> None:
         self.measures.setdefault(name, Measure(found.unit, found.better, found.spread_kind, _said(found)))
         row.figures[name] = Figure(found.value, found.spread, found.interval, found.jackknife, found.floor)
 
 
-def _with_frames(base: Protocol, frames: int) -> Protocol:
-    return Protocol(**{**asdict(base), "frames": frames})
+def _by_frame(title: str, metric: FrechetDistance) -> dict[str, list[float]]:
+    """The distance at each step of the horizon, where a row of features is a frame."""
+    if metric.rows != metric.protocol.frames:
+        return {}
+    real, predicted = metric.sets()
+    every_S = torch.ones(len(predicted.samples_S), dtype=torch.bool)
+    frames = [slice(row, row + 1) for row in range(metric.rows)]
+    return {title: [distance(real.only(every_S, one), predicted.only(every_S, one)) for one in frames]}
 
 
 def _said(found: MetricFigure) -> dict[str, Any]:

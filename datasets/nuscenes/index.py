@@ -10,7 +10,6 @@ get a new index and the old one is removed. Where the version folder cannot be w
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -22,6 +21,7 @@ import pyarrow as pa
 from worldmodel.datasets.nuscenes.columns import Column, read_columns, resolve_references
 from worldmodel.datasets.nuscenes.tables import TABLES, table_path
 from worldmodel.errors import InputError
+from worldmodel.files import cache_folder
 
 FORMAT = 1
 ABANDONED_S = 24 * 3600  # an unfinished index of changed tables that is older than this was left by a killed process
@@ -137,8 +137,7 @@ def _identity(root: Path, version: str) -> str:
 
 def _cache_folder(root: Path, version: str) -> Path:
     place = hashlib.sha256(str(root.resolve() / version).encode()).hexdigest()[:16]
-    cache = os.environ.get("WORLDMODEL_CACHE") or Path.home() / ".cache" / "worldmodel"
-    return Path(cache) / "nuscenes" / place
+    return cache_folder() / "nuscenes" / place
 
 
 def _writable(places: list[Path]) -> Path:

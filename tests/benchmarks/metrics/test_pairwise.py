@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from worldmodel.benchmarks.metrics.drift import FrechetByChunk, drift_of
+from worldmodel.benchmarks.metrics.distribution import FrechetDistance
+from worldmodel.benchmarks.metrics.drift import drift_of, drift_of_distances
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.frechet import frechet_distance_of_features
 from worldmodel.benchmarks.metrics.lpips import LPIPS, load_lpips
@@ -121,18 +122,17 @@ def test_drift_of_a_frechet_distance() -> None:
     def features(seed: int) -> torch.Tensor:
         return torch.randn(60, 1, 8, generator=torch.Generator().manual_seed(seed)) + seed / 2
 
-    metric = FrechetByChunk("FVD", Protocol("some-network", width=8, frames=17), chunks=3)
-    real, predicted = [features(0), features(0), features(0)], [features(1), features(2), features(4)]
-    for chunk in range(3):
-        metric.update(chunk, real[chunk], True, torch.arange(60))
-        metric.update(chunk, predicted[chunk], False, torch.arange(60))
-    values = [frechet_distance_of_features(a[:, 0], b[:, 0]) for a, b in zip(real, predicted, strict=True)]
-    assert [figure.value for figure in metric.figures()] == pytest.approx(values)
-    assert [figure.name for figure in metric.figures()] == [f"FVD[chunk {chunk}]" for chunk in (1, 2, 3)]
-    drift = metric.drift()
-    assert drift.value == pytest.approx(values[2] - values[0]) and drift.value > 20
+    metrics, values = [], []
+    for predicted in (features(1), features(4)):
+        metric = FrechetDistance("FVD", Protocol("some-network", width=8, frames=17))
+        metric.update(features(0), True, torch.arange(60))
+        metric.update(predicted, False, torch.arange(60))
+        metrics.append(metric)
+        values.append(frechet_distance_of_features(features(0)[:, 0], predicted[:, 0]))
+    drift = drift_of_distances(*metrics)
+    assert drift.name == "drift of FVD"
+    assert drift.value == pytest.approx(values[1] - values[0]) and drift.value > 20
     assert 0 < drift.spread < drift.value and drift.jackknife == pytest.approx(drift.value, rel=0.1)
-    assert FrechetByChunk("FVD", PROTOCOL, chunks=1).drift() is None
 
 
 def trunk_file(net: str, folder: Path) -> Path:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from worldmodel.benchmarks.metrics import weights
-from worldmodel.benchmarks.metrics.catalogue import LOADERS, open_extractors
+from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, NAMES, open_instruments
 from worldmodel.benchmarks.metrics.weights import PUBLISHED, WeightFile, WeightsNotFound, find_weights, sha256_of
 from worldmodel.errors import InputError
 
@@ -112,18 +112,18 @@ def test_download_only_if_asked_for(small: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_missing_is_skipped_by_name(nowhere: Path) -> None:
-    opened, skipped = open_extractors()
-    assert set(opened) == {"fd-tiny"}
-    assert set(skipped) == set(LOADERS) - {"fd-tiny"}
-    assert all(reason.startswith("skipped: ") and "WORLDMODEL_EXTRACTORS" in reason for reason in skipped.values())
+    found = open_instruments()
+    assert found.names == [CROSS_VIEW, "fd-tiny"]
+    assert set(found.skipped) == set(NAMES) - {"fd-tiny", CROSS_VIEW}
+    assert all(why.startswith("skipped: ") and "WORLDMODEL_EXTRACTORS" in why for why in found.skipped.values())
     with pytest.raises(InputError, match="metric fvd: unknown; there are fid,"):
-        open_extractors(["fvd"])
+        open_instruments(["fvd"])
 
 
 def test_a_wrong_file_is_not_skipped(nowhere: Path) -> None:
     torch.save({}, nowhere / "pt_inception-2015-12-05-6726825d.pth")
     with pytest.raises(InputError, match="95,628,359 are published"):
-        open_extractors(["fid"], paths={"fid": nowhere})
+        open_instruments(["fid"], paths={"fid": nowhere})
 
 
 def test_listing(nowhere: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,4 +22,6 @@ def quick(toy_root: Path, tmp_path: Path) -> BenchmarkConfig:
         "flowframes": {"checkpoint": "tiny", "steps": 1, "size": [64, 96]},
         "floor": {"method": "repeat_last", "size": [64, 96]},
     }
-    return BenchmarkConfig(methods=methods, root=str(toy_root), out=str(tmp_path / "out"), recordings=False)
+    references = str(tmp_path / "references")
+    out = str(tmp_path / "out")
+    return BenchmarkConfig(methods=methods, root=str(toy_root), out=out, references=references, recordings=False)

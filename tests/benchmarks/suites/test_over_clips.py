@@ -25,7 +25,7 @@ def words(config: BenchmarkConfig, **more: object) -> list[str]:
         for label, entry in config.methods.items()
         for key, value in entry.items()
     ]
-    said = {"root": config.root, "out": config.out, "recordings": "false", **more}
+    said = {"root": config.root, "out": config.out, "references": config.references, "recordings": "false", **more}
     return ["benchmark", *given, *(f"{key}={value}" for key, value in said.items())]
 
 
@@ -55,9 +55,10 @@ def undisturbed(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "flowframes": {"checkpoint": "tiny", "steps": 1, "size": [64, 96]},
         "floor": {"method": "repeat_last", "size": [64, 96]},
     }
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    benchmark(BenchmarkConfig(methods=methods, root=str(toy_root), out=str(out), recordings=False))
-    return out
+    folder = tmp_path_factory.mktemp("undisturbed")
+    out, references = str(folder / "out"), str(folder / "references")
+    benchmark(BenchmarkConfig(methods=methods, root=str(toy_root), out=out, references=references, recordings=False))
+    return folder / "out"
 
 
 def test_the_table(undisturbed: Path) -> None:
@@ -66,13 +67,15 @@ def test_the_table(undisturbed: Path) -> None:
     assert results.clips["name"] == "toyworld-val@1" and results.clips["count"] == results.clips["of"] == 4
     assert set(rows) == {"flowframes", "floor"}
     for row in rows.values():
-        assert row.figures["FD[worldmodel-tiny-vae]"].value > 0
+        assert row.figures["FD[worldmodel-tiny-vae]"].value > 0 and len(row.by_camera["FD[worldmodel-tiny-vae]"]) == 6
         assert 5 < row.figures["PSNR"].value < 40 and row.figures["PSNR"].spread > 0
         assert len(row.by_frame["PSNR"]) == 17 and len(row.by_camera["SSIM"]) == 6
         assert sum(row.by_frame["PSNR"]) / 17 == pytest.approx(row.figures["PSNR"].value)
     assert rows["flowframes"].evaluations["guided_evals"] == 1
     assert "fid" in results.skipped and "inception" in results.skipped["fid"]
     assert len(rows["flowframes"].weights["transformer"]) == 64
+    assert "patches" in results.skipped["cross-view of floor"]  # pictures of 96 x 54 pixels hardly overlap
+    assert results.metrics["FD[worldmodel-tiny-vae]"].protocol["preprocessing"] == "64x96 area"
     floor = rows["floor"].by_frame["PSNR"]
     assert floor[0] > floor[-1]
     page = (undisturbed / "report.md").read_text()
@@ -103,6 +106,15 @@ def test_killed_and_resumed_gives_the_same(undisturbed: Path, quick: BenchmarkCo
     benchmark(replace(quick, resume=True))
     assert read_results(quick.out).comparable() == read_results(undisturbed).comparable()
     assert not [path for path in Path(quick.out).rglob("*") if "partial" in path.name]
+
+
+def test_true_frames_are_seen_once(undisturbed: Path, quick: BenchmarkConfig) -> None:
+    again = replace(quick, references=str(undisturbed.parent / "references"))
+    results = benchmark(again)
+    assert results is not None and results.comparable() == read_results(undisturbed).comparable()
+    assert (undisturbed / "truth").is_dir() and not (Path(quick.out) / "truth").exists()
+    benchmark(replace(again, out=f"{quick.out}-part", most_clips=2))
+    assert (Path(f"{quick.out}-part") / "truth").is_dir()  # of other clips
 
 
 def test_a_method_without_its_weights_is_left_out_by_name(quick: BenchmarkConfig) -> None:

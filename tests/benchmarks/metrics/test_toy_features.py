@@ -1,11 +1,10 @@
 """From frames to figures with an extractor that ships, and that it can be taken for nothing else."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from worldmodel.benchmarks.metrics.distances import ExtractorDistances
+from worldmodel.benchmarks.metrics.distribution import FrechetDistance
+from worldmodel.benchmarks.metrics.figure import Figure
 from worldmodel.benchmarks.metrics.toy_features import NAME, TinyFeatures
 from worldmodel.errors import InputError
 
@@ -27,19 +26,19 @@ def frames(seed: int, noise: float = 0.0) -> torch.Tensor:
     return video.clamp(0, 255).to(torch.uint8)
 
 
-def distances(tiny: TinyFeatures, **options) -> ExtractorDistances:
-    return ExtractorDistances(tiny, frames=5, frame_rate=12.0, clips="toy@1", clips_sha256="cd" * 32, **options)
+def distance(tiny: TinyFeatures, noise: float) -> Figure:
+    protocol = tiny.protocol(64, 5, 12.0, "toy@1", "cd" * 32)
+    metric = FrechetDistance(tiny.title_of(64), protocol, tiny.rows(5))
+    metric.update(tiny(frames(0))[64], True, torch.arange(CLIPS))
+    metric.update(tiny(frames(0, noise))[64], False, torch.arange(CLIPS))
+    return metric.figure()
 
 
 def test_more_noise_lies_further_away(tiny: TinyFeatures) -> None:
-    values = []
-    for noise in (0.0, 10.0, 40.0):
-        metric = distances(tiny)
-        metric.update(frames(0), True, torch.arange(CLIPS))
-        metric.update(frames(0, noise), False, torch.arange(CLIPS))
-        (figure,) = metric.figures()
-        values.append(figure.value)
+    figures = [distance(tiny, noise) for noise in (0.0, 10.0, 40.0)]
+    values = [figure.value for figure in figures]
     assert values[0] == pytest.approx(0.0, abs=1e-9) and values[0] < values[1] < values[2]
+    figure = figures[0]
     assert figure.name == f"FD[{NAME}]" and "FID" not in figure.line() and "FVD" not in figure.line()
     assert figure.rows == CLIPS * tiny.rows(5) == CLIPS * 2 * 8 * 12
     said = figure.protocol
@@ -58,20 +57,3 @@ def test_features_are_the_backbone_s_normalised_latents(tiny: TinyFeatures) -> N
     assert torch.allclose(tiny(video)[64][0].T, mean_BCfhw[0].flatten(1), atol=1e-5)
     with pytest.raises(InputError, match="4k\\+1"):
         tiny(video[:, :4])
-    with pytest.raises(InputError, match="4k\\+1"):
-        ExtractorDistances(tiny, frames=16)
-
-
-def test_real_clips_are_scored_once(tiny: TinyFeatures, tmp_path: Path) -> None:
-    first = distances(tiny, references=tmp_path)
-    assert first.needs_real
-    first.update(frames(0), True, torch.arange(CLIPS))
-    first.update(frames(0, 10), False, torch.arange(CLIPS))
-    (path,) = first.save_references(tmp_path)
-    assert path.parent == tmp_path
-    second = distances(tiny, references=tmp_path)
-    assert not second.needs_real
-    second.update(frames(0, 10), False, torch.arange(CLIPS))
-    assert second.figures() == first.figures() and second.save_references(tmp_path) == []
-    unnamed = ExtractorDistances(tiny, frames=5, references=tmp_path)
-    assert unnamed.needs_real  # clips without a hash are nobody's
