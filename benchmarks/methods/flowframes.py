@@ -6,7 +6,7 @@ Shape legend: B clips, F observed frames, G predicted frames, H height, W width,
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.loading import load_backbone
 from worldmodel.backbones.random import random_backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
+from worldmodel.benchmarks.methods.prompt_files import read_prompt
 from worldmodel.checkpoints import shipped_names
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.pipeline import FlowFramesPipeline
@@ -28,7 +29,8 @@ WEIGHTS = {
     "tiny": "Apache-2.0 (trained on the toy world)",
 }
 SIZES = {"ltx": (256, 384), "wan": (240, 416)}  # paper Table 3
-PROMPT = "The prompt is empty, so guidance would change nothing and is skipped."
+NO_PROMPT = "The prompt is empty, so guidance would change nothing and is skipped."
+PROMPTS = "The paper names no prompt: here prompt and negative prompt are those of the given files."
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class ModelOptions:
         frames: observed, and predicted; null is what the model was trained at, else 17.
         steps: of the sampler. guidance: null is the backbone's own.
         frame_rate: frames a second, where the clips do not say.
+        prompt, negative_prompt: files of embedded prompts, see `read_prompt`; null is the empty one.
         dtype: of the weights. device: auto, cpu, cuda, cuda:N.
     """
 
@@ -54,6 +57,8 @@ class ModelOptions:
     steps: int = 5
     guidance: float | None = None
     frame_rate: float = 12.0
+    prompt: str | None = None
+    negative_prompt: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
 
@@ -63,6 +68,11 @@ class FlowFrames(Method):
 
     def __init__(self, name: str, options: ModelOptions, pipeline: FlowFramesPipeline) -> None:
         self.name, self.options, self.pipeline = name, options, pipeline
+        like_1LD, self._prompts = pipeline.backbone.empty_prompt()[0], dict[str, Any]()
+        for seed, key in enumerate(("prompt", "negative_prompt")):
+            prompt = read_prompt(getattr(options, key), like_1LD, seed)
+            if prompt is not None:
+                self._prompts |= {f"{key}_embeds": prompt.embeds_BLD, f"{key}_mask": prompt.mask_BL}
 
     @property
     def spec(self) -> Spec:
@@ -75,7 +85,7 @@ class FlowFrames(Method):
             kept = f"{latents} latents of noise become the future chunk, {latents} of the observed one are shown beside"
         return Spec(
             self.name, size, kept, licences(backbone), frames, frames, options.steps, guidance, options.steps,
-            options.frame_rate, remarks=(PROMPT,), backbone=backbone.name,
+            options.frame_rate, remarks=(PROMPTS if self._prompts else NO_PROMPT,), backbone=backbone.name,
         )  # fmt: skip
 
     @property
@@ -86,7 +96,7 @@ class FlowFrames(Method):
         options = self.options
         result = self.pipeline(
             observed / 2 + 0.5, num_inference_steps=options.steps, guidance_scale=options.guidance,
-            frame_rate=self.clip_rate or options.frame_rate, generator=noise.generators(),
+            frame_rate=self.clip_rate or options.frame_rate, generator=noise.generators(), **self._prompts,
         )  # fmt: skip
         self.evaluations = result.evaluations  # type: ignore[union-attr]
         return result.frames * 2 - 1  # type: ignore[union-attr]

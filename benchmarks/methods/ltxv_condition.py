@@ -249,5 +249,5 @@ def load_ltxv_condition(options: LTXVConditionOptions) -> LTXVCondition:
     else:
         backbone = load_backbone(Path(options.weights), "ltx", dtype, device=device)
     like_1LD = backbone.empty_prompt()[0]
-    prompts = (read_prompt(path, like_1LD) for path in (options.prompt, options.negative_prompt))
+    prompts = (read_prompt(path, like_1LD, seed) for seed, path in enumerate((options.prompt, options.negative_prompt)))
     return LTXVCondition(options, backbone, *prompts)

@@ -13,15 +13,22 @@ from worldmodel.backbones.weights import Weights
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt
 
+RANDOM_TOKENS = 256  # diffusers' LTXConditionPipeline; Wan pads all prompts to 512
 
-def read_prompt(path: str | None, like_1LD: Float[Tensor, "1 L D"]) -> Prompt | None:
+
+def read_prompt(path: str | None, like_1LD: Float[Tensor, "1 L D"], seed: int = 0) -> Prompt | None:
     """The prompt in a .safetensors file: `embeds` [1, L, D] and perhaps `mask` [1, L]; None without a path.
 
     It comes in the dtype and on the device of `like_1LD`, a prompt of the network's width D, with a mask of ones where
-    the file has none. Raises `InputError` for a file without such tensors.
+    the file has none. ``random`` instead of a path is drawn from `seed`: for memory and latency, where what a prompt
+    says does not matter. Raises `InputError` for a file without such tensors.
     """
     if path is None:
         return None
+    if path == "random":
+        generator = torch.Generator().manual_seed(seed)
+        drawn_1LD = torch.randn(1, RANDOM_TOKENS, like_1LD.shape[-1], generator=generator)
+        return Prompt(drawn_1LD.to(like_1LD), torch.ones(1, RANDOM_TOKENS).to(like_1LD))
     weights = Weights(Path(path))
     if "embeds" not in weights.names:
         raise InputError(f"{path}: has no tensor embeds; save the text encoder's output [1, tokens, width] under it")

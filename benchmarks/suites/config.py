@@ -16,6 +16,7 @@ class CostConfig:
     Attributes:
         runs: of which the mean (memory) or the median (latency) is given; the paper takes 100.
         warmup: predictions before that are not counted.
+        guided: with the guidance of the paper's Table 4, on random prompts; else without, as for an empty prompt.
         compile: torch.compile of the repeated blocks.
         volumes: memory: the paper's five sizes, smallest first, so many of them.
         clips: in one prediction; six is a rig.
@@ -24,6 +25,7 @@ class CostConfig:
 
     runs: int = 3
     warmup: int = 1
+    guided: bool = True
     compile: bool = False
     volumes: int = 5
     clips: int = 1

@@ -34,7 +34,7 @@ def _open(label: str, which: int | None, config: BenchmarkConfig) -> Method:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return open_method(volumes.method_of(label), volumes.options_at(label, which, small, given))
+    return open_method(volumes.method_of(label), volumes.options_at(label, which, small, config.cost.guided, given))
 
 
 def _latency(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:

@@ -52,13 +52,16 @@ ROWS: dict[str, tuple[Family, str, dict[str, Any]]] = {
     "gem": (SVD, "gem", RANDOM),
 }
 """Row -> its VAE's family, its method, and that method's options."""
+PROMPTED = ("flowframes", "ltxv_condition")  # guided between two prompts; Vista and GEM are by their images
 SMALL_STEPS = {"flowframes": 2, "ltxv_condition": 3, "vista": 3, "gem": 25}
 
 
-def options_at(label: str, which: int | None, small: bool, given: Mapping[str, Any]) -> dict[str, Any]:
+def options_at(label: str, which: int | None, small: bool, guided: bool, given: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a row at the `which`th volume, or, with None, as the paper's Table 4 runs it."""
     family, method, options = _row(label)
     found = dict(options)
+    if guided and method in PROMPTED:
+        found |= {"prompt": "random", "negative_prompt": "random"}
     if small:
         found |= {"sizes": "tiny", "size": family.small_size}
         found |= {"steps": SMALL_STEPS[method]} if method in SMALL_STEPS else {}

@@ -1,9 +1,9 @@
 """Backbones with random weights: for memory and latency, which do not depend on what a network has learned."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, LTXVideoTransformer3DModel, WanTransformer3DModel
@@ -11,12 +11,11 @@ from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, LTXVideoTransform
 from worldmodel.backbones import official_configs as configs
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.ltx import LTXBackbone
-from worldmodel.backbones.tiny import tiny_backbone
+from worldmodel.backbones.tiny import tiny_transformer, tiny_vae
 from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 
 PUBLISHED = Path("the published model")
-FAMILIES = ("ltx", "wan")
 
 
 def random_backbone(
@@ -25,16 +24,20 @@ def random_backbone(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     seed: int = 0,
+    with_vae: bool = True,
 ) -> Backbone:
     """The classes of `family` (ltx, wan) with weights drawn from `seed`, in the published sizes or in very small ones.
 
-    The weights are made where they stay, in their own dtype. Raises `InputError` for another family.
+    The weights are made where they stay, in their own dtype; without VAE, those of the VAE take no memory and it is
+    there for its geometry alone. Raises `InputError` for another family.
     """
-    if family not in FAMILIES:
-        raise InputError(f"family={family}: choose {' or '.join(FAMILIES)} for random weights")
-    make = {"ltx": (_ltx_2b, _ltx_tiny), "wan": (_wan_13b, _wan_tiny)}[family][sizes == "tiny"]
+    if family not in CLASSES:
+        raise InputError(f"family={family}: choose {' or '.join(CLASSES)} for random weights")
+    make_vae, make_transformer = MODULES[family, sizes]
     with drawn(dtype, device, seed):
-        backbone = make()
+        with nullcontext() if with_vae else torch.device("meta"):
+            vae = make_vae()
+        backbone = CLASSES[family](vae, make_transformer())
     for module in (backbone.vae, backbone.transformer):
         module.requires_grad_(False).eval()  # type: ignore[attr-defined]
     return backbone
@@ -53,26 +56,36 @@ def drawn(dtype: torch.dtype, device: torch.device | str = "cpu", seed: int = 0)
             torch.set_default_dtype(before)
 
 
-def _ltx_2b() -> Backbone:
-    sizes = configs.ltx_transformer_arguments(configs.LTX_2B_095["transformer"], PUBLISHED)
-    vae = AutoencoderKLLTXVideo(**configs.ltx_vae_arguments(configs.LTX_2B_095["vae"], PUBLISHED))
-    return LTXBackbone(vae, LTXVideoTransformer3DModel(**sizes))
+def _ltx_vae() -> AutoencoderKLLTXVideo:
+    return AutoencoderKLLTXVideo(**configs.ltx_vae_arguments(configs.LTX_2B_095["vae"], PUBLISHED))
 
 
-def _wan_13b() -> Backbone:
-    vae = AutoencoderKLWan(**configs.wan_vae_arguments(configs.WAN_21_13B["vae"], PUBLISHED))
-    sizes = configs.wan_transformer_arguments(configs.WAN_21_13B["transformer"], PUBLISHED)
-    return WanBackbone(vae, WanTransformer3DModel(**sizes))
+def _ltx_transformer() -> LTXVideoTransformer3DModel:
+    return LTXVideoTransformer3DModel(**configs.ltx_transformer_arguments(configs.LTX_2B_095["transformer"], PUBLISHED))
 
 
-def _ltx_tiny() -> Backbone:
-    backbone = tiny_backbone()
-    backbone.name = "ltx"
-    return backbone
+def _wan_vae() -> AutoencoderKLWan:
+    return AutoencoderKLWan(**configs.wan_vae_arguments(configs.WAN_21_13B["vae"], PUBLISHED))
 
 
-def _wan_tiny() -> Backbone:
-    transformer = WanTransformer3DModel(
+def _wan_transformer() -> WanTransformer3DModel:
+    return WanTransformer3DModel(**configs.wan_transformer_arguments(configs.WAN_21_13B["transformer"], PUBLISHED))
+
+
+def _wan_tiny_vae() -> AutoencoderKLWan:
+    return AutoencoderKLWan(base_dim=4)
+
+
+def _wan_tiny_transformer() -> WanTransformer3DModel:
+    return WanTransformer3DModel(
         num_attention_heads=2, attention_head_dim=24, ffn_dim=64, num_layers=2, freq_dim=32, text_dim=24
     )
-    return WanBackbone(AutoencoderKLWan(base_dim=4), transformer)
+
+
+CLASSES: dict[str, Callable[..., Backbone]] = {"ltx": LTXBackbone, "wan": WanBackbone}
+MODULES: dict[tuple[str, str], tuple[Callable[..., Any], Callable[..., Any]]] = {
+    ("ltx", "real"): (_ltx_vae, _ltx_transformer),
+    ("wan", "real"): (_wan_vae, _wan_transformer),
+    ("ltx", "tiny"): (tiny_vae, tiny_transformer),
+    ("wan", "tiny"): (_wan_tiny_vae, _wan_tiny_transformer),
+}

@@ -68,6 +68,8 @@ def test_latency(small: BenchmarkConfig) -> None:
     assert results is not None
     by_label = {row.label: row for row in results.rows}
     assert by_label["causvid"].evaluations["guided_evals"] == 5
+    assert by_label["causvid"].evaluations["forward_batch"] == 1
+    assert by_label["flowframes_ltxv"].evaluations["forward_batch"] == 2  # guidance
     for row in results.rows:
         found = {name: figure.value for name, figure in row.figures.items()}
         assert found["encode"] + found["evaluations"] + found["decode"] <= found["seconds"]

@@ -64,10 +64,8 @@ def test_the_real_sizes_are_refused_without_a_gpu() -> None:
 
 def test_every_published_network_can_be_built_and_fits_its_latents() -> None:
     for name, tokens, parameters in (("2b", 288, 1.92e9), ("1.3b", 1950, 1.42e9)):
-        make, size = SIZES[name]
-        with torch.device("meta"):
-            backbone = make()
-        assert backbone.geometry.tokens(rows.FRAMES, *size) == tokens
+        backbone = build(name, torch.device("meta"))
+        assert backbone.geometry.tokens(rows.FRAMES, *SIZES[name][1]) == tokens
         assert sum(one.numel() for one in backbone.transformer.parameters()) == pytest.approx(parameters, rel=0.02)
 
 
