@@ -1,9 +1,13 @@
-"""`worldmodel benchmark clips`: builds or checks one clip list. A plain dataclass and functions."""
+"""`worldmodel benchmark clips`: builds or checks one clip list. A plain dataclass and functions.
+
+Lists of this package, and those that installed packages add as entry points `worldmodel.clip_lists`.
+"""
 
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from worldmodel.benchmarks.clips.check import check_files, file_hashes, refuse_difference
@@ -18,6 +22,7 @@ LISTS: dict[str, str] = {
     "toyworld-val@1": "worldmodel.benchmarks.clips.toyworld_val:build",
 }
 """Label -> `module:function` that makes a `ClipList` of a `ClipsConfig`."""
+GROUP = "worldmodel.clip_lists"
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class ClipsConfig:
     """Which list, of which data.
 
     Attributes:
-        list: vista-val, flowframes-val, openvid-val or toyworld-val; the newest version, or one named as vista-val@1.
+        list: vista-val, flowframes-val, openvid-val, toyworld-val or an installed package's; the newest version, or
+            one named as vista-val@1.
         root: data folder: of a nuScenes-format dataset (samples/, sweeps/, tables), or of OpenVid's videos.
         version: folder of the tables; null is v1.0-trainval, or the toy world's own.
         csv: OpenVid's published CSV, for openvid-val.
@@ -71,18 +77,24 @@ def clips(config: ClipsConfig) -> ClipList:
 
 def clip_list(config: ClipsConfig) -> ClipList:
     """Build a list in memory, the bytes of its frames hashed where that is asked for; errors as `clips`."""
-    module, _, function = LISTS[label_of(config.list)].partition(":")
+    module, _, function = lists()[label_of(config.list)].partition(":")
     chosen: ClipList = getattr(import_module(module), function)(config)
     if not config.hash_frames:
         return chosen
     return replace(chosen, frame_hashes=file_hashes(chosen, config.root))
 
 
+def lists() -> dict[str, str]:
+    """`LISTS`, and those of installed packages: an entry point's name is the label, with its version."""
+    return LISTS | {entry.name: entry.value for entry in entry_points(group=GROUP)}
+
+
 def label_of(name: str) -> str:
     """The label of a list given with or without a version; without one, the newest."""
-    found = [label for label in LISTS if name in (label, label.partition("@")[0])]
+    there = lists()
+    found = [label for label in there if name in (label, label.partition("@")[0])]
     if not found:
-        raise InputError(f"list={name}: there is no such list; choose one of {', '.join(LISTS)}")
+        raise InputError(f"list={name}: there is no such list; choose one of {', '.join(there)}")
     return max(found, key=lambda label: int(label.partition("@")[2]))
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from worldmodel.benchmarks.clips import ClipsConfig, clip_list
+from worldmodel.benchmarks.clips.documents import write_clip_list
+from worldmodel.benchmarks.methods.registry import METHODS
 from worldmodel.benchmarks.suites.compare import CompareConfig, compare
-from worldmodel.benchmarks.suites.config import BenchmarkConfig
+from worldmodel.benchmarks.suites.config import BenchmarkConfig, Rows
 from worldmodel.benchmarks.suites.results import read_results
 from worldmodel.benchmarks.suites.run import benchmark
 from worldmodel.errors import InputError
@@ -178,3 +181,44 @@ def test_comparison_says_what_was_set_otherwise(
     assert "methods.flowframes.spec.nfe" in said and "In one only: floor" in said
     compare(CompareConfig(str(undisturbed), str(undisturbed)))
     assert "The settings are the same." in capsys.readouterr().out
+
+
+ALL_METHODS: Rows = {
+    "flowframes_ltxv": {"method": "flowframes", "checkpoint": "random", "family": "ltx", "steps": 2},
+    "flowframes_wan": {"method": "flowframes", "checkpoint": "random", "family": "wan", "steps": 2},
+    "noise_conditioned": {"checkpoint": "random", "family": "ltx", "steps": 2},
+    "ltxv_condition": {"weights": "random", "steps": 3},
+    "causvid": {"weights": "random"},
+    "self_forcing": {"weights": "random"},
+    "vista": {"weights": "random", "steps": 3, "size": [64, 128]},
+    "gem": {"weights": "random", "steps": 25, "size": [64, 128]},
+    "repeat_last": {},
+    "latent_extrapolation": {"checkpoint": "random"},
+    "vae_round_trip": {"checkpoint": "random"},
+}
+
+
+@pytest.fixture(scope="session")
+def front_clips(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of the toy world's clips, of the front camera alone."""
+    whole = clip_list(ClipsConfig(list="toyworld-val", root=str(toy_root)))
+    clips = tuple(replace(clip, views=clip.views[:1]) for clip in (whole.clips[0], whole.clips[-1]))
+    path = tmp_path_factory.mktemp("front") / "front.json"
+    write_clip_list(replace(whole, clips=clips), path)
+    return path
+
+
+def test_every_method_from_clips_to_the_table(quick: BenchmarkConfig, front_clips: Path) -> None:
+    tiny = {label: {"size": [64, 96], "sizes": "tiny", **options} for label, options in ALL_METHODS.items()}
+    tiny["repeat_last"].pop("sizes")
+    assert {entry.get("method", label) for label, entry in tiny.items()} == set(METHODS)
+    alone = replace(quick, methods=tiny, clips=str(front_clips), metrics=("fd-tiny",))
+    run = launch(words(replace(alone, out=f"{quick.out}-two"), clips=front_clips, metrics="[fd-tiny]"), processes=2)
+    results = benchmark(alone)
+    _, error = run.communicate(timeout=600)
+    assert run.returncode == 0, error[-2000:]
+    assert results is not None and results.skipped == {} and [row.label for row in results.rows] == list(tiny)
+    for row in results.rows:
+        assert row.evaluations["guided_evals"] == row.spec["nfe"]
+        assert row.figures["PSNR"].value > 0 and row.figures["FD[worldmodel-tiny-vae]"].value > 0
+    assert read_results(f"{quick.out}-two").comparable() == results.comparable()
