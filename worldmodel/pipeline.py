@@ -4,6 +4,7 @@ Shape legend: B videos (the cameras of a rig, or several clips), F frames, H hei
 C f h w are latents; L prompt tokens, D prompt width.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,8 @@ class FlowFramesPipeline(DiffusionPipeline):
         Weights then lie in memory as they did when saved, so that outputs are equal bit for bit.
         """
         folder = Path(args[0] if args else kwargs["pretrained_model_name_or_path"])
+        if cls is FlowFramesPipeline:
+            _refuse_other_design(folder)
         files = {name: component_files(folder, name) for name in ("transformer", "vae") if name not in kwargs}
         pipeline = super().from_pretrained(*args, **kwargs)
         for name, component in pipeline.components.items():
@@ -369,6 +372,13 @@ def _decode(
     else:
         parts = [backbone.decode(part, generator) for part in latents.split(vae_batch_size or len(latents))]
     return (torch.cat(parts).float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
+
+
+def _refuse_other_design(folder: Path) -> None:
+    """A network that was trained to start from noise would give frames here as well, and wrong ones."""
+    index = folder / "model_index.json"
+    if index.is_file() and json.loads(index.read_text()).get("_class_name") == "NoiseConditionedPipeline":
+        raise InputError(f"{folder} is noise-conditioned: open it as worldmodel.noise_conditioned's pipeline")
 
 
 def _check_options(output_type: str, frame_rate: float, vae_batch_size: int | None) -> None:

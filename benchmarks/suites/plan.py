@@ -10,6 +10,7 @@ from worldmodel.errors import InputError
 
 TOY: Rows = {
     "flowframes": {"checkpoint": "tiny"},
+    "noise_conditioned": {"checkpoint": "tiny_noise_conditioned"},
     "repeat_last": {"size": [128, 192]},
     "latent_extrapolation": {"checkpoint": "tiny"},
     "vae_round_trip": {"checkpoint": "tiny"},

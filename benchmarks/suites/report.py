@@ -38,8 +38,11 @@ def _about(results: Results) -> str:
     clips = results.clips
     said = [f"{clips['count']} clips of {clips['name']} (sha256 {clips['sha256'][:16]})"] if clips else []
     said += [f"{name}: {value}" for name, value in results.settings.items() if value not in (None, {}, [])]
-    if results.machine:
-        said.append(f"{results.machine.get('device', '')}, {results.machine.get('date', '')}")
+    machine = results.machine
+    if machine:
+        device = machine.get("device") or f"{machine['processor']}, {machine['cores']} cores"
+        versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        said += [device, versions, machine["date"]]
     return "; ".join(said) + "."
 
 

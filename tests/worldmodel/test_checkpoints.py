@@ -8,6 +8,7 @@ from worldmodel.checkpoints import shipped
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 from worldmodel.errors import InputError
+from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.prediction import PredictConfig, chunk_of, load_pipeline
 from worldmodel.scores import frame_scores, repeat_last, to_uint8, vae_round_trip
 
@@ -20,6 +21,12 @@ def test_a_shipped_pipeline_loads_and_says_its_chunk(name: str) -> None:
     frames, size = chunk_of(PredictConfig("anything"), shipped(name))
     assert (frames, size) == (17, (128, 192))
     pipeline.backbone.geometry.check(frames, *size)
+
+
+def test_a_pipeline_of_another_design_is_not_taken_for_flowframes() -> None:
+    with pytest.raises(InputError, match="is noise-conditioned"):
+        load_pipeline(shipped("tiny_noise_conditioned"), "cpu")
+    assert NoiseConditionedPipeline.from_pretrained(shipped("tiny_noise_conditioned")).backbone.name == "tiny"
 
 
 def test_the_weights_take_at_most_24_megabytes() -> None:

@@ -4,12 +4,13 @@ import hashlib
 import json
 import os
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from nuscenes_small import VERSION, edit_table, token
 
-from worldmodel.benchmarks.clips import LISTS, Clip, ClipList, ClipsConfig, View, clip_list, clips, read_clip_list
+from worldmodel.benchmarks.clips import LISTS, Clip, ClipList, ClipsConfig, View, clip_list, clips, read_clip_list, verb
 from worldmodel.benchmarks.clips.documents import header_path, write_clip_list
 from worldmodel.errors import InputError
 
@@ -214,3 +215,18 @@ def test_every_list_has_a_card(label: str, repository: Path) -> None:
     name = label.partition("@")[0].replace("-", "_")
     card = (repository / "benchmarks" / "clips" / f"{name}.md").read_text()
     assert card.startswith(f"# {label}\n") and "expected" in card and "**Changelog.** 1: " in card and "matches" in card
+
+
+def test_the_example_of_the_docs_works(
+    repository: Path, toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (repository / "docs" / "benchmarks.md").read_text()
+    code = next(part for part in page.split("```python\n")[1:] if "def build" in part).split("```")[0]
+    (tmp_path / "my_clips.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("night-val@1", "my_clips:build", verb.GROUP)
+    monkeypatch.setattr(verb, "entry_points", lambda group: [entry])
+    night = ClipsConfig(list="night-val", root=str(toy_root), out=str(tmp_path / "night.json"))
+    written = clips(night)
+    assert written.label == "night-val@1" and len(written) > 0
+    assert clips(replace(night, list="night-val@1", check=True)) == written

@@ -143,7 +143,8 @@ def test_methods_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_example_of_the_docs_works(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = (repository / "docs" / "benchmarks.md").read_text().split("```python\n")[1].split("```")[0]
+    page = (repository / "docs" / "benchmarks.md").read_text()
+    code = next(part for part in page.split("```python\n")[1:] if "class Freeze" in part).split("```")[0]
     (tmp_path / "my_package.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     entry = EntryPoint("freeze", "my_package:load", registry.GROUP)
