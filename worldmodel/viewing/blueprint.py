@@ -33,7 +33,7 @@ def default_blueprint(rollout: Rollout) -> "rrb.Blueprint":
 
     Four and more cameras are columns in ring order, with observed, predicted, truth and error as rows; two and three
     cameras are rows. Below lie the rig with its path, the curves and the settings. One camera has its pictures on the
-    left and the rest on the right. Further methods are further tabs.
+    left and the rest on the right. Several methods are side by side in the first tab, and each has a tab of its own.
     """
     import rerun as rr
     import rerun.blueprint as rrb
@@ -56,7 +56,7 @@ def _layout(rollout: Rollout) -> "rrb.Container":
     import rerun.blueprint as rrb
 
     pictures = [_pictures(rollout, method) for method in rollout.methods]
-    shown = pictures[0] if len(pictures) == 1 else rrb.Tabs(*pictures)
+    shown = pictures[0] if len(pictures) == 1 else rrb.Tabs(_side_by_side(rollout), *pictures)
     rest = [*_rig_view(rollout), *_curve_views(rollout), _settings_view()]
     if len(rollout.cameras) == 1:
         return rrb.Horizontal(shown, rrb.Vertical(*rest), column_shares=[2.6, 1])
@@ -91,7 +91,25 @@ def _pictures(rollout: Rollout, method: str) -> "rrb.Grid":
     return rrb.Grid(*views, grid_columns=columns, name=method)
 
 
-def _picture_view(rollout: Rollout, method: str, cell: Cell) -> "rrb.View":
+def _side_by_side(rollout: Rollout) -> "rrb.Grid":
+    """The truth and every method's prediction: rows of all cameras, or, of up to three cameras, columns."""
+    import rerun.blueprint as rrb
+
+    truth = [] if rollout.truth_NTCHW is None else [(rollout.methods[0], "truth", "truth")]
+    shown = [*truth, *((method, "predicted", method) for method in rollout.methods)]
+    if len(rollout.cameras) <= 3:
+        cells = [(camera, *one) for camera in rollout.ring for one in shown]
+    else:
+        cells = [(camera, *one) for one in shown for camera in rollout.ring]
+    views = [
+        _picture_view(rollout, method, Cell(camera, what), f"{title} {short_name(rollout.cameras[camera])}")
+        for camera, method, what, title in cells
+    ]
+    columns = len(rollout.cameras) if len(rollout.cameras) > 3 else len(shown)
+    return rrb.Grid(*views, grid_columns=columns, name="side by side")
+
+
+def _picture_view(rollout: Rollout, method: str, cell: Cell, title: str = "") -> "rrb.View":
     import rerun as rr
     import rerun.blueprint as rrb
 
@@ -99,7 +117,7 @@ def _picture_view(rollout: Rollout, method: str, cell: Cell) -> "rrb.View":
     method = rr.escape_entity_path_part(method)
     below = cell.what if cell.what in ("observed", "truth") else f"{cell.what}/{method}"
     return rrb.Spatial2DView(
-        origin=camera_entity(name), contents=f"$origin/{below}", name=f"{short_name(name)} {cell.what}"
+        origin=camera_entity(name), contents=f"$origin/{below}", name=title or f"{short_name(name)} {cell.what}"
     )
 
 

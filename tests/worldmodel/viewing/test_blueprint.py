@@ -63,7 +63,8 @@ def test_views_stand_in_ring_order(make_rollout, tmp_path):
 
 def test_methods_are_tabs(small_rollout, tmp_path):
     names = blueprint_values(write_recording(tmp_path / "two.rrd", small_rollout), "display_name")
-    assert {"ours", "repeat"} <= set(names) and names.count("FRONT predicted") == 2
+    assert {"side by side", "ours", "repeat"} <= set(names) and names.count("FRONT predicted") == 2
+    assert {"ours FRONT", "repeat FRONT", "truth FRONT"} <= set(names)
 
 
 def test_other_names_keep_their_order():
