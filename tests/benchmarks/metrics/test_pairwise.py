@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from worldmodel.benchmarks.metrics.catalogue import Instruments
 from worldmodel.benchmarks.metrics.distribution import FrechetDistance
 from worldmodel.benchmarks.metrics.drift import drift_of, drift_of_distances
 from worldmodel.benchmarks.metrics.figure import Protocol
@@ -15,6 +16,7 @@ from worldmodel.benchmarks.metrics.lpips import LPIPS, load_lpips
 from worldmodel.benchmarks.metrics.pairwise import PSNR, SSIM, Brightness, Perceptual, Sharpness, edges
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean, bootstrap_of_ratio
 from worldmodel.benchmarks.metrics.weights import sha256_of
+from worldmodel.benchmarks.suites.scoring import pairwise_scores
 from worldmodel.errors import InputError
 from worldmodel.scores import frame_scores
 
@@ -165,6 +167,14 @@ def test_lpips_equals_torchmetrics(net: str, tmp_path: Path, monkeypatch: pytest
     metric.update(other[None], one[None], torch.tensor([0]))
     assert torch.allclose(metric.scores()[1][0].float(), wanted, atol=1e-6)
     assert metric.figure().protocol.sha256 == sha256_of(path) and f"lpips-{net}" in metric.figure().line()
+
+
+def test_lpips_is_among_the_scores_of_a_benchmark_where_its_weights_are(tmp_path: Path) -> None:
+    path = trunk_file("alex", tmp_path)
+    instruments = Instruments(perceptual={"lpips": load_lpips("alex", tmp_path, sha256=sha256_of(path))})
+    titles = [score.title for score in pairwise_scores(instruments, PROTOCOL, ["front"])]
+    assert titles == ["PSNR", "SSIM", "sharpness", "brightness", "LPIPS[alex]"]
+    assert instruments.names == ["lpips"]
 
 
 def test_lpips_weights_are_asked_for_by_name(tmp_path: Path) -> None:
