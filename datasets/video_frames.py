@@ -120,7 +120,10 @@ class Picture:
         (left, top, width, height), (scaled_h, scaled_w) = fitting(
             frame.width, frame.height, pixel_aspect, self.size[::-1] if self.size and lies else self.size
         )
-        shrinks = scaled_h <= height and scaled_w <= width and (scaled_h, scaled_w) != (height, width)
+        as_it_is = (scaled_h, scaled_w) == (height, width)
+        flags = "bicubic" if as_it_is or scaled_h > height or scaled_w > width else "area"
+        if as_it_is and 0 < width % 16 <= 8:  # FFmpeg's shortcut for this leaves those last columns black
+            flags += "+accurate_rnd"
         graph = av.filter.Graph()
         graph.threads = 1
         graph.link_nodes(
@@ -131,7 +134,7 @@ class Picture:
                 time_base=frame.time_base or Fraction(1, 25),
             ),
             graph.add("crop", f"{width}:{height}:{left}:{top}:exact=1"),
-            graph.add("scale", f"{scaled_w}:{scaled_h}:flags={'area' if shrinks else 'bicubic'}"),
+            graph.add("scale", f"{scaled_w}:{scaled_h}:flags={flags}"),
             graph.add("format", "gbrp"),
             graph.add("buffersink"),
         ).configure()

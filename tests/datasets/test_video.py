@@ -127,6 +127,17 @@ def test_damage_that_the_decoder_reports_spoils_what_follows_it(tmp_path: Path, 
     assert 12 <= len(sound) < len(source.index())  # whole groups before and after, not the one that was hit
 
 
+@pytest.mark.parametrize("width", [120, 118, 124])
+def test_an_unscaled_picture_keeps_its_last_columns(tmp_path: Path, width: int) -> None:
+    """FFmpeg's shortcut for planar RGB leaves up to 8 columns after the last 16 whole ones black."""
+    path = write_film(tmp_path / "film.mp4", moving_pictures(3, 90, width), {"crf": "10"})
+    frames = VideoSource(path).read(range(3)).permute(0, 2, 3, 1).numpy().astype(int)
+    with av.open(str(path)) as container:
+        plain = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert frames[:, :, -1].std() > 10
+    assert np.abs(frames - plain).mean(axis=(0, 1, 3)).max() < 20
+
+
 def reported(path: Path, expected: torch.Tensor) -> bool:
     """Whether the first frame that damage has changed is flagged, or its packet refused, by the decoder."""
     picture = Picture(SIZE)
