@@ -37,7 +37,7 @@ $(CORE): pyproject.toml constraints.txt Makefile
 # Rerun that does not import. So its real needs are our extra [nuscenes], and it comes without its own list.
 $(ALL): $(CORE)
 	@echo "installing what the tests need"
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[nuscenes,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[nuscenes,dev,export,trt-check]"
 	$(PIP) install --quiet --no-deps nuscenes-devkit==1.2.0
 	@touch $@
 

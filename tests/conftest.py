@@ -86,6 +86,8 @@ def missing_here(item: pytest.Item) -> list[tuple[str, str]]:
         reasons.append(("weights", "WORLDMODEL_WEIGHTS names no folder"))
     if item.get_closest_marker("devkit") and find_spec("nuscenes") is None:
         reasons.append(("devkit", "nuscenes-devkit is not installed"))
+    if item.get_closest_marker("trt") and find_spec("tensorrt_rtx_bindings") is None:
+        reasons.append(("trt", "TensorRT-RTX is not installed: pip install 'worldmodel[trt-check]'"))
     return reasons
 
 

@@ -12,6 +12,7 @@ import pytest
 from worldmodel.cli import VERBS, main, split_verb
 from worldmodel.conf.compose import compose_values
 from worldmodel.conf.describe import docs_of, presets
+from worldmodel.conf.words import values_of
 
 HEAVY = ("torch", "numpy", "hydra", "omegaconf", "diffusers", "transformers", "rerun", "pyarrow", "panda3d", "PIL")
 
@@ -22,14 +23,19 @@ def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
     return status, said.out, said.err
 
 
-def preset_of(verb: str) -> str:
-    return verb.replace(" ", "_")
+def defaults_of(name: str) -> dict[str, Any]:
+    """All keys of a verb with their values before anything is typed."""
+    config_class = VERBS[name].load(VERBS[name].config)
+    if VERBS[name].plain:
+        return values_of(config_class, [])
+    return compose_values(config_class, name.replace(" ", "_"), [])
 
 
 def test_surface_is_frozen() -> None:
     assert list(VERBS) == [
         "demo", "data toyworld", "data index", "cache build", "cache look", "train", "predict", "benchmark",
-        "benchmark clips", "benchmark compare", "view",
+        "benchmark clips", "benchmark compare", "export", "export run", "export check", "export build", "export budget",
+        "view",
     ]  # fmt: skip
 
 
@@ -72,7 +78,7 @@ def test_verb_help_documents_every_key(name: str, capsys: pytest.CaptureFixture[
     status, out, err = run(capsys, f"{name} --help")
     assert status == 0, err
     config_class = VERBS[name].load(VERBS[name].config)
-    assert undocumented(config_class, compose_values(config_class, preset_of(name), [])) == []
+    assert undocumented(config_class, defaults_of(name)) == []
     assert all(f"  {example}" in out for example in VERBS[name].examples)
     assert max(map(len, out.splitlines())) <= 140
 

@@ -24,7 +24,9 @@ class Verb:
         config: ``module:Class`` of the plain dataclass with its keys.
         function: ``module:name`` of the function that takes that dataclass.
         examples: commands that can be pasted.
-        positional: keys whose values may be given as bare words, in this order.
+        positional: keys whose values may be given as bare words, in this order; in a plain verb one may end in
+            ``...`` and takes all words that are over.
+        plain: runs where neither Hydra nor torch is; its keys are read by the standard library, it has no presets.
     """
 
     summary: str
@@ -32,6 +34,7 @@ class Verb:
     function: str
     examples: tuple[str, ...]
     positional: tuple[str, ...] = ()
+    plain: bool = False
 
     def load(self, dotted: str) -> Any:
         module, _, name = dotted.partition(":")
@@ -125,6 +128,61 @@ VERBS: dict[str, Verb] = {
         ("worldmodel benchmark compare outputs/benchmark outputs/other",),
         positional=("a", "b"),
     ),
+    "export": Verb(
+        "export a pipeline to ONNX graphs that run without torch, for a vehicle",
+        "worldmodel.export.config:ExportConfig",
+        "worldmodel.export.exporting:export",
+        (
+            "worldmodel export checkpoint=tiny out=artifacts/tiny",
+            "worldmodel export checkpoint=outputs/ltx/pipeline cameras=6 calibration=data/toyworld out=artifacts/ltx",
+            "worldmodel export checkpoint=tiny precision=int8 calibration=data/toyworld out=artifacts/tiny-int8",
+            "worldmodel export weights=random family=wan wan_decoder=stream self_test=false out=artifacts/wan-random",
+        ),
+    ),
+    "export run": Verb(
+        "predict from videos with an exported artifact; needs no torch",
+        "worldmodel.export.runtime.run:RunConfig",
+        "worldmodel.export.runtime.run:run",
+        (
+            "worldmodel export run artifacts/tiny drive.mp4 future.mp4",
+            "worldmodel export run artifacts/rig front.mp4 left.mp4 right.mp4 outputs/future chunks=2 feed=latents",
+        ),
+        positional=("artifact", "videos...", "out"),
+        plain=True,
+    ),
+    "export check": Verb(
+        "say whether an artifact will build for a chip: rules, and NVIDIA's own builder where installed, without a GPU",
+        "worldmodel.export.check.verb:CheckConfig",
+        "worldmodel.export.check.verb:check",
+        (
+            "worldmodel export check artifacts/tiny target=orin",
+            "worldmodel export check artifacts/ltx-fp8 target=thor 'parts=[step]'",
+        ),
+        positional=("artifact",),
+        plain=True,
+    ),
+    "export build": Verb(
+        "build TensorRT engines of an artifact on the machine that will run them; needs no torch",
+        "worldmodel.export.engines:BuildConfig",
+        "worldmodel.export.engines:build",
+        (
+            "worldmodel export build artifacts/tiny",
+            "worldmodel export build artifacts/ltx workspace_gb=2",
+        ),
+        positional=("artifact",),
+        plain=True,
+    ),
+    "export budget": Verb(
+        "say what a chip cannot beat for a size, steps and cameras, from FLOPs and bytes",
+        "worldmodel.export.budget:BudgetConfig",
+        "worldmodel.export.budget:budget",
+        (
+            "worldmodel export budget family=ltx frames=17 height=256 width=384 steps=5 cameras=6",
+            "worldmodel export budget family=wan precision=int8 'chip=[Orin]'",
+            "worldmodel export budget artifact=artifacts/tiny",
+        ),
+        plain=True,
+    ),
     "view": Verb(
         "open, save or serve a Rerun recording of a rollout",
         "worldmodel.viewing:ViewConfig",
@@ -183,14 +241,17 @@ def split_verb(words: list[str]) -> tuple[str, list[str]]:
 def run_verb(name: str, verb: Verb, words: list[str]) -> None:
     """Composes the configuration from the words and calls the verb's function with it."""
     flags, words, folder = take_flags(words)
+    if verb.plain:
+        run_plain(name, verb, flags, words, folder)
+        return
     words = with_keys(words, verb.positional)
     preset = name.replace(" ", "_")
     config_class = verb.load(verb.config)
-    if "--help" in flags:
-        print(verb_help(name, verb, config_class, preset))
-        return
     from worldmodel.conf.compose import compose, compose_values
 
+    if "--help" in flags:
+        print(verb_help(name, verb, config_class, compose_values(config_class, preset, [])))
+        return
     if "--cfg" in flags:
         from omegaconf import OmegaConf
 
@@ -199,6 +260,21 @@ def run_verb(name: str, verb: Verb, words: list[str]) -> None:
     config = compose(config_class, preset, words, folder)
     function: Callable[[Any], Any] = verb.load(verb.function)
     function(config)
+
+
+def run_plain(name: str, verb: Verb, flags: set[str], words: list[str], folder: Path | None) -> None:
+    """The same for a verb whose keys the standard library reads."""
+    from worldmodel.conf.words import as_yaml, from_words, values_of
+
+    if folder is not None:
+        raise InputError(f"--config-dir {folder}: {name} has no presets; leave it out")
+    config_class = verb.load(verb.config)
+    if "--help" in flags:
+        print(verb_help(name, verb, config_class, values_of(config_class, [])))
+    elif "--cfg" in flags:
+        print(as_yaml(values_of(config_class, words, verb.positional)), end="")
+    else:
+        verb.load(verb.function)(from_words(config_class, words, verb.positional))
 
 
 def with_keys(words: list[str], positional: tuple[str, ...]) -> list[str]:
@@ -244,13 +320,13 @@ examples:
 WORLDMODEL_TRACEBACK=1 shows where an error came from."""
 
 
-def verb_help(name: str, verb: Verb, config_class: type, preset: str) -> str:
-    from worldmodel.conf.compose import compose_values
+def verb_help(name: str, verb: Verb, config_class: type, values: dict[str, Any]) -> str:
     from worldmodel.conf.describe import describe, entry, presets
 
-    keys = "\n".join(describe(config_class, compose_values(config_class, preset, [])))
+    keys = "\n".join(describe(config_class, values))
     shipped = [line for group, doc in presets("experiment").items() for line in entry(f"experiment={group}", doc)]
-    lines = [f"usage: worldmodel {name} [key=value ...] [--cfg] [--config-dir DIR]", "", verb.summary, "", "examples:"]
+    words = " ".join(["worldmodel", name, *map(str.upper, verb.positional), "[key=value ...] [--cfg]"])
+    lines = [f"usage: {words}{'' if verb.plain else ' [--config-dir DIR]'}", "", verb.summary, "", "examples:"]
     lines += [f"  {example}" for example in verb.examples]
     if name in ("train", "cache build") and shipped:
         lines += ["", "presets (your own: --config-dir DIR with DIR/experiment/NAME.yaml):", *shipped]

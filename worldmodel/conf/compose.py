@@ -1,6 +1,5 @@
 """From `key=value` words and a YAML preset to a checked dataclass; the only place that calls Hydra."""
 
-import difflib
 import re
 import types
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from worldmodel.conf.schema import build, schema_of
+from worldmodel.conf.words import unknown_key
 from worldmodel.errors import InputError
 
 ConfigT = TypeVar("ConfigT")
@@ -95,14 +95,6 @@ def _in_free(word: str, known: set[str]) -> bool:
     """Whether the key lies in a dictionary that takes any key."""
     key = word.partition("=")[0]
     return any(f"{key[: match.start()]}.*" in known for match in re.finditer(r"\.", key))
-
-
-def unknown_key(key: str, known: set[str]) -> str:
-    """One line with the key and the nearest valid ones."""
-    names = sorted(name for name in known if not name.endswith(".*"))
-    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
-    return f"unknown key {key!r}: {hint}"
 
 
 def in_one_line(error: BaseException, known: set[str]) -> str:

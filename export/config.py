@@ -1,0 +1,69 @@
+"""The keys of `worldmodel export`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worldmodel.export.runtime.manifest import PrecisionName
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What to export, for which chunks, in which numbers, and where to put it.
+
+    Attributes:
+        checkpoint: a shipped one by name (tiny), or the folder of a saved pipeline.
+        out: folder of the artifact; it appears when it is complete.
+        frames: of a chunk; by default as many as the checkpoint was trained on, else 17.
+        height, width: of a frame; by default those trained on, else 256 x 384 (Wan with random weights: 240 x 416).
+        cameras: clips that are predicted at once.
+        frame_rate: frames per second that the cameras give; LTX's positions are in seconds.
+        steps: numbers of network evaluations that the artifact can be run with; the first is its default.
+        precision: of all parts; bf16, int8 and fp8 of the step only, and the VAE is in fp16 then: ONNX has no bf16
+            convolution at the opset that vehicles read, and 8 bits gain nothing in three dimensions.
+        encoder_precision, decoder_precision: of one half of the VAE, where it differs.
+        quantise_from: what an int8 or fp8 step computes in besides; fp32 is faster on a CPU.
+        keep: further linears of the step that int8 and fp8 leave as they are, by name with * and ?.
+        smoothing: strength of SmoothQuant for int8 and fp8, from 0 to 1; none by default.
+        calibration: a drive (as `source` of predict) whose clips say how large activations are: int8 and fp8 are scaled
+            by them, and a layer that comes near the end of fp16 stays in fp32.
+        calibration_batches: batches of clips taken from it.
+        guidance: scale of classifier-free guidance, baked in; the checkpoint's own by default, and a no-op without a
+            prompt.
+        prompt_embeds, negative_prompt_embeds: .safetensors file with `embeds` [1, L, D] and perhaps `mask` [1, L].
+        dynamic: graphs for any number of clips, frames, height and width; slower to export and to run.
+        single_file: one more graph, single.onnx, from video to video with the loop of the default steps in it.
+        wan_decoder: the chunk at once (sequence), or a latent frame at a time, which needs less memory (stream).
+        self_test: note what ONNX Runtime predicts on a CPU, to compare with on the vehicle.
+        weights: those of the checkpoint, or random ones of `family` in the published sizes (real) or small ones (tiny),
+            for time and memory.
+        family, sizes: of random weights.
+        overwrite: replace an earlier artifact in `out`.
+    """
+
+    checkpoint: str = "tiny"
+    out: str = "outputs/export"
+    frames: int | None = None
+    height: int | None = None
+    width: int | None = None
+    cameras: int = 1
+    frame_rate: float = 12.0
+    steps: tuple[int, ...] = (5, 10)
+    precision: PrecisionName = "fp16"
+    encoder_precision: Literal["fp32", "fp16"] | None = None
+    decoder_precision: Literal["fp32", "fp16"] | None = None
+    quantise_from: Literal["fp32", "fp16"] = "fp16"
+    keep: tuple[str, ...] = ()
+    smoothing: float | None = None
+    calibration: str | None = None
+    calibration_batches: int = 8
+    guidance: float | None = None
+    prompt_embeds: str | None = None
+    negative_prompt_embeds: str | None = None
+    dynamic: bool = False
+    single_file: bool = False
+    wan_decoder: Literal["sequence", "stream"] = "sequence"
+    self_test: bool = True
+    weights: Literal["checkpoint", "random"] = "checkpoint"
+    family: Literal["ltx", "wan"] = "ltx"
+    sizes: Literal["real", "tiny"] = "real"
+    overwrite: bool = False

@@ -1,0 +1,159 @@
+"""`worldmodel export build`: TensorRT engines of an artifact, on the machine that will run them.
+
+One engine after the other, each in a process of its own (`engine_process.py`), into
+`engines/<sm>-trt<version>/<part>.plan` with `build.json` beside them (read by `runtime/backends/engine_files.py`).
+What is there already for this GPU, this TensorRT and these ONNX files is kept; what was built on another GPU is never
+touched or used. Needs TensorRT's Python module and cuda-python, neither torch nor Hydra.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from worldmodel.errors import InputError
+from worldmodel.export.check.parsers import parser_of
+from worldmodel.export.engine_process import Built, Order, Shapes, answer_of, build_apart
+from worldmodel.export.runtime.artifact import Artifact, file_sha256
+from worldmodel.export.runtime.backends.engine_files import NAME, Build, Machine, source_sha256
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.files import remove_partial, written_whole
+
+GIB = 2**30
+TIMING_CACHE = "timing.cache"
+MODULE = "tensorrt"
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """What to build, and with how much memory.
+
+    Attributes:
+        artifact: folder that `worldmodel export` wrote.
+        parts: of the artifact, such as [step]; by default all that a prediction runs.
+        workspace_gb: limit of a builder's scratch memory; on a Jetson it comes out of the memory that the CPU uses too.
+        level: how hard TensorRT searches for fast kernels, 0 to 5.
+        timing_cache: keep the times of kernels beside the plans, so that building again takes seconds.
+        again: build even what is there already.
+    """
+
+    artifact: str
+    parts: tuple[str, ...] = ()
+    workspace_gb: float = 4.0
+    level: int = 3
+    timing_cache: bool = True
+    again: bool = False
+
+
+def build(config: BuildConfig) -> Build:
+    """Build what is missing; print a line a part and, last, a line of JSON.
+
+    Raises:
+        InputError: no artifact, an altered file, no TensorRT or GPU, a TensorRT too old, or a part that will not build.
+            Parts that were finished before stay and are used by the next call.
+    """
+    if config.workspace_gb <= 0 or not 0 <= config.level <= 5:
+        raise InputError(f"workspace_gb={config.workspace_gb:g} level={config.level}: give more than 0, and 0 to 5")
+    artifact = Artifact.open(config.artifact)
+    parts = chosen_parts(artifact, config.parts, artifact.parts)
+    files = artifact.onnx_files(parts)
+    machine = this_machine()
+    folder, done = engine_folder(artifact.folder, machine)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_partial(folder)
+    for part in parts:
+        if not config.again and is_current(artifact, folder, done, part):
+            print(f"{part}: there already, built from the same ONNX by TensorRT {machine.tensorrt}", flush=True)
+            continue
+        plan = folder / f"{part}.plan"
+        one = build_part(files[part], plan, config, folder, profile(artifact.manifest, part))
+        done = with_part(done, artifact, part, plan, one.seconds)
+        done.write(folder / NAME)
+        print(f"{part}: {one.bytes / 1e6:.1f} MB in {one.seconds:.0f} s, peak {one.peak_memory_mb:.0f} MB", flush=True)
+    print(json.dumps({"engines": str(folder), **asdict(done)}))
+    return done
+
+
+def build_part(onnx: Path, plan: Path, config: BuildConfig, folder: Path, shapes: Shapes) -> Built:
+    """One plan, whole or not at all, and the timing cache with it."""
+    with written_whole(plan) as partial:
+        order = Order(
+            MODULE,
+            str(onnx.resolve()),
+            str(partial.resolve()),
+            workspace_bytes=int(config.workspace_gb * GIB),
+            timing_cache=str((folder / TIMING_CACHE).resolve()) if config.timing_cache else None,
+            shapes=shapes,
+            level=config.level,
+        )
+        return build_apart(order)
+
+
+def this_machine() -> Machine:
+    """GPU and TensorRT, asked in a child process so that this one holds none of the GPU's memory.
+
+    Raises:
+        InputError: TensorRT, cuda-python or a GPU is missing, or TensorRT is older than 10.3.
+    """
+    machine = Machine(**answer_of([{"machine": MODULE}], "export build"))
+    parser_of(machine.tensorrt)
+    return machine
+
+
+def engine_folder(artifact: Path, machine: Machine) -> tuple[Path, Build]:
+    """Where this machine's plans go, with what is there already.
+
+    Plans of a GPU of the same compute capability but another name (AGX Orin and Orin NX) lie in a folder of their own.
+    """
+    sm = f"sm{machine.compute_capability.replace('.', '')}-trt{machine.tensorrt}"
+    slug = re.sub(r"[^a-z0-9]+", "-", machine.gpu.lower()).strip("-")
+    for name in (sm, f"{sm}-{slug}"):
+        folder = artifact / "engines" / name
+        if not (folder / NAME).is_file():
+            return folder, Build(machine.gpu, machine.compute_capability, machine.tensorrt, {}, {}, {})
+        there = Build.read(folder / NAME)
+        if there.machine == machine:
+            return folder, there
+    raise InputError(f"{folder}: holds engines for {there.machine}, this is {machine}; remove that folder")
+
+
+def is_current(artifact: Artifact, folder: Path, done: Build, part: str) -> bool:
+    """Whether the part's plan was built from the artifact's ONNX file as it is now, and is whole."""
+    plan = folder / f"{part}.plan"
+    return (
+        done.sources.get(part) == source_sha256(artifact, part)
+        and plan.is_file()
+        and done.files.get(plan.name) == file_sha256(plan)
+    )
+
+
+def with_part(done: Build, artifact: Artifact, part: str, plan: Path, seconds: float) -> Build:
+    """`done` with one plan more."""
+    return replace(
+        done,
+        files=done.files | {plan.name: file_sha256(plan)},
+        sources=done.sources | {part: source_sha256(artifact, part)},
+        seconds=done.seconds | {part: seconds},
+    )
+
+
+def chosen_parts(artifact: Artifact, wanted: tuple[str, ...], otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    """`wanted`, or `otherwise` where none is named; `InputError` for one that the artifact does not have."""
+    there = artifact.manifest.parts
+    for part in wanted:
+        if part not in there:
+            raise InputError(f"parts=[{part}]: this artifact has {', '.join(there)}")
+    return wanted or otherwise
+
+
+def profile(manifest: Manifest, part: str) -> Shapes:
+    """Shapes of inputs with free axes: the artifact's own size, from one camera to all of them."""
+    shapes: Shapes = {}
+    for port in manifest.parts[part].inputs:
+        if all(isinstance(axis, int) for axis in port.shape):
+            continue
+        own = manifest.video_shape if port.dtype == "uint8" else (manifest.cameras, *manifest.latents)
+        if len(own) != len(port.shape):
+            raise InputError(f"{part}: input {port.name} has free axes {list(port.shape)}; export with dynamic=false")
+        shapes[port.name] = ((1, *own[1:]), own, own)
+    return shapes

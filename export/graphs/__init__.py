@@ -1,0 +1,1 @@
+"""The three graphs of an artifact as torch modules: encoder, one guided step, decoder."""

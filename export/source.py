@@ -1,0 +1,89 @@
+"""What is exported: a pipeline, the size of its chunks, and the prompts that are baked in."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from worldmodel.backbones.random import random_backbone
+from worldmodel.backbones.wan import WanBackbone
+from worldmodel.benchmarks.methods.prompt_files import read_prompt
+from worldmodel.errors import InputError
+from worldmodel.export.config import ExportConfig
+from worldmodel.export.graphs.parts import BakedPrompts, Chunk
+from worldmodel.flow.guidance import Prompt
+from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.prediction import FRAMES, SIZE, checkpoint_folder, load_pipeline, trained_chunk
+
+Size = tuple[int, tuple[int, int]]
+"""Frames, and height and width."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A pipeline on the CPU with the name under which the manifest knows it."""
+
+    name: str
+    pipeline: FlowFramesPipeline
+    chunk: Chunk
+    prompts: BakedPrompts
+
+    @property
+    def family(self) -> Literal["ltx", "wan", "tiny"]:
+        """As in the manifest; `tiny` is of LTX's classes."""
+        backbone = self.pipeline.backbone
+        if isinstance(backbone, WanBackbone):
+            return "wan"
+        return "tiny" if backbone.name == "tiny" else "ltx"
+
+
+def open_source(config: ExportConfig, dtype: torch.dtype = torch.float32) -> Source:
+    """The pipeline that the configuration names, or one of random weights in `dtype`.
+
+    Raises:
+        InputError: a checkpoint that does not load, a size without a latent, or a prompt that does not fit.
+    """
+    _check(config)
+    name, pipeline, (frames, (height, width)) = _random(config, dtype) if config.weights == "random" else _saved(config)
+    chunk = Chunk(
+        config.frames or frames,
+        config.height or height,
+        config.width or width,
+        config.cameras,
+        config.frame_rate,
+        config.dynamic,
+    )
+    pipeline.backbone.geometry.check(chunk.frames, chunk.height, chunk.width)
+    for part in (pipeline.vae, pipeline.transformer):
+        part.requires_grad_(False).eval()
+    return Source(name, pipeline, chunk, baked_prompts(pipeline, config))
+
+
+def baked_prompts(pipeline: FlowFramesPipeline, config: ExportConfig) -> BakedPrompts:
+    """The prompts as the pipeline would use them with these embeddings and this guidance."""
+    backbone = pipeline.backbone
+    empty = Prompt(*backbone.empty_prompt())
+    scale = backbone.default_guidance if config.guidance is None else config.guidance
+    prompt, negative = (
+        read_prompt(path, empty.embeds_BLD) for path in (config.prompt_embeds, config.negative_prompt_embeds)
+    )
+    return BakedPrompts.of(empty, prompt, negative, scale)
+
+
+def _saved(config: ExportConfig) -> tuple[str, FlowFramesPipeline, Size]:
+    folder = checkpoint_folder(config.checkpoint)
+    return config.checkpoint, load_pipeline(folder, "cpu"), trained_chunk(folder) or (FRAMES, SIZE)
+
+
+def _random(config: ExportConfig, dtype: torch.dtype) -> tuple[str, FlowFramesPipeline, Size]:
+    pipeline = FlowFramesPipeline.from_backbone(random_backbone(config.family, config.sizes, dtype))
+    size = (240, 416) if config.family == "wan" else SIZE
+    return f"random {config.family} {config.sizes}", pipeline, (FRAMES, size)
+
+
+def _check(config: ExportConfig) -> None:
+    for key in ("frames", "height", "width", "cameras", "calibration_batches"):
+        if (value := getattr(config, key)) is not None and value < 1:
+            raise InputError(f"{key}={value}: use at least 1")
+    if not 0 < config.frame_rate < float("inf"):
+        raise InputError(f"frame_rate={config.frame_rate}: give the frames per second that the cameras give")
