@@ -7,13 +7,13 @@ import torch
 
 from worldmodel.backbones.random import random_backbone
 from worldmodel.backbones.wan import WanBackbone
-from worldmodel.benchmarks.methods.prompt_files import read_prompt
 from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.flow.guidance import Prompt
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prediction import FRAMES, SIZE, checkpoint_folder, load_pipeline, trained_chunk
+from worldmodel.prompt_files import read_prompt
 
 Size = tuple[int, tuple[int, int]]
 """Frames, and height and width."""

@@ -25,10 +25,10 @@ from worldmodel.backbones.wan import WanBackbone
 from worldmodel.backbones.weights import Weights, load_strictly
 from worldmodel.benchmarks.methods.causal_wan import CausalWan, FewSteps, continue_latents
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
-from worldmodel.benchmarks.methods.prompt_files import read_prompt
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt
 from worldmodel.prediction import chosen_device
+from worldmodel.prompt_files import read_prompt
 
 PREFIX = "model."  # the published wrapper holds the network under this name
 TRAINED_BLOCK = 3

@@ -16,11 +16,11 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.loading import load_backbone
 from worldmodel.backbones.random import random_backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
-from worldmodel.benchmarks.methods.prompt_files import read_prompt
 from worldmodel.checkpoints import shipped_names
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prediction import checkpoint_folder, chosen_device, trained_chunk
+from worldmodel.prompt_files import read_prompt
 
 CODE = "Apache-2.0 (this package)"
 WEIGHTS = {

@@ -24,11 +24,11 @@ from worldmodel.backbones.loading import load_backbone
 from worldmodel.backbones.ltx import frame_coords
 from worldmodel.backbones.random import random_backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
-from worldmodel.benchmarks.methods.prompt_files import read_prompt
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, skip_reason
 from worldmodel.flow.solvers import Evaluations
 from worldmodel.prediction import chosen_device
+from worldmodel.prompt_files import read_prompt
 from worldmodel.prompts import rows
 
 WEIGHTS = "ltx-video-2b-v0.9.5.safetensors"
