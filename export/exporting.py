@@ -11,10 +11,6 @@ An artifact is a folder: `manifest.json` and the ONNX graphs encoder, step and d
 import datetime
 import gc
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +35,7 @@ from worldmodel.export.runtime.self_test import note, observed_frames
 from worldmodel.export.sampling import linear_schedules
 from worldmodel.export.single_file import write_single
 from worldmodel.export.source import Source, open_source
-from worldmodel.files import written_whole
+from worldmodel.files import new_folder
 from worldmodel.provenance import Stopwatch, peak_memory_mb, weights_hash
 
 TOLERANCE = {"fp32": 1.0, "fp16": 2.0, "bf16": 4.0, "int8": 6.0, "fp8": 6.0}
@@ -69,7 +65,7 @@ def export(config: ExportConfig) -> Manifest:
             graph. Nothing is left behind then.
     """
     watch = Stopwatch()
-    with new_artifact(Path(config.out), config.overwrite) as folder:
+    with new_folder(Path(config.out), "artifact", NAME, config.overwrite) as folder:
         manifest = _export_into(folder, config, watch)
         sizes = {name: (folder / name).stat().st_size for name in manifest.files}
     print(_report(manifest, sizes, watch, config))
@@ -230,24 +226,3 @@ def _headline(manifest: Manifest, sizes: dict[str, int], watch: Stopwatch, out: 
         "peak_memory_mb": peak_memory_mb(torch.device("cpu")),
         "self_test": manifest.self_test is not None,
     }
-
-
-@contextmanager
-def new_artifact(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder that becomes `out` when the block ends well; an earlier artifact goes only then.
-
-    Raises:
-        InputError: `out` is there and not empty, and is no artifact or `overwrite` was not said.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not (out / NAME).is_file():
-            raise InputError(f"out={out}: exists and is no earlier artifact; choose another folder")
-        if not overwrite:
-            raise InputError(f"out={out}: holds an earlier artifact; choose another folder or say overwrite=true")
-    replaced = out.with_name(f".replaced-{os.getpid()}-{out.name}")
-    with written_whole(out, "") as partial:
-        partial.mkdir()
-        yield partial
-        if out.exists():
-            out.rename(replaced)
-    shutil.rmtree(replaced, ignore_errors=True)

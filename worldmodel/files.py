@@ -67,6 +67,30 @@ def replace_folder(new: Path, place: Path) -> Path:
     return place
 
 
+@contextmanager
+def new_folder(out: Path, what: str, card: str, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well; an earlier one goes only then.
+
+    Args:
+        what: is written there, in words. card: name of the file by which an earlier one is known.
+
+    Raises:
+        InputError: `out` is there and not empty, and has no such file or `overwrite` was not said.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / card).is_file():
+            raise InputError(f"out={out}: exists and is no earlier {what}; choose another folder")
+        if not overwrite:
+            raise InputError(f"out={out}: holds an earlier {what}; choose another folder or say overwrite=true")
+    replaced = out.with_name(f".replaced-{os.getpid()}-{out.name}")
+    with written_whole(out, "") as partial:
+        partial.mkdir()
+        yield partial
+        if out.exists():
+            out.rename(replaced)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
 def save_tensors(tensors: "dict[str, Tensor]", path: Path, said: dict[str, str] | None = None) -> None:
     """safetensors' `save_file`, `said` in its header; failures of the disk are the `OSError` that they are."""
     from safetensors.torch import save_file

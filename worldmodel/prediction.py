@@ -7,10 +7,6 @@ Shape legend: N cameras, F observed frames, G predicted frames, T frames with a 
 """
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -23,7 +19,7 @@ from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.drive import open_drive
 from worldmodel.datasets.footage import repeated_frames
 from worldmodel.errors import InputError
-from worldmodel.files import written_whole
+from worldmodel.files import new_folder
 from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memory_mb, versions
 from worldmodel.reporting import headline, report
 from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
@@ -100,7 +96,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
     Raises:
         InputError: a source, checkpoint, size, device or folder that cannot be used. Nothing is left behind then.
     """
-    with new_folder(Path(config.out), config.overwrite) as folder:
+    with new_folder(Path(config.out), "prediction", "prediction.json", config.overwrite) as folder:
         result = _predict_into(folder, config)
         (folder / "prediction.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
     print(report(result))
@@ -288,24 +284,3 @@ def _check_counts(config: PredictConfig) -> None:
             raise InputError(f"{key}={value}: use at least 1")
     if config.start < 0:
         raise InputError(f"start={config.start}: give seconds from the first frame, 0 or more")
-
-
-@contextmanager
-def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder that becomes `out` when the block ends well; an earlier prediction goes only then.
-
-    Raises:
-        InputError: `out` is there and not empty, and is no prediction or `overwrite` was not said.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not (out / "prediction.json").is_file():
-            raise InputError(f"out={out}: exists and is no earlier prediction; choose another folder")
-        if not overwrite:
-            raise InputError(f"out={out}: holds an earlier prediction; choose another folder or say overwrite=true")
-    replaced = out.with_name(f".replaced-{os.getpid()}-{out.name}")
-    with written_whole(out, "") as partial:
-        partial.mkdir()
-        yield partial
-        if out.exists():
-            out.rename(replaced)
-    shutil.rmtree(replaced, ignore_errors=True)
