@@ -13,7 +13,7 @@ from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.flow.guidance import Prompt
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prediction import FRAMES, SIZE, checkpoint_folder, load_pipeline, trained_chunk
-from worldmodel.prompt_files import read_prompt
+from worldmodel.prompt_files import read_prompts
 
 Size = tuple[int, tuple[int, int]]
 """Frames, and height and width."""
@@ -64,9 +64,7 @@ def baked_prompts(pipeline: FlowFramesPipeline, config: ExportConfig) -> BakedPr
     backbone = pipeline.backbone
     empty = Prompt(*backbone.empty_prompt())
     scale = backbone.default_guidance if config.guidance is None else config.guidance
-    prompt, negative = (
-        read_prompt(path, empty.embeds_BLD) for path in (config.prompt_embeds, config.negative_prompt_embeds)
-    )
+    prompt, negative = read_prompts(config.prompt_embeds, config.negative_prompt_embeds, empty.embeds_BLD)
     return BakedPrompts.of(empty, prompt, negative, scale)
 
 

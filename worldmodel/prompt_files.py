@@ -41,3 +41,10 @@ def read_prompt(path: str | None, like_1LD: Float[Tensor, "1 L D"], seed: int = 
     if mask_1L.shape != embeds_1LD.shape[:2]:
         raise InputError(f"{path}: mask is {list(mask_1L.shape)}; give {list(embeds_1LD.shape[:2])}")
     return Prompt(embeds_1LD, mask_1L)
+
+
+def read_prompts(
+    prompt: str | None, negative: str | None, like_1LD: Float[Tensor, "1 L D"]
+) -> tuple[Prompt | None, Prompt | None]:
+    """Both prompts of guidance, as `read_prompt`; two random ones differ."""
+    return read_prompt(prompt, like_1LD, 0), read_prompt(negative, like_1LD, 1)

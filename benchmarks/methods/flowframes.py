@@ -20,7 +20,7 @@ from worldmodel.checkpoints import shipped_names
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prediction import checkpoint_folder, chosen_device, trained_chunk
-from worldmodel.prompt_files import read_prompt
+from worldmodel.prompt_files import read_prompts
 
 CODE = "Apache-2.0 (this package)"
 WEIGHTS = {
@@ -69,8 +69,8 @@ class FlowFrames(Method):
     def __init__(self, name: str, options: ModelOptions, pipeline: FlowFramesPipeline) -> None:
         self.name, self.options, self.pipeline = name, options, pipeline
         like_1LD, self._prompts = pipeline.backbone.empty_prompt()[0], dict[str, Any]()
-        for seed, key in enumerate(("prompt", "negative_prompt")):
-            prompt = read_prompt(getattr(options, key), like_1LD, seed)
+        prompts = read_prompts(options.prompt, options.negative_prompt, like_1LD)
+        for key, prompt in zip(("prompt", "negative_prompt"), prompts, strict=True):
             if prompt is not None:
                 self._prompts |= {f"{key}_embeds": prompt.embeds_BLD, f"{key}_mask": prompt.mask_BL}
 

@@ -28,7 +28,7 @@ from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, skip_reason
 from worldmodel.flow.solvers import Evaluations
 from worldmodel.prediction import chosen_device
-from worldmodel.prompt_files import read_prompt
+from worldmodel.prompt_files import read_prompts
 from worldmodel.prompts import rows
 
 WEIGHTS = "ltx-video-2b-v0.9.5.safetensors"
@@ -249,5 +249,5 @@ def load_ltxv_condition(options: LTXVConditionOptions) -> LTXVCondition:
     else:
         backbone = load_backbone(Path(options.weights), "ltx", dtype, device=device)
     like_1LD = backbone.empty_prompt()[0]
-    prompts = (read_prompt(path, like_1LD, seed) for seed, path in enumerate((options.prompt, options.negative_prompt)))
+    prompts = read_prompts(options.prompt, options.negative_prompt, like_1LD)
     return LTXVCondition(options, backbone, *prompts)
