@@ -14,10 +14,10 @@ from pathlib import Path
 from worldmodel.errors import InputError
 from worldmodel.export.check.parsers import parser_of
 from worldmodel.export.engine_process import Built, Order, Shapes, answer_of, build_apart
-from worldmodel.export.runtime.artifact import Artifact, file_sha256
+from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.engine_files import NAME, Build, Machine, source_sha256
 from worldmodel.export.runtime.manifest import Manifest
-from worldmodel.files import remove_partial, written_whole
+from worldmodel.files import file_sha256, remove_partial, written_whole
 
 GIB = 2**30
 TIMING_CACHE = "timing.cache"

@@ -28,14 +28,13 @@ from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.onnx_files import OPSET, export_onnx
 from worldmodel.export.precision import FLOATS, cast
 from worldmodel.export.quantisation.record import NAME as QUANTISATION
-from worldmodel.export.runtime.artifact import file_sha256
 from worldmodel.export.runtime.manifest import NAME, SCHEMA, Checkpoint, Manifest, Part, Precision, Schedule
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import note, observed_frames
 from worldmodel.export.sampling import linear_schedules
 from worldmodel.export.single_file import write_single
 from worldmodel.export.source import Source, open_source
-from worldmodel.files import new_folder
+from worldmodel.files import file_sha256, new_folder
 from worldmodel.provenance import Stopwatch, peak_memory_mb, weights_hash
 
 TOLERANCE = {"fp32": 1.0, "fp16": 2.0, "bf16": 4.0, "int8": 6.0, "fp8": 6.0}

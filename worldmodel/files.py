@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -65,6 +66,19 @@ def replace_folder(new: Path, place: Path) -> Path:
     new.rename(place)
     shutil.rmtree(old, ignore_errors=True)
     return place
+
+
+def file_sha256(path: str | Path) -> str:
+    """sha256 of a file's content, in hexadecimal."""
+    return file_digest(path, hashlib.sha256())
+
+
+def file_digest(path: str | Path, digest: "hashlib._Hash") -> str:
+    """`digest` after a file's content, in hexadecimal; it may have seen something before."""
+    with Path(path).open("rb") as opened:
+        while block := opened.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Whether a stored clip list is what some data give, and whether its frames are there and unaltered."""
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from worldmodel.benchmarks.clips.clip_list import Clip, ClipList
 from worldmodel.errors import InputError
+from worldmodel.files import file_sha256
 
 if TYPE_CHECKING:
     from worldmodel.datasets.openvid import VideoFiles
@@ -80,12 +80,4 @@ def file_hashes(chosen: ClipList, root: str | Path) -> dict[str, str]:
 
 def _hashes(found: dict[str, Path]) -> dict[str, str]:
     with ThreadPoolExecutor(READERS) as pool:
-        return dict(zip(found, pool.map(_sha256, found.values()), strict=True))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return dict(zip(found, pool.map(file_sha256, found.values()), strict=True))

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.benchmarks.metrics.weights import sha256_of
 from worldmodel.errors import InputError
+from worldmodel.files import file_sha256
 
 NAME = "worldmodel-tiny-vae"
 SIZE = (128, 192)
@@ -39,7 +39,7 @@ class TinyFeatures(Extractor):
         align_weights(vae)
         self.name, self.network, self.widths = NAME, vae, (int(vae.config.latent_channels),)
         self._temporal, self._spatial = vae.temporal_compression_ratio, vae.spatial_compression_ratio
-        sha256 = sha256_of(folder / "diffusion_pytorch_model.safetensors")
+        sha256 = file_sha256(folder / "diffusion_pytorch_model.safetensors")
         self.made_with = Protocol(NAME, sha256, resize=f"bilinear squash to {SIZE[0]}x{SIZE[1]}", antialias=True)
 
     def rows(self, frames: int) -> int:

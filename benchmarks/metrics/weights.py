@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldmodel.errors import InputError
-from worldmodel.files import written_whole
+from worldmodel.files import file_digest, file_sha256, written_whole
 
 FOLDER_VARIABLE = "WORLDMODEL_EXTRACTORS"
 
@@ -124,7 +124,7 @@ def find_weights(
         found = fetch(extractor)
     if found is None:
         raise WeightsNotFound(_absent(extractor, file, path))
-    actual = sha256_of(found)
+    actual = file_sha256(found)
     if checked:
         _refuse_other_content(found, actual, file, sha256)
     return Found(found, actual)
@@ -141,13 +141,8 @@ def fetch(extractor: str) -> Path:
             torch.hub.download_url_to_file(file.url, str(part), progress=True)
         except OSError as error:
             raise InputError(f"{file.url}: {error}; download it elsewhere, put it into ${FOLDER_VARIABLE}") from None
-        _refuse_other_content(part, sha256_of(part), file, None)
+        _refuse_other_content(part, file_sha256(part), file, None)
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal digits."""
-    return _digest(path, hashlib.sha256())
 
 
 def _places(file: WeightFile, path: Path | None) -> list[Path]:
@@ -192,15 +187,8 @@ def _refuse_other_content(path: Path, actual: str, file: WeightFile, sha256: str
         raise InputError(f"{path}: {size:,} bytes, {file.size:,} are published; {remedy}")
     elif file.sha256 and not actual.startswith(file.sha256):
         raise InputError(f"{path}: sha256 {actual}, published is {file.sha256}; {remedy}")
-    elif not file.sha256 and _digest(path, hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)) != file.git:
+    elif not file.sha256 and file_digest(path, hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)) != file.git:
         raise InputError(f"{path}: not the published content (git blob {file.git}); {remedy}")
-
-
-def _digest(path: Path, digest: "hashlib._Hash") -> str:
-    with path.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def main() -> None:

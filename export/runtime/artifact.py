@@ -3,7 +3,6 @@
 Shape legend: B clips (cameras), F frames, H height, W width, 3 colours.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.manifest import NAME, Manifest
 from worldmodel.export.runtime.onnx_header import opset_of
+from worldmodel.files import file_sha256
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,3 @@ def check_sha256(path: Path, expected: str, remedy: str) -> None:
         raise InputError(f"{path}: missing; {remedy}")
     if file_sha256(path) != expected:
         raise InputError(f"{path}: altered or incomplete, its sha256 is not the one noted for it; {remedy}")
-
-
-def file_sha256(path: str | Path) -> str:
-    """sha256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -33,10 +33,10 @@ from worldmodel.export.graphs.parts import BakedPrompts
 from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.onnx_files import export_onnx
 from worldmodel.export.precision import cast
-from worldmodel.export.runtime.artifact import file_sha256
 from worldmodel.export.runtime.manifest import Manifest, Part
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.sampling import follow, linear_schedule
+from worldmodel.files import file_sha256
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.scores import to_uint8
 

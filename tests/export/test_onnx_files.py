@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from worldmodel.errors import InputError
 from worldmodel.export import onnx_files
 from worldmodel.export.onnx_files import check, export_onnx, part_of
-from worldmodel.export.runtime.artifact import file_sha256
 from worldmodel.export.runtime.manifest import Part, Port
+from worldmodel.files import file_sha256
 
 
 class Two(nn.Module):

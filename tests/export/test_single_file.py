@@ -8,10 +8,10 @@ import onnxruntime
 import pytest
 from export_models import some_video
 
-from worldmodel.export.runtime.artifact import file_sha256
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.single_file import write_single
+from worldmodel.files import file_sha256
 
 
 @pytest.mark.parametrize(("family", "steps"), [("ltx", 5), ("wan", 5), ("wan", 10)])

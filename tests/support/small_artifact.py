@@ -15,7 +15,6 @@ import onnx
 import onnx.parser
 from onnx import numpy_helper
 
-from worldmodel.export.runtime.artifact import file_sha256
 from worldmodel.export.runtime.manifest import (
     Checkpoint,
     Manifest,
@@ -24,6 +23,7 @@ from worldmodel.export.runtime.manifest import (
     Precision,
     Schedule,
 )
+from worldmodel.files import file_sha256
 
 B, F, H, W = 2, 9, 16, 24
 c, f, h, w = 4, 3, 2, 3

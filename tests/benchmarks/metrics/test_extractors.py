@@ -11,8 +11,8 @@ from torch import nn
 from worldmodel.benchmarks.metrics.extractor import FrozenNorm, full_precision, load_network
 from worldmodel.benchmarks.metrics.i3d import FEWEST_FRAMES, load_i3d
 from worldmodel.benchmarks.metrics.inception import WIDTHS, load_inception, tensorflow1_bilinear
-from worldmodel.benchmarks.metrics.weights import sha256_of
 from worldmodel.errors import InputError
+from worldmodel.files import file_sha256
 
 TOLERANCE = 1e-4
 
@@ -28,17 +28,17 @@ def test_inception(golden, tmp_path: Path) -> None:
     for case in golden("inception_fid"):
         path = tmp_path / "pt_inception-2015-12-05-6726825d.pth"
         torch.save(case.weights(), path)
-        extractor = load_inception(path, sha256=sha256_of(path))
+        extractor = load_inception(path, sha256=file_sha256(path))
         images = case.tensors["images_uint8"].to(torch.uint8)
         taps = extractor(images[None])
         assert set(taps) == set(WIDTHS)
         for width in WIDTHS:
             assert difference(taps[width][0], case.tensors[f"tap{width}"], f"{case.name} {width}") < TOLERANCE
         protocol = extractor.protocol(64, frames=3, frame_rate=12.0, clips="list@1", sha256="cd")
-        assert (protocol.sha256, protocol.width, protocol.frames) == (sha256_of(path), 64, 3)
+        assert (protocol.sha256, protocol.width, protocol.frames) == (file_sha256(path), 64, 3)
         assert [extractor.title_of(width) for width in WIDTHS] == ["FID-64", "FID-192", "FID-768", "FID-2048"]
 
-        other = load_inception(path, sha256=sha256_of(path), resize="antialias")
+        other = load_inception(path, sha256=file_sha256(path), resize="antialias")
         assert float((other(images[None, :1])[64][0] - taps[64][0, :1]).abs().max()) > 1e-3
         assert other.title_of(64) == "FID-64[antialias]"
         assert other.protocol(64, 3).hash() != extractor.protocol(64, 3).hash()
@@ -48,7 +48,7 @@ def test_i3d(golden, tmp_path: Path) -> None:
     for case in golden("i3d_400"):
         path = tmp_path / "i3d_pretrained_400.pt"
         torch.save(case.weights(), path)
-        extractor = load_i3d("videogpt", tmp_path, sha256=sha256_of(path))
+        extractor = load_i3d("videogpt", tmp_path, sha256=file_sha256(path))
         video_BFCHW = case.tensors["video_uint8"].to(torch.uint8).permute(0, 1, 4, 2, 3)
         logits = extractor(video_BFCHW)[400][:, 0]
         assert difference(logits, case.tensors["logits"], case.name) < TOLERANCE
@@ -130,7 +130,7 @@ class Squashing(nn.Module):
 def test_torchscript_runs_only_with_the_right_hash(tmp_path: Path) -> None:
     path = tmp_path / "i3d_torchscript.pt"
     torch.jit.script(Squashing()).save(path)
-    extractor = load_i3d("styleganv", path, sha256=sha256_of(path))
+    extractor = load_i3d("styleganv", path, sha256=file_sha256(path))
     frames = torch.randint(0, 256, (2, 9, 3, 6, 8), dtype=torch.uint8)
     features = extractor(frames)[400]
     assert features.shape == (2, 1, 400)

@@ -15,9 +15,9 @@ from worldmodel.benchmarks.metrics.frechet import frechet_distance_of_features
 from worldmodel.benchmarks.metrics.lpips import LPIPS, load_lpips
 from worldmodel.benchmarks.metrics.pairwise import PSNR, SSIM, Brightness, Perceptual, Sharpness, edges
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean, bootstrap_of_ratio
-from worldmodel.benchmarks.metrics.weights import sha256_of
 from worldmodel.benchmarks.suites.scoring import pairwise_scores
 from worldmodel.errors import InputError
+from worldmodel.files import file_sha256
 from worldmodel.scores import frame_scores
 
 FRAMES, CLIPS = 4, 6
@@ -151,7 +151,7 @@ def test_lpips_equals_torchmetrics(net: str, tmp_path: Path, monkeypatch: pytest
     from torchmetrics.functional.image import lpips as theirs
 
     path = trunk_file(net, tmp_path)
-    ours = load_lpips(net, tmp_path, sha256=sha256_of(path))
+    ours = load_lpips(net, tmp_path, sha256=file_sha256(path))
     # torchmetrics takes the trunk's layers from torchvision, which is not installed: it is handed the same layers.
     monkeypatch.setattr(theirs, "_get_tv_model_features", lambda *_: [*ours.features, *[nn.Identity()] * 2])
     expected = theirs._NoTrainLpips(net=net)
@@ -166,12 +166,12 @@ def test_lpips_equals_torchmetrics(net: str, tmp_path: Path, monkeypatch: pytest
     metric = Perceptual(ours, PROTOCOL)
     metric.update(other[None], one[None], torch.tensor([0]))
     assert torch.allclose(metric.scores()[1][0].float(), wanted, atol=1e-6)
-    assert metric.figure().protocol.sha256 == sha256_of(path) and f"lpips-{net}" in metric.figure().line()
+    assert metric.figure().protocol.sha256 == file_sha256(path) and f"lpips-{net}" in metric.figure().line()
 
 
 def test_lpips_is_among_the_scores_of_a_benchmark_where_its_weights_are(tmp_path: Path) -> None:
     path = trunk_file("alex", tmp_path)
-    instruments = Instruments(perceptual={"lpips": load_lpips("alex", tmp_path, sha256=sha256_of(path))})
+    instruments = Instruments(perceptual={"lpips": load_lpips("alex", tmp_path, sha256=file_sha256(path))})
     titles = [score.title for score in pairwise_scores(instruments, PROTOCOL, ["front"])]
     assert titles == ["PSNR", "SSIM", "sharpness", "brightness", "LPIPS[alex]"]
     assert instruments.names == ["lpips"]

@@ -8,8 +8,9 @@ import torch
 
 from worldmodel.benchmarks.metrics import weights
 from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, NAMES, open_instruments
-from worldmodel.benchmarks.metrics.weights import PUBLISHED, WeightFile, WeightsNotFound, find_weights, sha256_of
+from worldmodel.benchmarks.metrics.weights import PUBLISHED, WeightFile, WeightsNotFound, find_weights
 from worldmodel.errors import InputError
+from worldmodel.files import file_sha256
 
 CONTENT = b"weights of a small network"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -75,7 +76,7 @@ def test_other_content_is_refused_wherever_it_lies(small: Path, monkeypatch: pyt
 
 def test_another_content_has_to_be_asked_for(small: Path) -> None:
     path = put(small / "given", content=b"mine")
-    mine = sha256_of(path)
+    mine = file_sha256(path)
     assert find_weights("small", path, sha256=mine).sha256 == mine
     assert find_weights("small", path, checked=False).sha256 == mine
     with pytest.raises(InputError, match="given was"):

@@ -10,8 +10,8 @@ import small_artifact as small
 from worldmodel.cli import main
 from worldmodel.errors import InputError
 from worldmodel.export.check.verb import CheckConfig, check
-from worldmodel.export.runtime.artifact import file_sha256
 from worldmodel.export.runtime.manifest import Manifest, Precision
+from worldmodel.files import file_sha256
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from onnx import TensorProto, helper
 
 from worldmodel.cli import main
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.artifact import Artifact, file_sha256
+from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.onnx_header import opset_of
 from worldmodel.export.runtime.predictor import Predictor
+from worldmodel.files import file_sha256
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ import small_artifact as small
 
 from worldmodel.cli import main
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.artifact import Artifact, file_sha256
+from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import engine_files, tensorrt
 from worldmodel.export.runtime.backends.engine_files import Build, Machine, arena_bytes, plans_for, source_sha256
+from worldmodel.files import file_sha256
 
 ORIN = Machine("Orin", "8.7", "10.3.0")
 PARTS = ("encoder", "step", "decoder")

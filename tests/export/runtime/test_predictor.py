@@ -9,10 +9,11 @@ import pytest
 import small_artifact as small
 
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.artifact import Artifact, file_sha256
+from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import open_backend
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import compare, note, observed_frames, thumbnail
+from worldmodel.files import file_sha256
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["sequence", "streaming"])
