@@ -34,8 +34,8 @@ class ExportConfig:
         single_file: one more graph, single.onnx, from video to video with the loop of the default steps in it.
         wan_decoder: the chunk at once (sequence), or a latent frame at a time, which needs less memory (stream).
         self_test: note what ONNX Runtime predicts on a CPU, to compare with on the vehicle.
-        weights: those of the checkpoint, or random ones of `family` in the published sizes (real) or small ones (tiny),
-            for time and memory.
+        weights: those of the checkpoint, or random ones of `family` in the published sizes (real), smaller (mid: some
+            30 M) or very small (tiny), for time and memory.
         family, sizes: of random weights.
         overwrite: replace an earlier artifact in `out`.
     """
@@ -65,5 +65,5 @@ class ExportConfig:
     self_test: bool = True
     weights: Literal["checkpoint", "random"] = "checkpoint"
     family: Literal["ltx", "wan"] = "ltx"
-    sizes: Literal["real", "tiny"] = "real"
+    sizes: Literal["real", "mid", "tiny"] = "real"
     overwrite: bool = False

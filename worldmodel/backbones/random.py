@@ -16,17 +16,19 @@ from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 
 PUBLISHED = Path("the published model")
+Sizes = Literal["real", "mid", "tiny"]
+"""Published; some 30 M in the transformer, for timings on a CPU; and as small as the classes allow."""
 
 
 def random_backbone(
     family: str,
-    sizes: Literal["real", "tiny"] = "real",
+    sizes: Sizes = "real",
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     seed: int = 0,
     with_vae: bool = True,
 ) -> Backbone:
-    """The classes of `family` (ltx, wan) with weights drawn from `seed`, in the published sizes or in very small ones.
+    """The classes of `family` (ltx, wan) with weights drawn from `seed`, in one of `Sizes`.
 
     The weights are made where they stay, in their own dtype; without VAE, those of the VAE take no memory and it is
     there for its geometry alone. Raises `InputError` for another family.
@@ -72,6 +74,24 @@ def _wan_transformer() -> WanTransformer3DModel:
     return WanTransformer3DModel(**configs.wan_transformer_arguments(configs.WAN_21_13B["transformer"], PUBLISHED))
 
 
+def _ltx_mid_vae() -> AutoencoderKLLTXVideo:
+    return tiny_vae(base_channels=32, latent_channels=128, spatial=32, timestep_conditioning=True)
+
+
+def _ltx_mid_transformer() -> LTXVideoTransformer3DModel:
+    return tiny_transformer(128, layers=8, heads=8, head_dim=64, caption_channels=128)
+
+
+def _wan_mid_vae() -> AutoencoderKLWan:
+    return AutoencoderKLWan(base_dim=24)
+
+
+def _wan_mid_transformer() -> WanTransformer3DModel:
+    return WanTransformer3DModel(
+        num_attention_heads=4, attention_head_dim=128, ffn_dim=2560, num_layers=6, freq_dim=256, text_dim=64
+    )
+
+
 def _wan_tiny_vae() -> AutoencoderKLWan:
     return AutoencoderKLWan(base_dim=4)
 
@@ -86,6 +106,8 @@ CLASSES: dict[str, Callable[..., Backbone]] = {"ltx": LTXBackbone, "wan": WanBac
 MODULES: dict[tuple[str, str], tuple[Callable[..., Any], Callable[..., Any]]] = {
     ("ltx", "real"): (_ltx_vae, _ltx_transformer),
     ("wan", "real"): (_wan_vae, _wan_transformer),
+    ("ltx", "mid"): (_ltx_mid_vae, _ltx_mid_transformer),
+    ("wan", "mid"): (_wan_mid_vae, _wan_mid_transformer),
     ("ltx", "tiny"): (tiny_vae, tiny_transformer),
     ("wan", "tiny"): (_wan_tiny_vae, _wan_tiny_transformer),
 }
