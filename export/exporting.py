@@ -82,9 +82,7 @@ def _export_into(folder: Path, config: ExportConfig, watch: Stopwatch) -> Manife
     precision = precisions(config)
     _check(config, precision)
     with watch("load"):
-        # Real sizes in float32 would take twice the memory, and random weights have no digits to lose.
-        as_made = FLOATS.get(config.precision, torch.float16) if config.sizes == "real" else torch.float32
-        source = open_source(config, as_made)
+        source = open_source(config)
     if source.prompts.guidance_skipped is not None:
         print(f"guidance: not computed ({source.prompts.guidance_skipped})")
     schedules = linear_schedules(source.pipeline.scheduler, config.steps)

@@ -10,6 +10,7 @@ from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
+from worldmodel.export.precision import FLOATS
 from worldmodel.flow.guidance import Prompt
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prediction import FRAMES, SIZE, checkpoint_folder, load_pipeline, trained_chunk
@@ -37,14 +38,14 @@ class Source:
         return "tiny" if backbone.name == "tiny" else "ltx"
 
 
-def open_source(config: ExportConfig, dtype: torch.dtype = torch.float32) -> Source:
-    """The pipeline that the configuration names, or one of random weights in `dtype`.
+def open_source(config: ExportConfig) -> Source:
+    """The pipeline that the configuration names, or one of random weights.
 
     Raises:
         InputError: a checkpoint that does not load, a size without a latent, or a prompt that does not fit.
     """
     _check(config)
-    name, pipeline, (frames, (height, width)) = _random(config, dtype) if config.weights == "random" else _saved(config)
+    name, pipeline, (frames, (height, width)) = _random(config) if config.weights == "random" else _saved(config)
     chunk = Chunk(
         config.frames or frames,
         config.height or height,
@@ -73,7 +74,9 @@ def _saved(config: ExportConfig) -> tuple[str, FlowFramesPipeline, Size]:
     return config.checkpoint, load_pipeline(folder, "cpu"), trained_chunk(folder) or (FRAMES, SIZE)
 
 
-def _random(config: ExportConfig, dtype: torch.dtype) -> tuple[str, FlowFramesPipeline, Size]:
+def _random(config: ExportConfig) -> tuple[str, FlowFramesPipeline, Size]:
+    # Real sizes in float32 would take twice the memory, and random weights have no digits to lose.
+    dtype = FLOATS.get(config.precision, torch.float16) if config.sizes == "real" else torch.float32
     pipeline = FlowFramesPipeline.from_backbone(random_backbone(config.family, config.sizes, dtype))
     size = (240, 416) if config.family == "wan" else SIZE
     return f"random {config.family} {config.sizes}", pipeline, (FRAMES, size)
