@@ -44,6 +44,12 @@ class Range:
         """Abs-max of the tensor."""
         return float(self.channels.max())
 
+    @property
+    def rms(self) -> float:
+        """Root mean square, from the histogram."""
+        logs = LOWEST + (np.arange(len(self.counts)) + 0.5) / BINS_PER_OCTAVE
+        return math.sqrt(float((4.0**logs * self.counts).sum()) / max(1, int(self.counts.sum())))
+
     def percentile(self, percent: float) -> float:
         """The magnitude that `percent` of the values do not exceed, at most the abs-max."""
         places = np.cumsum(self.counts) >= self.counts.sum() * percent / 100

@@ -19,7 +19,7 @@ class Layer:
         input_largest: abs-max of its input over the calibration samples, None where that was not measured.
         input_saturates: magnitude from which the quantised input saturates, after smoothing.
         input_scale: of the quantised input, after smoothing.
-        smoothing: "folded", why it could not be, or None where it was not asked for.
+        smoothing: "folded", or why it takes a node of its own; None where it was not asked for.
     """
 
     quantised: bool
@@ -40,6 +40,7 @@ class QuantisationRecord:
         samples: calibration samples.
         percentile: of the magnitudes at which inputs saturate; None for the abs-max.
         alpha: of SmoothQuant, None without it.
+        rounding: largest share of its root mean square by which INT8 may round an input; None for any.
         blocks: transformer blocks, of which `wide_blocks` at either end were kept.
         bytes_before, bytes_after: of the graph with its weights.
         layers: by the names of their torch modules.
@@ -50,6 +51,7 @@ class QuantisationRecord:
     samples: int
     percentile: float | None
     alpha: float | None
+    rounding: float | None
     blocks: int
     wide_blocks: int
     bytes_before: int

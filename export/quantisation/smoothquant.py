@@ -2,9 +2,9 @@
 
     y = (x / s) @ (s * W)        s_k = max|x_k| ** alpha / max|W_k| ** (1 - alpha), its geometric mean set to 1
 
-The division is never computed on tokens: it is folded into what makes x (a norm's weight and bias, the modulation of
-adaptive norms, the values of an attention), which is exact but for rounding. Where x comes out of a GELU or is the
-residual stream it cannot be folded, and that linear stays as it is. Source: SmoothQuant (Xiao et al. 2023).
+The division is folded into what makes x (a norm's weight and bias, the modulation of adaptive norms, the values of an
+attention), which is exact but for rounding and computes nothing. Where x comes out of a GELU or is the residual stream
+it cannot be folded, and x is multiplied by 1 / s in a node of its own. Source: SmoothQuant (Xiao et al. 2023).
 
 Shape legend: K channels of x, N outputs of a linear; R rows, T tokens, H heads, E width of a head (H * E = K).
 """
@@ -24,6 +24,9 @@ Factors = Float32[np.ndarray, " K"]
 
 SMALL = 8
 """A tensor that holds so many times fewer numbers than x may be divided by a node of its own."""
+
+
+FOLDED = "folded"
 
 
 class Unfoldable(Exception):
@@ -78,22 +81,39 @@ def smooth(
         largest: abs-max per channel [K] by the name of each input.
 
     Returns:
-        The factors by the name of each smoothed input, and for each chosen linear whose input is not smoothed why.
+        The factors by the name of each smoothed input, and for each chosen linear how: "folded", or why it takes a
+        node of its own.
     """
     factors: dict[str, Factors] = {}
-    refused: dict[str, str] = {}
+    how: dict[str, str] = {}
     for group in groups_of(linears):
-        names = [linear.name for linear in group.linears if linear.name in chosen]
-        if not names:
+        wanted = [linear for linear in group.linears if linear.name in chosen]
+        if not wanted:
             continue
-        s_K = group.factors(largest[str(group.input.name)], alpha)
+        tensor = str(group.input.name)
+        factors[tensor] = group.factors(largest[tensor], alpha)
         try:
-            _fold(model.graph, group, s_K)
+            _fold(model.graph, group, factors[tensor])
         except Unfoldable as reason:
-            refused |= dict.fromkeys(names, str(reason))
+            _divide_apart(model.graph, wanted, factors[tensor])
+            how |= dict.fromkeys((linear.name for linear in wanted), f"by a node of its own: {reason}")
         else:
-            factors[str(group.input.name)] = s_K
-    return factors, refused
+            how |= dict.fromkeys((linear.name for linear in wanted), FOLDED)
+    return factors, how
+
+
+def _divide_apart(graph: ir.Graph, linears: Sequence[Linear], s_K: Factors) -> None:
+    """One division in front of the first of these linears, whose quotient all of them take."""
+    first = Edge(linears[0].node, 0)
+    _divide_on_edge(graph, first, s_K)
+    for linear in linears:
+        linear.node.replace_input_with(0, first.value)
+    _multiply_weights(graph, linears, s_K)
+
+
+def _multiply_weights(graph: ir.Graph, linears: Iterable[Linear], s_K: Factors) -> None:
+    for linear in linears:
+        _exchange(graph, Edge(linear.node, 1), array_of(linear.weight).astype(np.float32) * s_K[:, None])
 
 
 def _fold(graph: ir.Graph, group: Group, s_K: Factors) -> None:
@@ -104,9 +124,7 @@ def _fold(graph: ir.Graph, group: Group, s_K: Factors) -> None:
     edits = _divisions(graph, group.input, s_K, size_of(group.input) / SMALL)
     for edit in edits:
         edit()
-    for linear in group.linears:
-        widened = array_of(linear.weight).astype(np.float32) * s_K[:, None]
-        _exchange(graph, Edge(linear.node, 1), widened)
+    _multiply_weights(graph, group.linears, s_K)
 
 
 Edits = list[Callable[[], None]]

@@ -123,6 +123,19 @@ def test_first_and_last_blocks_and_what_lies_outside_stay_wide(tmp_path: Path) -
     assert (record.blocks, record.wide_blocks) == (30, 3)
 
 
+def test_linears_that_would_be_rounded_coarsely_stay_wide(tmp_path: Path) -> None:
+    blocks = Blocks(loud=1, hidden=256)
+    path, samples = blocks.save(tmp_path / "wide.onnx"), blocks.samples(4)
+    free = quantise(path, tmp_path / "all.onnx", "int8", samples)
+    kept = quantise(path, tmp_path / "some.onnx", "int8", samples, rounding=0.02)
+    wide = {name: layer.why_not for name, layer in kept.layers.items() if name in free.quantised and layer.why_not}
+    assert 0 < len(wide) < len(free.quantised)
+    assert all(reason.startswith("8 bits would round its input by ") for reason in wide.values())
+    fewer = quantise(path, tmp_path / "smooth.onnx", "int8", samples, rounding=0.02, alpha=0.8)
+    assert set(fewer.quantised) > set(kept.quantised), "smoothing takes the outliers away"
+    assert quantise(path, tmp_path / "fp8.onnx", "fp8", samples, rounding=0.02).quantised == free.quantised
+
+
 def test_record_is_json_that_says_what_was_done(tmp_path: Path) -> None:
     blocks = Blocks()
     path = blocks.save(tmp_path / "wide.onnx")
@@ -131,7 +144,7 @@ def test_record_is_json_that_says_what_was_done(tmp_path: Path) -> None:
     said = json.loads((tmp_path / "calibration.json").read_text())
     assert (said["graph"], said["kind"], said["samples"], said["percentile"]) == ("int8.onnx", "int8", 3, 99.9)
     up, down = (said["layers"][f"net.blocks.0.{part}"] for part in ("up", "down"))
-    assert up["smoothing"] == "folded" and down["smoothing"] == "its input comes out of Gelu"
+    assert up["smoothing"] == "folded" and down["smoothing"] == "by a node of its own: its input comes out of Gelu"
     assert 0 < down["input_saturates"] < down["input_largest"]
 
 
@@ -140,6 +153,8 @@ def test_record_is_json_that_says_what_was_done(tmp_path: Path) -> None:
     [
         ({"alpha": 1.5}, "alpha=1.5: use a number from 0"),
         ({"percentile": 0.0}, "percentile=0.0: use a number up to 100"),
+        ({"rounding": 0.0}, "rounding=0.0: use a share above 0"),
+        ({"rounding": 1e-9}, "allow more rounding"),
         ({"calibration": []}, "calibration without a sample"),
         (
             {"calibration": [{"latents": np.zeros((1, 3, 3), np.float32)}]},
