@@ -17,7 +17,7 @@ class OriginalConfig:
     """Where the original is, as far as the manifest cannot say.
 
     Attributes:
-        checkpoint: of the pipeline; by default where it was at export.
+        checkpoint: the exported one; by default where it was at export.
         prompt_embeds, negative_prompt_embeds: those of the export.
     """
 

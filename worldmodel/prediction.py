@@ -189,9 +189,12 @@ def load_pipeline(folder: Path, device: str = "auto") -> "FlowFramesPipeline":
     Raises:
         InputError: no such device, or the folder does not load.
     """
+    from diffusers.utils import logging
+
     from worldmodel.pipeline import FlowFramesPipeline
 
     chosen = chosen_device(device)
+    logging.disable_progress_bar()  # of components that load in an instant
     try:
         pipeline = FlowFramesPipeline.from_pretrained(folder, local_files_only=True)
     except InputError:
@@ -199,6 +202,8 @@ def load_pipeline(folder: Path, device: str = "auto") -> "FlowFramesPipeline":
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"checkpoint {folder}: does not load ({reason}); save the pipeline again") from error
+    finally:
+        logging.enable_progress_bar()
     return pipeline.to(chosen)
 
 

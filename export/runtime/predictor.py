@@ -110,12 +110,16 @@ class Predictor:
         """Normalised latents, float32 [B, c, f, h, w]."""
         return self._run("encoder", {"video": video_BFHWC})["latents"]
 
+    def velocity(self, latents_Bcfhw: np.ndarray, sigma: float) -> np.ndarray:
+        """One guided evaluation of the network, float32 [B, c, f, h, w]."""
+        inputs = {"latents": latents_Bcfhw, "sigma": np.array([sigma], np.float32)}
+        return self._run("step", inputs)["velocity"]
+
     def integrate(self, source_Bcfhw: np.ndarray, schedule: Schedule) -> np.ndarray:
         """The latents that the source flows to, float32 [B, c, f, h, w]; `InputError` where they are not finite."""
         latents_Bcfhw, velocities = source_Bcfhw, []
         for step, sigma in enumerate(schedule.sigmas):
-            inputs = {"latents": latents_Bcfhw, "sigma": np.array([sigma], np.float32)}
-            velocities.append(self._run("step", inputs)["velocity"])
+            velocities.append(self.velocity(latents_Bcfhw, sigma))
             with np.errstate(over="ignore", invalid="ignore"):  # said below, in a sentence
                 latents_Bcfhw = combined(source_Bcfhw, velocities, schedule, step)
         if not np.isfinite(latents_Bcfhw).all():

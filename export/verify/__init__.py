@@ -1,0 +1,1 @@
+"""`worldmodel export verify`: does the artifact compute what its pipeline computes?"""

@@ -1,0 +1,32 @@
+"""The keys of `worldmodel export verify`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Which artifact, with which frames and in what.
+
+    Attributes:
+        artifact: folder that `worldmodel export` wrote; parity.json and parity.md are written into it.
+        source: a drive whose clips are predicted, as `source` of predict; by default a moving texture.
+        samples: batches of clips.
+        steps: of the artifact's numbers of steps, those to compare; by default all.
+        checkpoint: the exported one, where it is no longer where it was.
+        prompt_embeds, negative_prompt_embeds: those of the export.
+        backend: what runs the graphs; tensorrt needs `worldmodel export build` on this machine first.
+        device: of onnxruntime.
+        threads: of onnxruntime on the CPU; by default one a core.
+    """
+
+    artifact: str
+    source: str | None = None
+    samples: int = 1
+    steps: tuple[int, ...] = ()
+    checkpoint: str | None = None
+    prompt_embeds: str | None = None
+    negative_prompt_embeds: str | None = None
+    backend: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int | None = None

@@ -1,0 +1,69 @@
+"""`parity.json` and `parity.md`: every comparison, for programs and for people."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from worldmodel.export.verify.comparison import Comparison, shown_psnr
+from worldmodel.files import written_whole
+
+HEAD = ("part", "compared", "steps", "precision", "relative L2 ↓", "largest ↓", "PSNR dB ↑", "allowed", "")
+
+
+def report(folder: Path, settings: dict[str, Any], comparisons: list[Comparison]) -> None:
+    """Write both files into `folder`, print the table and, last, one line of JSON."""
+    result = settings | {
+        "comparisons": [asdict(one) | {"passed": one.passed} for one in comparisons],
+        "passed": all(one.passed for one in comparisons),
+    }
+    text = markdown(settings, comparisons)
+    for name, content in (("parity.json", json.dumps(result, indent=1) + "\n"), ("parity.md", text + "\n")):
+        with written_whole(folder / name) as partial:
+            partial.write_text(content, encoding="utf-8")
+    print(text)
+    print(json.dumps(headline(result, comparisons)))
+
+
+def headline(result: dict[str, Any], comparisons: list[Comparison]) -> dict[str, Any]:
+    """The worst of each kind: relative differences, and PSNR (None: equal) of predictions by number of steps."""
+    relative: dict[str, float] = {}
+    for one in comparisons:
+        if one.relative is not None:
+            name = f"{one.part} {one.what}"
+            relative[name] = max(one.relative, relative.get(name, 0.0))
+    psnr = {one.steps: one.psnr for one in comparisons if one.part == "prediction"}
+    return {"artifact": result["artifact"], "passed": result["passed"], "relative": relative, "psnr": psnr}
+
+
+def markdown(settings: dict[str, Any], comparisons: list[Comparison]) -> str:
+    """A table with what it was measured on."""
+    guided = f", guidance {settings['guidance']:g}" if settings["guidance"] > 1 else ""
+    lines = [
+        f"# {settings['artifact']} beside its pipeline",
+        "",
+        f"Checkpoint {settings['checkpoint']} in torch and float32; {settings['backend']} on {settings['device']};"
+        f" {settings['samples']} x {settings['cameras']} clips of {settings['source']}{guided}.",
+        "",
+        *(f"| {' | '.join(row)} |" for row in (HEAD, ("---",) * len(HEAD), *map(_row, comparisons))),
+        "",
+        "Each part was given what the pipeline's own part was given; `steps`: all of them from the pipeline's source;"
+        " `prediction`: from frames to frames. The worst clip and step count. Differences of frames are in levels of"
+        " 255.",
+    ]
+    return "\n".join(lines)
+
+
+def _row(one: Comparison) -> tuple[str, ...]:
+    frames = one.what == "frames"
+    return (
+        one.part,
+        one.what,
+        str(one.steps or ""),
+        one.precision,
+        "" if one.relative is None else f"{one.relative:.1e}",
+        f"{one.largest:.0f}" if frames else f"{one.largest:.1e}",
+        shown_psnr(one) if frames else "",
+        f">= {one.limit:g}" if frames else f"<= {one.limit:.1e}",
+        "ok" if one.passed else "FAILED",
+    )
