@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,14 +83,11 @@ def random_sources(shape: Sequence[int]) -> Calibration:
 
 
 def quantise_step(
-    wide: Path,
-    path: Path,
-    kind: Kind,
-    calibration: Calibration,
-    schedule: Schedule,
-    keep: Sequence[str] = (),
-    smoothing: float | None = None,
+    wide: Path, path: Path, kind: Kind, calibration: Calibration, schedule: Schedule, **options: Any
 ) -> QuantisationRecord:
-    """Write the step in 8 bits as `path`, from the graph `wide` in fp32 or fp16 and all that it meets."""
-    samples = along_schedule(wide, calibration.sources, schedule)
-    return quantise(wide, path, kind, samples, keep, smoothing)
+    """Write the step in 8 bits as `path`, from the graph `wide` in fp32 or fp16 and all that it meets.
+
+    Args:
+        **options: of `quantise`.
+    """
+    return quantise(wide, path, kind, along_schedule(wide, calibration.sources, schedule), **options)

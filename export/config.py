@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from worldmodel.export.check.targets import TargetName
 from worldmodel.export.runtime.manifest import PrecisionName
 
 
@@ -21,9 +22,13 @@ class ExportConfig:
         precision: of all parts; bf16, int8 and fp8 of the step only, and the VAE is in fp16 then: ONNX has no bf16
             convolution at the opset that vehicles read, and 8 bits gain nothing in three dimensions.
         encoder_precision, decoder_precision: of one half of the VAE, where it differs.
+        target: the machine that it is for, orin, thor or x86 (see `export check`): what its chip cannot compute in is
+            refused before anything is loaded.
         quantise_from: what an int8 or fp8 step computes in besides; fp32 is faster on a CPU.
         keep: further linears of the step that int8 and fp8 leave as they are, by name with * and ?.
-        smoothing: strength of SmoothQuant for int8 and fp8, from 0 to 1; none by default.
+        smoothing: strength of SmoothQuant for int8 and fp8, from 0 to 1; null leaves it out.
+        rounding: linears whose input int8 would round by a larger share of its root mean square stay as they are; null
+            quantises them all.
         calibration: a drive (as `source` of predict) whose clips say how large activations are: int8 and fp8 are scaled
             by them, and a layer that comes near the end of fp16 stays in fp32.
         calibration_batches: batches of clips taken from it.
@@ -51,9 +56,11 @@ class ExportConfig:
     precision: PrecisionName = "fp16"
     encoder_precision: Literal["fp32", "fp16"] | None = None
     decoder_precision: Literal["fp32", "fp16"] | None = None
+    target: TargetName | None = None
     quantise_from: Literal["fp32", "fp16"] = "fp16"
     keep: tuple[str, ...] = ()
-    smoothing: float | None = None
+    smoothing: float | None = 0.8
+    rounding: float | None = 0.02
     calibration: str | None = None
     calibration_batches: int = 8
     guidance: float | None = None

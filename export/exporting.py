@@ -11,7 +11,7 @@ An artifact is a folder: `manifest.json` and the ONNX graphs encoder, step and d
 import datetime
 import gc
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +21,14 @@ import torch
 from worldmodel import __version__
 from worldmodel.errors import InputError
 from worldmodel.export.calibrating import Calibration, calibrate, quantise_step, random_sources
+from worldmodel.export.check.targets import check_precision
 from worldmodel.export.clips import clips_of
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.families import Graph, graphs_of
 from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.onnx_files import OPSET, export_onnx
 from worldmodel.export.precision import FLOATS, cast
+from worldmodel.export.quantisation.quantise import check_options
 from worldmodel.export.quantisation.record import NAME as QUANTISATION
 from worldmodel.export.runtime.manifest import NAME, SCHEMA, Checkpoint, Manifest, Part, Precision, Schedule
 from worldmodel.export.runtime.predictor import Predictor
@@ -60,8 +62,8 @@ def export(config: ExportConfig) -> Manifest:
     """Write the artifact, print its parts; the last line is JSON.
 
     Raises:
-        InputError: a checkpoint, size, prompt, precision or folder that cannot be used, or a combination that has no
-            graph. Nothing is left behind then.
+        InputError: a checkpoint, size, prompt, precision or folder that cannot be used, a precision that the target
+            does not have, or a combination that has no graph. Nothing is left behind then.
     """
     watch = Stopwatch()
     with new_folder(Path(config.out), "artifact", NAME, config.overwrite) as folder:
@@ -119,11 +121,15 @@ def _write_part(work: Work, name: str, graph: Graph) -> Part:
     del module
     assert work.calibration is not None
     schedule = work.schedules[str(work.config.steps[0])]
-    record = quantise_step(wide, path, precision, work.calibration, schedule, work.config.keep, work.config.smoothing)
+    record = quantise_step(wide, path, precision, work.calibration, schedule, **_eight_bits(work.config))
     record.write(work.folder / QUANTISATION)
     for leftover in (wide, wide.with_name(f"{wide.name}.data")):
         leftover.unlink(missing_ok=True)
     return replace(part, file=path.name)
+
+
+def _eight_bits(config: ExportConfig) -> dict[str, Any]:
+    return {"keep": config.keep, "alpha": config.smoothing, "rounding": config.rounding}
 
 
 def _calibration(
@@ -188,10 +194,12 @@ def _self_tested(folder: Path, manifest: Manifest, config: ExportConfig) -> Mani
 
 
 def _check(config: ExportConfig, precision: Precision) -> None:
+    if config.target is not None:
+        check_precision(config.target, asdict(precision))
+    if precision.step not in FLOATS:
+        check_options(config.smoothing, None, config.rounding)
     if len(set(config.steps)) != len(config.steps):
-        raise InputError(f"steps={list(config.steps)}: each number of steps once")
-    if config.smoothing is not None and precision.step in FLOATS:
-        raise InputError(f"smoothing={config.smoothing}: it is for precision=int8 or fp8; leave it out")
+        raise InputError(f"steps={list(config.steps)}: name each number of steps once")
     if config.dynamic and config.single_file:
         raise InputError("single_file=true with dynamic=true: its loop has one size; leave one of them out")
     if config.wan_decoder == "stream" and config.single_file:

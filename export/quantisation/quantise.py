@@ -59,7 +59,7 @@ def quantise(
     Raises:
         InputError: an option out of range, a graph without transformer linears, or samples that do not fit it.
     """
-    _check_options(alpha, percentile, rounding)
+    check_options(alpha, percentile, rounding)
     model, samples = ir.load(path_in), list(calibration)
     linears = linears_of(model)
     kept = kept_wide(linears, keep)
@@ -84,9 +84,10 @@ def quantise(
     )  # fmt: skip
 
 
-def _check_options(alpha: float | None, percentile: float | None, rounding: float | None) -> None:
+def check_options(alpha: float | None, percentile: float | None, rounding: float | None) -> None:
+    """`InputError` for a value out of range; see `quantise`."""
     if alpha is not None and not 0 <= alpha <= 1:
-        raise InputError(f"alpha={alpha}: use a number from 0 (all in the activations) to 1 (all in the weights)")
+        raise InputError(f"smoothing={alpha}: use a number from 0 (all in the activations) to 1 (all in the weights)")
     if percentile is not None and not 0 < percentile <= 100:
         raise InputError(f"percentile={percentile}: use a number up to 100, such as 99.99, or leave it out")
     if rounding is not None and not rounding > 0:

@@ -44,7 +44,9 @@ class Comparison:
             frames, or "single" for the same in one file.
         what: latents, velocity or frames.
         steps: of the prediction that it belongs to, None where there is none.
-        relative: relative L2 difference of latents or velocities, the worst; None for frames.
+        relative: relative L2 difference of latents or velocities, of all evaluations taken together, so that it does
+            not grow with their number; None for frames.
+        worst: the same of a single evaluation, the largest.
         largest: largest difference of an element: latents, or levels of 255.
         psnr: of frames in dB, the worst; None for latents, and for frames that are equal.
         limit: of `relative` from above, or of `psnr` from below.
@@ -55,6 +57,7 @@ class Comparison:
     precision: str
     steps: int | None
     relative: float | None
+    worst: float | None
     largest: float
     psnr: float | None
     limit: float
@@ -92,16 +95,21 @@ def compared_latents(
     found: list[np.ndarray],
     expected: list[np.ndarray],
 ) -> Comparison:
-    """Latents or velocities; pairs of arrays, the worst of which counts."""
+    """Latents or velocities, as pairs of arrays."""
     precision = manifest.precision.encoder if part == "encoder" else manifest.precision.step
     allowed = ALLOWED[precision]
     limit = allowed.after if part == "steps" else allowed.once
     if part != "encoder":
         limit *= guidance_factor(manifest.guidance)
-    pairs = [(one.astype(np.float64), other.astype(np.float64)) for one, other in zip(found, expected, strict=True)]
-    relative = max_or_nan([float(np.linalg.norm(one - other) / np.linalg.norm(other)) for one, other in pairs])
-    largest = max_or_nan([float(np.abs(one - other).max()) for one, other in pairs])
-    return Comparison(part, what, precision, steps, relative, largest, None, limit)
+    off, size = norms([one - other for one, other in zip(found, expected, strict=True)]), norms(expected)
+    relative = float(np.linalg.norm(off) / np.linalg.norm(size))
+    largest = np.max([np.abs(one - other).max() for one, other in zip(found, expected, strict=True)])
+    return Comparison(part, what, precision, steps, relative, float(np.max(off / size)), float(largest), None, limit)
+
+
+def norms(arrays: list[np.ndarray]) -> np.ndarray:
+    """L2 norm of each."""
+    return np.array([np.linalg.norm(one.astype(np.float64)) for one in arrays])
 
 
 def compared_frames(
@@ -115,9 +123,4 @@ def compared_frames(
     worst = max(float(np.square(one, dtype=np.float64).mean()) for one in off)
     psnr = 10 * math.log10(255**2 / worst) if worst else None
     largest = max(float(np.abs(one).max()) for one in off)
-    return Comparison(part, "frames", least, steps, None, largest, psnr, ALLOWED[least].frames)
-
-
-def max_or_nan(values: list[float]) -> float:
-    """The largest; a NaN, where there is one."""
-    return float(np.max(values))
+    return Comparison(part, "frames", least, steps, None, None, largest, psnr, ALLOWED[least].frames)

@@ -8,7 +8,18 @@ from typing import Any
 from worldmodel.export.verify.comparison import Comparison, shown_psnr
 from worldmodel.files import written_whole
 
-HEAD = ("part", "compared", "steps", "precision", "relative L2 ↓", "largest ↓", "PSNR dB ↑", "allowed", "")
+HEAD = (
+    "part",
+    "compared",
+    "steps",
+    "precision",
+    "relative L2 ↓",
+    "of one, worst ↓",
+    "largest ↓",
+    "PSNR dB ↑",
+    "allowed",
+    "",
+)
 
 
 def report(folder: Path, settings: dict[str, Any], comparisons: list[Comparison]) -> None:
@@ -26,7 +37,7 @@ def report(folder: Path, settings: dict[str, Any], comparisons: list[Comparison]
 
 
 def headline(result: dict[str, Any], comparisons: list[Comparison]) -> dict[str, Any]:
-    """The worst of each kind: relative differences, and PSNR (None: equal) of predictions by number of steps."""
+    """Relative differences, the worst number of steps of each, and PSNR of predictions by steps (None: equal)."""
     relative: dict[str, float] = {}
     for one in comparisons:
         if one.relative is not None:
@@ -48,8 +59,8 @@ def markdown(settings: dict[str, Any], comparisons: list[Comparison]) -> str:
         *(f"| {' | '.join(row)} |" for row in (HEAD, ("---",) * len(HEAD), *map(_row, comparisons))),
         "",
         "Each part was given what the pipeline's own part was given; `steps`: all of them from the pipeline's source;"
-        " `prediction`: from frames to frames. The worst clip and step count. Differences of frames are in levels of"
-        " 255.",
+        " `prediction`: from frames to frames. PSNR and largest differences are those of the worst batch; differences"
+        " of frames are in levels of 255.",
     ]
     return "\n".join(lines)
 
@@ -62,6 +73,7 @@ def _row(one: Comparison) -> tuple[str, ...]:
         str(one.steps or ""),
         one.precision,
         "" if one.relative is None else f"{one.relative:.1e}",
+        "" if one.worst is None else f"{one.worst:.1e}",
         f"{one.largest:.0f}" if frames else f"{one.largest:.1e}",
         shown_psnr(one) if frames else "",
         f">= {one.limit:g}" if frames else f"<= {one.limit:.1e}",

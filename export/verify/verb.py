@@ -1,7 +1,7 @@
 """`worldmodel export verify`: the pipeline in torch beside the artifact, part by part and from frames to frames.
 
-Every part is given what the pipeline's own part was given, so that each error is its own; predictions go from
-the same frames to frames. The pipeline runs first and is gone before the artifact is opened: two real models would not fit.
+Every part is given what the pipeline's own part was given, so that each error is its own; predictions go from the same
+frames to frames. The pipeline runs first and is gone before the artifact is opened: two real models would not fit.
 
 Shape legend: as in `reference`.
 """
@@ -39,6 +39,7 @@ def verify(config: VerifyConfig) -> list[Comparison]:
     """
     _check(config)
     artifact = Artifact.open(config.artifact)
+    artifact.onnx_files(artifact.manifest.parts)  # harmed files are refused before the pipeline runs
     steps = config.steps or tuple(int(count) for count in artifact.manifest.schedules)
     for count in steps:
         artifact.manifest.schedule(count)
@@ -142,4 +143,4 @@ def _check(config: VerifyConfig) -> None:
     if config.samples < 1:
         raise InputError(f"samples={config.samples}: use at least 1")
     if len(set(config.steps)) != len(config.steps):
-        raise InputError(f"steps={list(config.steps)}: each number of steps once")
+        raise InputError(f"steps={list(config.steps)}: name each number of steps once")

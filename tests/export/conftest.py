@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 MakeArtifact = Callable[..., Path]
 MakeConfig = Callable[..., Any]
@@ -66,5 +68,27 @@ def artifact(export_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory
             export(export_config(family, precision, out=str(out), **keys))
             made[key] = out
         return made[key]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of 24 noisy images."""
+    folder, rng = tmp_path_factory.mktemp("drive"), np.random.default_rng(0)
+    for number in range(24):
+        Image.fromarray(rng.integers(0, 256, (32, 48, 3), np.uint8)).save(folder / f"{number:03d}.png")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def int8_artifact(artifact: MakeArtifact, drive: str) -> Callable[[str], Path]:
+    """int8_artifact(family): calibrated by `drive`, with `single.onnx`; the step of tiny is quantised from fp32, the
+    others' from fp16."""
+
+    def folder(family: str) -> Path:
+        wide = "fp32" if family == "tiny" else "fp16"
+        keys = {"calibration": drive, "calibration_batches": 1, "single_file": True, "quantise_from": wide}
+        return artifact(family, "int8", **keys)
 
     return folder

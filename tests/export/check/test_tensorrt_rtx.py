@@ -1,17 +1,22 @@
 """NVIDIA's parser and builder on this CPU: every graph of every family, and what they refuse."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from export_models import FAMILIES
 
 from worldmodel.errors import InputError
 from worldmodel.export.check import tensorrt_rtx
-from worldmodel.export.check.targets import TARGETS
+from worldmodel.export.check.targets import TARGETS, TargetName
 from worldmodel.export.check.verb import CheckConfig, check
 from worldmodel.export.quantisation import quantise
+from worldmodel.export.runtime.manifest import Manifest, Precision
+from worldmodel.export.single_file import write_single
+from worldmodel.files import file_sha256
 
 MakeArtifact = Callable[..., Path]
 pytestmark = pytest.mark.trt
@@ -24,25 +29,62 @@ def write(path: Path, body: str, opset: str = '"" : 20') -> Path:
     return path
 
 
-@pytest.mark.parametrize("family", ["tiny", "ltx", "wan"])
-def test_every_graph_builds_in_fp16(artifact: MakeArtifact, family: str) -> None:
-    reports = check(CheckConfig(str(artifact(family, "fp16")), "orin", build=True))
-    assert [report.part for report in reports] == ["encoder", "step", "decoder"]
+def built_parts(folder: Path, target: TargetName = "orin") -> list[str]:
+    """The parts of an artifact, all of which must build."""
+    reports = check(CheckConfig(str(folder), target, build=True))
     assert all(report.built is not None and report.built.bytes > 1000 for report in reports)
+    return [report.part for report in reports]
 
 
-@pytest.mark.parametrize("family", ["ltx", "wan"])
-def test_steps_in_eight_bits_build_where_the_chip_has_them(artifact: MakeArtifact, family: str, tmp_path: Path) -> None:
-    step = artifact(family, "fp16") / "step.onnx"
-    shape = [axis.dim_value for axis in onnx.load(str(step)).graph.input[0].type.tensor_type.shape.dim]
-    latents = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    samples = [{"latents": latents, "sigma": np.ones(1, np.float32)}]
-    for kind in ("int8", "fp8"):
-        quantise(step, tmp_path / f"{kind}.onnx", kind, samples, alpha=0.5)
-    assert tensorrt_rtx.build(tmp_path / "int8.onnx", AMPERE).bytes > 1000
-    assert tensorrt_rtx.build(tmp_path / "fp8.onnx", BLACKWELL).bytes > 1000
+def linked(folder: Path, place: Path) -> Manifest:
+    """A second artifact with the same files, one of which a test writes anew."""
+    manifest = Manifest.read(folder)
+    for name in manifest.files:
+        (place / name).symlink_to(folder / name)
+    return manifest
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_graph_builds_in_fp16(artifact: MakeArtifact, family: str) -> None:
+    assert built_parts(artifact(family, "fp16")) == ["encoder", "step", "decoder"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_graph_builds_in_int8(int8_artifact: Callable[[str], Path], family: str) -> None:
+    folder = int8_artifact(family)
+    stored = onnx.load(str(folder / "step.onnx"), load_external_data=False).graph.initializer
+    assert any(one.data_type == onnx.TensorProto.INT8 and len(one.dims) == 2 for one in stored), "weights in 8 bits"
+    assert built_parts(folder) == ["encoder", "step", "decoder", "single"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_graph_builds_with_a_step_in_fp8_for_a_chip_that_has_it(
+    artifact: MakeArtifact, family: str, tmp_path: Path
+) -> None:
+    manifest = linked(artifact(family, "fp16"), tmp_path)
+    step = (tmp_path / "step.onnx").resolve()
+    (tmp_path / "step.onnx").unlink()
+    (tmp_path / "step.onnx.data").unlink(missing_ok=True)
+    normal = np.random.default_rng(0).standard_normal
+    latents = normal((manifest.cameras, *manifest.latents), np.float32)
+    quantise(step, tmp_path / "step.onnx", "fp8", [{"latents": latents, "sigma": np.ones(1, np.float32)}], alpha=0.5)
+    files = {path.name: file_sha256(path) for path in tmp_path.iterdir()}
+    replace(manifest, files=files, precision=Precision("fp16", "fp8", "fp16")).write(tmp_path)
+    assert built_parts(tmp_path, "thor") == ["encoder", "step", "decoder"]
     with pytest.raises(InputError, match="fp8"):
-        tensorrt_rtx.build(tmp_path / "fp8.onnx", AMPERE)
+        tensorrt_rtx.build(tmp_path / "step.onnx", AMPERE)
+
+
+def test_the_streaming_pair_builds_in_fp16(artifact: MakeArtifact) -> None:
+    folder = artifact("wan", "fp16", wan_decoder="stream")
+    assert built_parts(folder) == ["encoder", "step", "decoder_first", "decoder_next"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_file_with_the_loop_builds_in_fp16(artifact: MakeArtifact, family: str, tmp_path: Path) -> None:
+    manifest = linked(artifact(family, "fp16"), tmp_path)
+    part = write_single(tmp_path, manifest.parts, manifest.schedule())
+    assert tensorrt_rtx.build(tmp_path / part.file, AMPERE).bytes > 1000
 
 
 def test_an_unsupported_operator_is_refused_by_name(tmp_path: Path) -> None:

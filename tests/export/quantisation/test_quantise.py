@@ -151,7 +151,7 @@ def test_record_is_json_that_says_what_was_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"alpha": 1.5}, "alpha=1.5: use a number from 0"),
+        ({"alpha": 1.5}, "smoothing=1.5: use a number from 0"),
         ({"percentile": 0.0}, "percentile=0.0: use a number up to 100"),
         ({"rounding": 0.0}, "rounding=0.0: use a share above 0"),
         ({"rounding": 1e-9}, "allow more rounding"),
