@@ -34,8 +34,8 @@ def defaults_of(name: str) -> dict[str, Any]:
 def test_surface_is_frozen() -> None:
     assert list(VERBS) == [
         "demo", "data toyworld", "data index", "cache build", "cache look", "train", "predict", "benchmark",
-        "benchmark clips", "benchmark compare", "export", "export run", "export check", "export build", "export budget",
-        "view",
+        "benchmark clips", "benchmark compare", "export", "export run", "export verify", "export check", "export build",
+        "export bench", "export budget", "view",
     ]  # fmt: skip
 
 

@@ -150,6 +150,17 @@ VERBS: dict[str, Verb] = {
         positional=("artifact", "videos...", "out"),
         plain=True,
     ),
+    "export verify": Verb(
+        "compare an artifact with its pipeline, part by part and from frames to frames",
+        "worldmodel.export.verify.config:VerifyConfig",
+        "worldmodel.export.verify.verb:verify",
+        (
+            "worldmodel export verify artifacts/tiny source=data/toyworld",
+            "worldmodel export verify artifacts/ltx prompt_embeds=prompt.safetensors 'steps=[5]' backend=tensorrt",
+        ),
+        positional=("artifact",),
+        plain=True,
+    ),
     "export check": Verb(
         "say whether an artifact will build for a chip: rules, and NVIDIA's own builder where installed, without a GPU",
         "worldmodel.export.check.verb:CheckConfig",
@@ -170,6 +181,18 @@ VERBS: dict[str, Verb] = {
             "worldmodel export build artifacts/ltx workspace_gb=2",
         ),
         positional=("artifact",),
+        plain=True,
+    ),
+    "export bench": Verb(
+        "time an artifact's parts and predictions on this machine, beside torch and beside other precisions",
+        "worldmodel.export.bench.config:BenchConfig",
+        "worldmodel.export.bench.verb:bench",
+        (
+            "worldmodel export bench artifacts/ltx-fp32 artifacts/ltx-int8",
+            "worldmodel export bench artifacts/tiny 'backends=[onnxruntime,tensorrt]' out=outputs/bench",
+            "worldmodel export bench artifacts/ltx-fp16 device=cuda 'backends=[eager,compile,onnxruntime,tensorrt]'",
+        ),
+        positional=("artifacts...",),
         plain=True,
     ),
     "export budget": Verb(
@@ -274,7 +297,8 @@ def run_plain(name: str, verb: Verb, flags: set[str], words: list[str], folder: 
     elif "--cfg" in flags:
         print(as_yaml(values_of(config_class, words, verb.positional)), end="")
     else:
-        verb.load(verb.function)(from_words(config_class, words, verb.positional))
+        config = from_words(config_class, words, verb.positional)
+        verb.load(verb.function)(config)
 
 
 def with_keys(words: list[str], positional: tuple[str, ...]) -> list[str]:

@@ -1,0 +1,158 @@
+"""The keys of `worldmodel export bench`, what they refuse, and which entries they make."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from worldmodel.errors import InputError
+from worldmodel.export.bench.measurement import TORCH, BackendName, Order
+from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.export.runtime.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to time, how often, and where to put the figures.
+
+    Attributes:
+        artifacts: folders that `worldmodel export` wrote: variants of one model at one size, such as fp32 and int8.
+        backends: eager and compile run the torch modules that were exported, once (they need torch and the checkpoint);
+            onnxruntime and tensorrt run each artifact.
+        device: of torch and onnxruntime. Torch computes in fp32 on a CPU and in fp16 on a GPU.
+        threads: of torch and onnxruntime on the CPU; by default all cores.
+        warmup: runs of each part that are not counted.
+        iterations: counted runs of each part in a round; a whole prediction runs at most three times in a round.
+        rounds: how often all entries take turns, each time in a new process and the other way round.
+        parts: of the artifact, such as [step]; by default all that a prediction runs.
+        steps: network evaluations a prediction; by default the first artifact's.
+        chunks: of a rollout through frames and one through latents; 0 leaves them out.
+        end_to_end: time whole predictions as well.
+        checkpoint: for torch, that of the export; by default where it was then.
+        prompt_embeds, negative_prompt_embeds: for torch, those of the export.
+        out: folder of bench.json and bench.md; by default the first artifact's.
+    """
+
+    artifacts: tuple[str, ...]
+    backends: tuple[BackendName, ...] = ("eager", "onnxruntime")
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int | None = None
+    warmup: int = 3
+    iterations: int = 10
+    rounds: int = 3
+    parts: tuple[str, ...] = ()
+    steps: int | None = None
+    chunks: int = 2
+    end_to_end: bool = True
+    checkpoint: str | None = None
+    prompt_embeds: str | None = None
+    negative_prompt_embeds: str | None = None
+    out: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the tables: an artifact on a backend. Torch is given the first artifact."""
+
+    name: str
+    backend: BackendName
+    artifact: Artifact
+    order: Order
+
+    @property
+    def precision(self) -> tuple[str, str, str]:
+        """Of encoder, step and decoder."""
+        if self.backend in TORCH:
+            return ("fp32" if self.order.device == "cpu" else "fp16",) * 3  # type: ignore[return-value]
+        return tuple(asdict(self.artifact.manifest.precision).values())  # type: ignore[return-value]
+
+
+def check(config: BenchConfig) -> None:
+    """Raise `InputError` for numbers, backends and a place that can be refused before anything is opened."""
+    least = {"warmup": 0, "iterations": 1, "rounds": 1, "chunks": 0, "threads": 1}
+    for key, smallest in least.items():
+        if (value := getattr(config, key)) is not None and value < smallest:
+            raise InputError(f"{key}={value}: use at least {smallest}")
+    for key in ("artifacts", "backends"):
+        values = getattr(config, key)
+        if not values or len(set(values)) < len(values):
+            said = "is given twice" if values else "is empty"
+            raise InputError(f"{key}=[{','.join(values)}]: {said}; give one or more different ones")
+    place = Path(config.out) if config.out is not None else None
+    if place is not None and place.exists() and not place.is_dir():
+        raise InputError(f"out={place}: is a file; choose a folder")
+
+
+def open_variants(config: BenchConfig) -> list[Artifact]:
+    """The artifacts, every file checked.
+
+    Raises:
+        InputError: one that cannot be used, that is no variant of the first, or lacks a part or a number of steps.
+    """
+    artifacts = [Artifact.open(folder) for folder in config.artifacts]
+    first = artifacts[0]
+    for artifact in artifacts:
+        if model_of(artifact.manifest) != model_of(first.manifest):
+            raise InputError(
+                f"{artifact.folder}: another model, size or prompt than {first.folder}; bench variants of one export"
+            )
+        artifact.manifest.schedule(config.steps or first.manifest.default_steps)
+    known = {part: None for artifact in artifacts for part in artifact.parts}
+    for part in config.parts:
+        if part not in known:
+            raise InputError(f"parts=[{part}]: choose of {', '.join(known)}")
+    for artifact in artifacts:
+        artifact.onnx_files(artifact.parts)
+    return artifacts
+
+
+def model_of(manifest: Manifest) -> tuple[object, ...]:
+    """What variants have in common: the weights and prompts, and what is asked of them."""
+    said = manifest.checkpoint
+    hashes = said.transformer_sha256, said.vae_sha256, said.prompt_sha256
+    return manifest.family, hashes, manifest.video_shape, manifest.guidance, manifest.frame_rate
+
+
+def entries_of(config: BenchConfig, artifacts: list[Artifact]) -> list[Entry]:
+    """The rows, by backend as they were named and then by artifact."""
+    threads, steps = config.threads or cores(), config.steps or artifacts[0].manifest.default_steps
+    labels, entries = labels_of(artifacts), []
+    for backend in config.backends:
+        for artifact, label in zip(artifacts, labels, strict=True):
+            name = f"{backend} {label}"
+            if backend in TORCH:
+                name = f"{backend} {'fp32' if config.device == 'cpu' else 'fp16'}"
+            order = Order(
+                str(artifact.folder),
+                backend,
+                config.device,
+                threads,
+                tuple(part for part in artifact.parts if not config.parts or part in config.parts),
+                steps,
+                config.warmup,
+                config.iterations,
+                config.chunks,
+                config.end_to_end,
+                config.checkpoint,
+                config.prompt_embeds,
+                config.negative_prompt_embeds,
+            )
+            entries.append(Entry(name, backend, artifact, order))
+            if backend in TORCH:
+                break
+    return entries
+
+
+def labels_of(artifacts: list[Artifact]) -> list[str]:
+    """Short and different: the step's precision, or the folder's name, or the whole folder."""
+    choices: list[list[str]] = [
+        [artifact.manifest.precision.step for artifact in artifacts],
+        [artifact.folder.resolve().name for artifact in artifacts],
+        [str(artifact.folder) for artifact in artifacts],
+    ]
+    return next(labels for labels in choices if len(set(labels)) == len(labels))
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,106 @@
+"""One measurement: what is asked of a process of its own, and what it answers in a line of JSON."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from worldmodel.errors import InputError
+from worldmodel.export.runtime import plain
+
+WORKER = "worldmodel.export.bench.worker"
+TORCH = ("eager", "compile")
+
+BackendName = Literal["eager", "compile", "onnxruntime", "tensorrt"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker times; the keys are those of `BenchConfig`, `parts` those of this artifact."""
+
+    artifact: str
+    backend: BackendName
+    device: Literal["cpu", "cuda"]
+    threads: int
+    parts: tuple[str, ...]
+    steps: int
+    warmup: int
+    iterations: int
+    chunks: int
+    end_to_end: bool
+    checkpoint: str | None = None
+    prompt_embeds: str | None = None
+    negative_prompt_embeds: str | None = None
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Seconds of a rollout, and how often the encoder ran in it."""
+
+    seconds: float
+    encoder_calls: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """MB of 10^6 bytes; None where the system does not tell.
+
+    Attributes:
+        before: what the process held before it loaded a backend.
+        loading, working: the most that it held until everything had run once, and since.
+        gpu: the most that torch allocated on a GPU.
+    """
+
+    before: float | None
+    loading: float | None
+    working: float | None
+    gpu: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process.
+
+    Attributes:
+        load_seconds: until the backend was open; first_seconds: then until each part had run once.
+        parts, predictions: seconds of every counted run.
+        rollouts: by what feeds them, "frames" and "latents".
+        versions: of what computed; `device`: the GPU's name where torch used one.
+    """
+
+    load_seconds: float
+    first_seconds: float
+    parts: dict[str, tuple[float, ...]]
+    predictions: tuple[float, ...]
+    rollouts: dict[str, Rollout]
+    memory: Memory
+    versions: dict[str, str]
+    device: str | None
+
+
+def measured_apart(order: Order) -> Measured:
+    """Measure in a new process.
+
+    Raises:
+        InputError: what the worker refused, or how its process ended.
+    """
+    command = [sys.executable, "-m", WORKER, json.dumps(asdict(order))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(ending(done.returncode, done.stderr))
+    answer = json.loads(done.stdout.strip().rpartition("\n")[2])
+    if "refused" in answer:
+        raise InputError(answer["refused"])
+    return plain.built(Measured, answer, "the worker's answer", "report this")
+
+
+def ending(code: int, log: str) -> str:
+    """How a worker's process ended, for people."""
+    if code == -signal.SIGKILL:
+        return "its process was killed, most likely for memory; close other programs, or export a smaller size"
+    if code < 0:
+        return f"its process crashed ({signal.Signals(-code).name}); try another version of the backend"
+    said = log.strip().rpartition("\n")[2][:200]
+    return f"its process failed ({said or f'exit code {code}'})"

@@ -1,0 +1,105 @@
+"""`worldmodel export bench`: what an artifact's parts and predictions take on this machine, beside torch.
+
+Each measurement is a process of its own and nothing runs beside it: two runtimes in one process fight for the cores
+with their threads. In every round all entries take turns, once in this order and once in the other. This process
+imports no torch, so that the verb works on a vehicle.
+"""
+
+import datetime
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from worldmodel.errors import InputError
+from worldmodel.export.bench.config import BenchConfig, Entry, check, entries_of, open_variants
+from worldmodel.export.bench.figures import figures_of
+from worldmodel.export.bench.machine import machine_now, with_workers
+from worldmodel.export.bench.measurement import Measured, measured_apart
+from worldmodel.export.bench.report import Result, report
+from worldmodel.files import written_whole
+
+NAMES = ("bench.json", "bench.md")
+Found = dict[str, list[Measured | None]]
+"""What each entry measured, by round."""
+
+
+def bench(config: BenchConfig) -> dict[str, Any]:
+    """Time all entries, print tables and write bench.json and bench.md; the last line is JSON.
+
+    Returns:
+        What the JSON line holds: the figures. bench.json has the seconds of every run besides.
+
+    Raises:
+        InputError: numbers or artifacts that cannot be used, before anything runs; or no entry that could run.
+    """
+    check(config)
+    artifacts = open_variants(config)
+    entries = entries_of(config, artifacts)
+    machine = machine_now(entries[0].order.threads)
+    found, not_run = measured(entries, config.rounds)
+    ran = [entry for entry in entries if any(found[entry.name])]
+    if not ran:
+        raise InputError("; ".join(f"{name}: {reason}" for name, reason in not_run.items()))
+    reference = next((entry for entry in ran if entry.backend == "eager"), ran[0])
+    result = Result(
+        manifest=artifacts[0].manifest,
+        steps=reference.order.steps,
+        chunks=config.chunks,
+        figures=[figures_of(entry, found[entry.name], found[reference.name], artifacts[0]) for entry in ran],
+        reference=reference.name,
+        not_run=not_run,
+        machine=with_workers(machine, (one for rounds in found.values() for one in rounds if one is not None)),
+    )
+    return publish(config, result, found)
+
+
+def measured(entries: Sequence[Entry], rounds: int) -> tuple[Found, dict[str, str]]:
+    """All rounds, one process after another; an entry that cannot run is left out from then on, with its reason."""
+    found: Found = {entry.name: [None] * rounds for entry in entries}
+    not_run: dict[str, str] = {}
+    for place in range(rounds):
+        for entry in entries if place % 2 == 0 else reversed(entries):
+            if entry.name in not_run:
+                continue
+            begun = time.monotonic()
+            try:
+                found[entry.name][place] = measured_apart(entry.order)
+            except InputError as refusal:
+                not_run[entry.name] = str(refusal)
+            said = "not run" if entry.name in not_run else f"{time.monotonic() - begun:.0f} s"
+            print(f"round {place + 1} of {rounds}: {entry.name}: {said}", flush=True)
+    return found, not_run
+
+
+def publish(config: BenchConfig, result: Result, found: Found) -> dict[str, Any]:
+    """Print everything, write both files, and print the line of JSON."""
+    folder, text, line = Path(config.out or config.artifacts[0]), report(result), headline(config, result)
+    raw = {name: [asdict(one) if one else None for one in rounds] for name, rounds in found.items()}
+    print(f"\n{text}\n")
+    for name, content in zip(NAMES, (json.dumps(line | {"raw": raw}), text), strict=True):
+        with written_whole(folder / name) as partial:
+            partial.write_text(content + "\n", encoding="utf-8")
+    print(json.dumps(line))
+    return line
+
+
+def headline(config: BenchConfig, result: Result) -> dict[str, Any]:
+    """For programs: what was asked, and every figure."""
+    manifest = result.manifest
+    return {
+        "checkpoint": manifest.checkpoint.name,
+        "family": manifest.family,
+        "cameras": manifest.cameras,
+        "frames": manifest.frames,
+        "size": [manifest.height, manifest.width],
+        "chunk_seconds": manifest.frames / manifest.frame_rate,
+        "config": asdict(config) | {"steps": result.steps},
+        "reference": result.reference,
+        "entries": [asdict(one) for one in result.figures],
+        "not_run": result.not_run,
+        "machine": result.machine,
+        "date": datetime.date.today().isoformat(),
+    }
