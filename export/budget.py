@@ -142,7 +142,7 @@ def chosen(names: tuple[str, ...]) -> list[Chip]:
     """Chips whose name holds one of these, in the table's order; all for none."""
     for name in names:
         if not any(name.lower() in chip.name.lower() for chip in CHIPS):
-            raise InputError(f"chip=[{name}]: known are {', '.join(chip.name for chip in CHIPS)}")
+            raise InputError(f"chip=[{name}]: choose of {', '.join(chip.name for chip in CHIPS)}")
     return [chip for chip in CHIPS if not names or any(name.lower() in chip.name.lower() for name in names)]
 
 

@@ -93,7 +93,7 @@ def ending(code: int, log: str) -> str:
     if code < 0:
         return f"the builder crashed ({signal.Signals(-code).name}); try another TensorRT, or report it to NVIDIA"
     said = log.strip().rpartition("\n")[2][:300]
-    return f"the builder's process failed ({said or f'exit code {code}'})"
+    return f"the builder's process failed ({said or f'exit code {code}'}); build again, and report it if it stays"
 
 
 def main(arguments: list[str]) -> None:

@@ -142,7 +142,7 @@ def chosen_parts(artifact: Artifact, wanted: tuple[str, ...], otherwise: tuple[s
     there = artifact.manifest.parts
     for part in wanted:
         if part not in there:
-            raise InputError(f"parts=[{part}]: this artifact has {', '.join(there)}")
+            raise InputError(f"parts=[{part}]: choose of {', '.join(there)}")
     return wanted or otherwise
 
 

@@ -34,7 +34,10 @@ def read_prompt(path: str | None, like_1LD: Float[Tensor, "1 L D"], seed: int = 
         raise InputError(f"{path}: has no tensor embeds; save the text encoder's output [1, tokens, width] under it")
     embeds_1LD = weights.tensor("embeds").to(like_1LD)
     if embeds_1LD.ndim != 3 or embeds_1LD.shape[::2] != like_1LD.shape[::2]:
-        raise InputError(f"{path}: embeds is {list(embeds_1LD.shape)}; this network takes [1, L, {like_1LD.shape[-1]}]")
+        raise InputError(
+            f"{path}: embeds is {list(embeds_1LD.shape)}; this network takes [1, L, {like_1LD.shape[-1]}];"
+            " embed the prompt with the text encoder that it was trained with"
+        )
     mask_1L = torch.ones(embeds_1LD.shape[:2]).to(like_1LD)
     if "mask" in weights.names:
         mask_1L = weights.tensor("mask").to(like_1LD)

@@ -103,4 +103,4 @@ def ending(code: int, log: str) -> str:
     if code < 0:
         return f"its process crashed ({signal.Signals(-code).name}); try another version of the backend"
     said = log.strip().rpartition("\n")[2][:200]
-    return f"its process failed ({said or f'exit code {code}'})"
+    return f"its process failed ({said or f'exit code {code}'}); bench again, and report it if it stays"

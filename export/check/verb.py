@@ -75,7 +75,10 @@ def check(config: CheckConfig) -> list[PartReport]:
     print(json.dumps(_summary(config, reports, problems)))
     if problems:
         more = f" (and {len(problems) - 1} more, see above)" if len(problems) > 1 else ""
-        raise InputError(f"{config.artifact} will not build for target={config.target}: {problems[0]}{more}")
+        raise InputError(
+            f"{config.artifact} will not build for target={config.target}: {problems[0]}{more};"
+            " export with another precision or size, or report the operator"
+        )
     return reports
 
 

@@ -48,7 +48,7 @@ def graphs_of(backbone: Backbone, chunk: Chunk, prompts: BakedPrompts, stream: b
             a graph may raise it as well.
     """
     if not isinstance(backbone, (LTXBackbone, WanBackbone)):
-        raise InputError(f"backbone {type(backbone).__name__}: export knows LTX-Video and Wan 2.1")
+        raise InputError(f"backbone {type(backbone).__name__}: give a pipeline of LTX-Video, Wan 2.1 or tiny")
     if stream and (chunk.dynamic or not isinstance(backbone, WanBackbone)):
         raise InputError("wan_decoder=stream: it is for Wan and for graphs of one size; use sequence")
     latents = torch.zeros(chunk.cameras, *backbone.geometry.latent_shape(chunk.frames, chunk.height, chunk.width))

@@ -97,7 +97,9 @@ def _measured(session: Any, tensors: Sequence[str], sample: Inputs, number: int)
         results = session.run(names, dict(sample))
     except Exception as error:  # ONNX Runtime's exceptions have no class of their own
         said = " ".join(str(error).split())[:200]
-        raise InputError(f"calibration sample {number} does not fit the graph ({said})") from error
+        raise InputError(
+            f"calibration sample {number} does not fit the graph ({said}); give its inputs' shapes"
+        ) from error
     measured = {tensor: results[2 * place : 2 * place + 2] for place, tensor in enumerate(tensors)}
     for tensor, (channels, _) in measured.items():
         if not np.isfinite(channels).all():

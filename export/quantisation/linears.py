@@ -61,7 +61,9 @@ def linears_of(model: ir.Model) -> list[Linear]:
     found = [Linear(module_name(node), node) for node in model.graph if _is_linear(node)]
     names = [linear.name for linear in found]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"{', '.join(sorted(repeated))}: called more than once in one graph; quantise another graph")
+        raise InputError(
+            f"{', '.join(sorted(repeated))}: called more than once in a graph; give one that calls each once"
+        )
     return found
 
 

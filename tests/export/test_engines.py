@@ -103,7 +103,7 @@ def test_free_axes_get_the_artifacts_own_size(artifact: Artifact) -> None:
 def test_parts_are_chosen_by_name(artifact: Artifact) -> None:
     assert chosen_parts(artifact, ("step",), PARTS) == ("step",)
     assert chosen_parts(artifact, (), PARTS) == PARTS
-    with pytest.raises(InputError, match=r"parts=\[vae\]: this artifact has encoder, step, decoder"):
+    with pytest.raises(InputError, match=r"parts=\[vae\]: choose of encoder, step, decoder"):
         chosen_parts(artifact, ("vae",), PARTS)
 
 

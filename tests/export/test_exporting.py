@@ -73,7 +73,7 @@ def export_part(folder: Path, name: str, graph: Graph, dtype: torch.dtype) -> Pa
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("family", ["ltx", "wan"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_stays_near(tmp_path: Path, family: str) -> None:
     backbone = backbone_of(family)
     graph = graphs_of(backbone, CHUNK, BakedPrompts((some_prompt(backbone),)))["step"]

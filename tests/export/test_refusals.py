@@ -126,6 +126,7 @@ HARMED: dict[str, tuple[Harm, str, str]] = {
 }
 VERBS = {
     "check": "export check artifact target=orin build=false",
+    "verify": "export verify artifact",
     "build": "export build artifact",
     "bench": "export bench artifact out=figures",
     "budget": "export budget artifact=artifact",

@@ -83,7 +83,7 @@ def _ltx_mid_transformer() -> LTXVideoTransformer3DModel:
 
 
 def _wan_mid_vae() -> AutoencoderKLWan:
-    return AutoencoderKLWan(base_dim=24)
+    return AutoencoderKLWan(base_dim=12)
 
 
 def _wan_mid_transformer() -> WanTransformer3DModel:

@@ -53,7 +53,7 @@ def test_precision_is_asked_of_the_chip_first(artifact: Path) -> None:
     ("words", "said"),
     [
         (["target=xavier"], "target=xavier: choose one of orin, thor, x86"),
-        (["target=orin", "parts=[vae]"], "parts=[vae]: this artifact has encoder, step, decoder"),
+        (["target=orin", "parts=[vae]"], "parts=[vae]: choose of encoder, step, decoder"),
         ([], "key 'target' has no value"),
     ],
 )

@@ -39,7 +39,7 @@ def operators(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
-@pytest.mark.parametrize("family", ["ltx", "wan"])
+@pytest.mark.parametrize("family", ["tiny", "ltx", "wan"])
 def test_velocity_of_a_transformer(
     step_file: StepFile, samples_for: Callable[..., Samples], family: str, kind: str, tmp_path: Path
 ) -> None:

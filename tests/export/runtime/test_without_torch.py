@@ -1,15 +1,14 @@
 """The runtime runs where torch is not: in a process that refuses to import it, and in environments that lack it."""
 
-import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
 import small_artifact as small
+from vehicle import called, linked_environment, runtime_extra
 
 import worldmodel.export.runtime
 from worldmodel.export.runtime.predictor import Predictor
@@ -53,11 +52,6 @@ def runtime_modules() -> list[str]:
     return [".".join(("worldmodel.export.runtime", *file.parts)).removesuffix(".__init__") for file in files]
 
 
-def called(command: list[str], place: Path) -> subprocess.CompletedProcess[str]:
-    """Runs in `place` with nothing of this environment's variables."""
-    return subprocess.run(command, cwd=place, env={}, capture_output=True, text=True, timeout=570)
-
-
 def verb(out: str) -> list[str]:
     return ["export", "run", "artifact", "front.mp4", "back.mp4", out, "threads=1", "chunks=2", "feed=latents"]
 
@@ -77,38 +71,10 @@ def test_the_verb_runs_where_torch_cannot_be_imported(place: Path, expected: np.
     assert np.array_equal(np.load(place / "guarded.npy"), expected)
 
 
-def needed(names: list[str]) -> set[str]:
-    """These distributions and all that they need in turn."""
-    found: set[str] = set()
-    while names:
-        name = re.split(r"[\s;<>=!~\[(]", names.pop())[0]
-        try:
-            wanted = distribution(name).requires or []
-        except PackageNotFoundError:
-            continue
-        if name not in found:
-            found.add(name)
-            names += [line for line in wanted if "extra ==" not in line]
-    return found
-
-
-def runtime_extra(repository: Path) -> list[str]:
-    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
-    return tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]["runtime"]
-
-
 def test_an_environment_of_the_extra_alone_gives_the_same_pixels(
     repository: Path, place: Path, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    """A virtual environment with links to what the extra `runtime` lists, as it is installed here, and the package."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
-    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    for name in needed(runtime_extra(repository)):
-        files = distribution(name).files or []
-        for top in {file.parts[0] for file in files if file.parts[0] not in ("..", "__pycache__")}:
-            (site / top).symlink_to(distribution(name).locate_file(top))
-    shutil.copytree(repository / "worldmodel", site / "worldmodel", ignore=shutil.ignore_patterns("__pycache__"))
-    check_environment(tmp_path / "venv" / "bin" / "python", place, expected, "linked.npy")
+    check_environment(linked_environment(tmp_path / "venv", repository), place, expected, "linked.npy")
 
 
 @pytest.mark.network

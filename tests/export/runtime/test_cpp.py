@@ -1,0 +1,464 @@
+"""The C++ runtime, built here with the library inside Python's wheel: the same pixels, and the same refusals.
+
+The headers are the system's (Debian 13: libonnxruntime-dev) or in the folder that ONNXRUNTIME_INCLUDE_DIR names.
+
+Shape legend: B cameras, F frames, H height, W width, C colours (3).
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import small_artifact as small
+
+from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.export.runtime.manifest import Manifest, Precision, Schedule, sealed
+from worldmodel.export.runtime.predictor import Predictor
+from worldmodel.export.runtime.self_test import note, observed_frames, thumbnail
+from worldmodel.files import file_sha256
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Harm = Callable[[Path], object]
+
+# frames SEED out.npy B F H W 3: writes frames, prints their thumbnail; takes ARTIFACT sizes...: asks whether it does
+PROBE = """
+#include <cstdio>
+#include <iostream>
+
+#include "worldmodel/npy.hpp"
+#include "worldmodel/predictor.hpp"
+
+int main(int count, char **words) try {
+  worldmodel::Shape shape;
+  const bool takes = std::string(words[1]) == "takes";
+  for (int place = takes ? 3 : 4; place < count; ++place)
+    shape.push_back(std::stoll(words[place]));
+  if (takes)
+    return worldmodel::Artifact::open(words[2]).check_video("uint8", shape), 0;
+  const worldmodel::Video video = worldmodel::observed_frames(std::stoll(words[2]), shape);
+  worldmodel::write_video(words[3], video);
+  for (const double mean : worldmodel::thumbnail(video))
+    std::printf("%.17g\\n", mean);
+} catch (const worldmodel::InputError &error) {
+  std::cerr << error.what() << "\\n";
+  return 2;
+}
+"""
+
+
+def shell(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600, **options)
+
+
+def compiler() -> str:
+    found = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if not found or not shutil.which("cmake"):
+        pytest.skip("no cmake or no C++ compiler (Debian: apt install cmake g++)")
+    return found
+
+
+def headers() -> Path:
+    """The folder of ONNX Runtime's C++ headers; skips where there is none that the wheel's library serves."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    named = os.environ.get("ONNXRUNTIME_INCLUDE_DIR")
+    places = [Path(named)] if named else [Path("/usr/include/onnxruntime"), Path("/usr/local/include/onnxruntime")]
+    for folder in places:
+        if (folder / "onnxruntime_cxx_api.h").is_file():
+            text = (folder / "onnxruntime_c_api.h").read_text()
+            wanted = int(re.findall(r"#define ORT_API_VERSION (\d+)", text)[0])
+            if int(onnxruntime.__version__.split(".")[1]) < wanted:
+                pytest.skip(
+                    f"onnxruntime {onnxruntime.__version__} is older than the headers of 1.{wanted}; upgrade it"
+                )
+            return folder
+    pytest.skip("no C++ headers of ONNX Runtime (Debian 13: libonnxruntime-dev; or set ONNXRUNTIME_INCLUDE_DIR)")
+
+
+def library() -> Path:
+    """The library inside Python's wheel: what is to give the same pixels should be the same code."""
+    import onnxruntime
+
+    found = sorted((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*"))
+    if not found:
+        pytest.skip("this onnxruntime has no libonnxruntime.so beside its Python module (a Linux wheel has)")
+    return found[0]
+
+
+@pytest.fixture(scope="session")
+def source(repository: Path) -> Path:
+    return repository / "export" / "runtime" / "cpp"
+
+
+@pytest.fixture(scope="session")
+def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where program, library and headers were installed; skips where something is missing, and says what."""
+    compiler()
+    place = tmp_path_factory.mktemp("cpp")
+    given = [f"-DONNXRUNTIME_INCLUDE_DIR={headers()}", f"-DONNXRUNTIME_LIBRARY={library()}"]
+    configured = shell("cmake", "-S", source, "-B", place / "build", "-DCMAKE_BUILD_TYPE=Release", *given)
+    if missing := re.search(r"\w\S* is\s+missing;.*", configured.stderr, re.DOTALL):
+        pytest.skip(" ".join(missing[0].split("Call Stack")[0].split()))
+    assert configured.returncode == 0, configured.stderr
+    built = shell("cmake", "--build", place / "build")
+    assert built.returncode == 0 and "warning:" not in built.stdout + built.stderr, built.stdout + built.stderr
+    done = shell("cmake", "--install", place / "build", "--prefix", place / "prefix")
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(place / "build")
+    return place / "prefix"
+
+
+@pytest.fixture(scope="session")
+def compiled(installed: Path) -> Callable[[str, str], Path]:
+    """compiled(name, text): a program of one's own against what was installed."""
+
+    def program(name: str, text: str) -> Path:
+        (installed / f"{name}.cpp").write_text(text)
+        libraries = next(installed.glob("lib*"))
+        words: list[str | Path] = [
+            "-std=c++17",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            f"-I{installed / 'include'}",
+            installed / f"{name}.cpp",
+        ]
+        words += [f"-L{libraries}", "-lworldmodel_runtime", f"-Wl,-rpath,{libraries}", "-o", installed / name]
+        done = shell(compiler(), *words)
+        assert done.returncode == 0, done.stderr
+        return installed / name
+
+    return program
+
+
+@pytest.fixture(scope="session")
+def probe(compiled: Callable[[str, str], Path]) -> Path:
+    return compiled("probe", PROBE)
+
+
+@pytest.fixture
+def run(installed: Path) -> Run:
+    """run(line): the program with these words, in the working directory."""
+    return lambda line: shell(installed / "bin" / "worldmodel-run", *line.split())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two artifacts, with the self-test of what Python predicts."""
+    place = tmp_path_factory.mktemp("made")
+    for name, streams in (("sequence", False), ("streaming", True)):
+        manifest = small.write_artifact(place / name, streams)
+        with Predictor.open(place / name, threads=1) as predictor:
+            predicted = predictor.predict(observed_frames(7, manifest.video_shape), 2)
+        replace(manifest, self_test=note(predicted, seed=7, steps=2, tolerance=2.0)).write(place / name)
+    return place
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with copies that a case may break, and what the cameras saw."""
+    for name in ("sequence", "streaming"):
+        shutil.copytree(made / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    np.save("observed.npy", small.drive())
+    return tmp_path
+
+
+WORDS: dict[str, dict[str, Any]] = {
+    "": {"chunks": 1},
+    "steps=2": {"chunks": 1, "steps": 2},
+    "chunks=3 steps=2": {"chunks": 3, "steps": 2},
+    "chunks=3 feed=latents": {"chunks": 3, "feed": "latents"},
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("name", ["sequence", "streaming"])
+def test_the_pixels_are_pythons(name: str, words: str, here: Path, run: Run) -> None:
+    done = run(f"{name} observed.npy futures/future.npy threads=1 {words}")
+    assert (done.returncode, done.stderr) == (0, "")
+    with Predictor.open(name, threads=1) as predictor:
+        expected = predictor.rollout(small.drive(), **WORDS[words])
+        found, said = np.load("futures/future.npy"), json.loads(done.stdout.splitlines()[-1])
+        assert found.dtype == np.uint8 and np.array_equal(found, expected) and expected.std() > 30
+        assert said["calls"] == predictor.calls and set(said["seconds"]) == set(said["calls"])
+    assert (said["frames"], said["size"], said["out"]) == (expected.shape[1], [16, 24], "futures/future.npy")
+    assert list(here.glob("futures/*")) == list(here.glob("futures/*.npy")), "no temporary file is left"
+
+
+def test_coefficients_are_rounded_as_in_numpy(here: Path, run: Run) -> None:
+    """Forty steps of products and sums: one that is rounded otherwise shows in 8 bits somewhere in 7000 pixels."""
+    numbers = np.random.default_rng(0)
+    rows = tuple(tuple((numbers.normal(size=step + 1) / (step + 1)).tolist()) for step in range(40))
+    forty = Schedule(tuple(np.linspace(1, 0.1, 40).tolist()), tuple(numbers.normal(size=40).tolist()), rows)
+    manifest = Manifest.read("sequence")
+    replace(manifest, schedules=manifest.schedules | {"40": forty}).write("sequence")
+    done = run("sequence observed.npy future.npy threads=1 steps=40 chunks=8 feed=latents")
+    assert done.returncode == 0, done.stderr
+    with Predictor.open("sequence", threads=1) as predictor:
+        assert np.array_equal(np.load("future.npy"), predictor.rollout(small.drive(), 8, "latents", 40))
+
+
+@pytest.mark.parametrize("words", ["steps=5", "steps=10 chunks=2", "chunks=3 feed=latents"])
+def test_the_pixels_are_pythons_on_an_exported_model(
+    words: str, artifact: Callable[..., Path], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = artifact("tiny", "fp32")
+    monkeypatch.chdir(tmp_path)
+    observed = np.random.default_rng(0).integers(0, 256, Manifest.read(folder).video_shape, dtype=np.uint8)
+    np.save("observed.npy", observed)
+    done = run(f"{folder} observed.npy future.npy threads=1 self_test=true {words}")
+    assert (done.returncode, done.stderr) == (0, "")
+    said, keys = json.loads(done.stdout.splitlines()[-1]), dict(word.split("=") for word in words.split())
+    chunks, steps = int(keys.get("chunks", 1)), int(keys.get("steps", 5))
+    with Predictor.open(folder, threads=1) as predictor:
+        expected = predictor.rollout(observed, chunks, keys.get("feed", "frames"), steps)
+    assert np.array_equal(np.load("future.npy"), expected) and expected.std() > 5
+    encoded = 1 if "latents" in words else chunks
+    assert said["calls"] == {"encoder": encoded, "step": chunks * steps, "decoder": chunks}, "without the self-test's"
+    assert said["self_test"] == {"exact": True, "difference": 0.0, "passed": True}
+
+
+@pytest.mark.parametrize("name", ["sequence", "streaming"])
+def test_a_machine_that_rounds_otherwise_passes_the_self_test(name: str, here: Path, run: Run) -> None:
+    done = run(f"{name} observed.npy exact.npy threads=1 self_test=true")
+    assert json.loads(done.stdout.splitlines()[-1])["self_test"] == {"exact": True, "difference": 0.0, "passed": True}
+    manifest = Manifest.read(name)
+    assert manifest.self_test is not None
+    noted = np.frombuffer(base64.b64decode(manifest.self_test.thumbnail), np.uint8).copy()
+    noted[5] ^= 2
+    near = base64.b64encode(noted.tobytes()).decode()
+    replace(manifest, self_test=replace(manifest.self_test, sha256="ab" * 32, thumbnail=near)).write(name)
+    done = run(f"{name} observed.npy near.npy threads=1 self_test=true")
+    assert json.loads(done.stdout.splitlines()[-1])["self_test"] == {"exact": False, "difference": 2.0, "passed": True}
+
+
+@pytest.mark.parametrize(("seed", "shape"), [(5489, (1, 2, 9, 17, 3)), (0, (2, 9, 30, 46, 3)), (7, (1, 3, 57, 91, 3))])
+def test_frames_and_means_of_the_self_test(
+    seed: int, shape: tuple[int, int, int, int, int], probe: Path, tmp_path: Path
+) -> None:
+    done = shell(probe, "frames", str(seed), tmp_path / "frames.npy", *map(str, shape))
+    expected = observed_frames(seed, shape)
+    assert done.returncode == 0 and np.array_equal(np.load(tmp_path / "frames.npy"), expected), done.stderr
+    assert np.array_equal(np.array(done.stdout.split(), float), thumbnail(expected).ravel())
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_dynamic_artifact_takes_the_shapes_that_python_takes(dynamic: bool, here: Path, probe: Path) -> None:
+    manifest = replace(Manifest.read("sequence"), dynamic=dynamic)
+    manifest.write("sequence")
+    sizes = [(2, 9, 16, 24, 3), (1, 9, 16, 24, 3), (3, 1, 8, 40, 3), (1, 8, 16, 24, 3), (1, 9, 12, 24, 3)]
+    for shape in [*sizes, (1, 9, 16, 20, 3), (1, 9, 16, 24, 4), (0, 9, 16, 24, 3), (9, 16, 24, 3)]:
+        done = shell(probe, "takes", "sequence", *map(str, shape))
+        fits = Artifact(here / "sequence", manifest)._takes(shape)
+        assert done.returncode == (0 if fits else 2), (shape, done.stderr)
+        assert fits or f"video of uint8 {list(shape)}: this artifact takes uint8 [2, 9, 16, 24, 3]" in done.stderr
+
+
+def test_the_program_of_the_readme_runs(
+    source: Path, here: Path, compiled: Callable[[str, str], Path], run: Run
+) -> None:
+    text = re.findall(r"```cpp\n(.*?)```", (source / "README.md").read_text(), re.DOTALL)[0]
+    done = shell(compiled("car", text), "streaming", "observed.npy")
+    assert done.returncode == 0 and done.stdout.startswith("step ran 15 times, "), done.stderr
+    chunks = [np.load(f"{chunk}.npy") for chunk in range(3)]
+    with Predictor.open("streaming", threads=1) as predictor:
+        assert np.array_equal(np.concatenate(chunks, axis=1), predictor.rollout(small.drive(), 3, "latents"))
+    said = run("--help")
+    assert said.returncode == 0 and said.stdout.startswith("worldmodel-run ARTIFACT observed.npy future.npy")
+
+
+def test_both_formats_of_numpys_files_are_read(here: Path, run: Run) -> None:
+    for number in (1, 2):
+        saved(small.drive(), (number, 0))(here)
+        assert run(f"sequence observed.npy {number}.npy threads=1").returncode == 0
+    assert Path("1.npy").read_bytes() == Path("2.npy").read_bytes()
+    with open("1.npy", "rb") as file:
+        assert np.lib.format.read_magic(file) == (1, 0)
+        assert np.lib.format.read_array_header_1_0(file) == ((2, 9, 16, 24, 3), False, np.dtype("uint8"))
+        assert file.tell() % 64 == 0
+
+
+def edited(name: str, change: Callable[[bytes], bytes]) -> Harm:
+    """This file with other content."""
+    return lambda place: (place / name).write_bytes(change((place / name).read_bytes()))
+
+
+def flipped(name: str) -> Harm:
+    """One bit of this file is another."""
+    return edited(name, lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:])
+
+
+def gone(name: str) -> Harm:
+    return lambda place: (place / name).unlink()
+
+
+def resealed(**values: Any) -> Harm:
+    """The manifest with other keys or values; its own sha256 fits."""
+
+    def change(text: bytes) -> bytes:
+        content = json.loads(text) | values
+        return sealed({key: content[key] for key in content if content[key] != "left out" and key != "sha256"}).encode()
+
+    return edited("sequence/manifest.json", change)
+
+
+def replaced(place: Path, **values: Any) -> None:
+    """The manifest with other values that fit together, and the sha256 of the files as they are."""
+    manifest = Manifest.read(place / "sequence")
+    files = {name: file_sha256(place / "sequence" / name) for name in manifest.files}
+    replace(manifest, files=files, **values).write(place / "sequence")
+
+
+def opset_19(place: Path) -> None:
+    model = onnx.load(place / "sequence" / "decoder.onnx")
+    model.opset_import[0].version = 19
+    edited("sequence/decoder.onnx", lambda _: model.SerializeToString())(place)
+    replaced(place)
+
+
+def no_model(place: Path) -> None:
+    edited("sequence/encoder.onnx", lambda _: b"<html>")(place)
+    replaced(place)
+
+
+def step_in_bf16(place: Path) -> None:
+    """ONNX Runtime has no kernel for bfloat16 matrix products on a CPU."""
+    narrow = (
+        "narrow = Cast<to = 16>(last)\n  weights = Cast<to = 16>(MIX)\n  product = MatMul(narrow, weights)\n  mixed ="
+    )
+    text = small.STEP.replace("MatMul(last, MIX)", "Cast<to = 1>(product)").replace("mixed =", narrow)
+    small.save(place / "sequence" / "step.onnx", text, MIX=small.MIX)
+    replaced(place, precision=Precision("fp32", "bf16", "fp32"))
+
+
+def input_of_another_name(place: Path) -> None:
+    text = small.ENCODER.replace("24,3] video", "24,3] clip").replace("(video)", "(clip)")
+    small.save(place / "sequence" / "encoder.onnx", text, IN=small.IN)
+    replaced(place)
+
+
+def out_of_range(place: Path) -> None:
+    plan = small.schedule(5)
+    replaced(place, schedules={"5": replace(plan, source=(*plan.source[:4], 1e39))})
+
+
+def self_test_fails(place: Path) -> None:
+    noted = Manifest.read(place / "sequence").self_test
+    assert noted is not None
+    means = np.frombuffer(base64.b64decode(noted.thumbnail), np.uint8) ^ 128
+    replaced(place, self_test=replace(noted, thumbnail=base64.b64encode(means.tobytes()).decode()))
+
+
+def saved(array: Any, version: tuple[int, int] = (1, 0)) -> Harm:
+    def harm(place: Path) -> None:
+        with (place / "observed.npy").open("wb") as file:
+            np.lib.format.write_array(file, array, version)
+
+    return harm
+
+
+SEEN = "observed.npy"
+LINE = "sequence observed.npy future.npy threads=1"
+AGAIN, COPY = "; export the artifact again", "; copy or export the artifact again"
+THE_FOLDER = "; give the folder that `worldmodel export` wrote"
+TAKES = ": this artifact takes uint8 [2, 9, 16, 24, 3] (cameras, frames, height, width, RGB); cut and scale the frames"
+NUMPY = "; write it with numpy.save"
+JSON = "sequence/manifest.json"
+MANIFEST = f"{JSON}: "
+
+REFUSED: list[tuple[Harm | None, str, str]] = [
+    (lambda place: shutil.rmtree(place / "sequence"), LINE, f"sequence: no such folder{THE_FOLDER}"),
+    (gone(JSON), LINE, f"{MANIFEST}no such file{THE_FOLDER}"),
+    (edited(JSON, lambda text: text[1:]), LINE, f"{MANIFEST}not a JSON object{AGAIN}"),
+    (edited(JSON, lambda text: text.replace(b"1.0", b"9.0")), LINE, f"{MANIFEST}was changed after it was written"),
+    (edited(JSON, lambda text: text.replace(b'"sha256": "', b'"sha256": "0', 1)), LINE, f"{MANIFEST}was changed after it was written"),
+    (edited(JSON, lambda text: text.replace(b"encoder", b"enc\xffder")), LINE, MANIFEST),
+    (resealed(schema=2), LINE, f"{MANIFEST}schema 2, this program reads schema 1{AGAIN}"),
+    (resealed(schema="left out"), LINE, f"{MANIFEST}schema null, this program"),
+    (resealed(colour="blue"), LINE, f"{MANIFEST}unknown key 'colour'{AGAIN}"),
+    (resealed(opset="left out"), LINE, f"{MANIFEST}key 'opset' is missing{AGAIN}"),
+    (resealed(frames=9.5), LINE, f"{MANIFEST}frames is 9.5, not a whole number{AGAIN}"),
+    (resealed(height=-16), LINE, f"{MANIFEST}height is -16, not a size{AGAIN}"),
+    (resealed(precision={"encoder": "fp4"}), LINE, f"{MANIFEST}key 'precision.step' is missing{AGAIN}"),
+    (resealed(family="vista"), LINE, f'{MANIFEST}family is "vista", not one of ltx, wan, tiny{AGAIN}'),
+    (resealed(latents=[4, 3, 2]), LINE, f"{MANIFEST}latents has 3 values, not 4{AGAIN}"),
+    (resealed(default_steps=3), LINE, f"{MANIFEST}default_steps 3 has no schedule{AGAIN}"),
+    (resealed(parts={}), LINE, f"{MANIFEST}parts are , not encoder, step and decoder"),
+    (resealed(files={}), LINE, f"{MANIFEST}parts.decoder.file decoder.onnx has no sha256 in files{AGAIN}"),
+    (gone("sequence/encoder.onnx"), LINE, f"sequence/encoder.onnx: missing{COPY}"),
+    (gone("sequence/step.onnx.data"), LINE, f"sequence/step.onnx.data: missing{COPY}"),
+    (flipped("sequence/decoder.onnx"), LINE, "sequence/decoder.onnx: altered or incomplete"),
+    (flipped("sequence/step.onnx.data"), LINE, "sequence/step.onnx.data: altered or incomplete"),
+    (opset_19, LINE, f"sequence/decoder.onnx: opset 19, its manifest says 20{AGAIN}"),
+    (no_model, LINE, f"sequence/encoder.onnx: not an ONNX model{AGAIN}"),
+    (step_in_bf16, LINE, "sequence/step.onnx: ONNX Runtime 1."),
+    (input_of_another_name, LINE, f"sequence/encoder.onnx: has no input video, which its manifest names{AGAIN}"),
+    (None, f"{LINE} prompt_sha256={'cd' * 32}", "sequence: its prompt has sha256 abababababab…, not cdcdcdcdcdcd…"),
+    (out_of_range, LINE, "the fp32 step left the range of its numbers; export with another precision"),
+    (self_test_fails, f"{LINE} self_test=true", "sequence: the self-test fails here, blocks differ by up to 128"),
+    (resealed(self_test=None), f"{LINE} self_test=true", f"sequence: holds no self-test{AGAIN}"),
+    (gone("observed.npy"), LINE, "observed.npy: no such file; check the path"),
+    (saved(small.drive()[:1]), LINE, f"observed.npy of uint8 [1, 9, 16, 24, 3]{TAKES}"),
+    (saved(small.drive()[0]), LINE, f"observed.npy of uint8 [9, 16, 24, 3]{TAKES}"),
+    (saved(small.drive().astype(np.float32)), LINE, f"observed.npy of float32 [2, 9, 16, 24, 3]{TAKES}"),
+    (saved(np.array([None])), LINE, f"observed.npy of |O [1]{TAKES}"),
+    (saved(np.asfortranarray(small.drive())), LINE, "observed.npy: in Fortran order; save numpy.ascontiguousarray"),
+    (edited(SEEN, lambda _: bytes(99)), LINE, f"observed.npy: not a .npy file{NUMPY}"),
+    (edited(SEEN, lambda content: content[:9]), LINE, f"observed.npy: cut off{NUMPY}"),
+    (saved(small.drive(), (3, 0)), LINE, f"observed.npy: of .npy format 3, not 1 or 2{NUMPY}"),
+    (edited(SEEN, lambda content: content[:-1]), LINE, f"observed.npy: cut off or too long for its shape [2, 9, 16, 24, 3]{NUMPY}"),
+    (edited(SEEN, lambda content: content + b"0"), LINE, "observed.npy: cut off or too long for its shape"),
+    (None, f"{LINE} steps=3", "steps=3: this artifact holds schedules of 2, 5; use one of them"),
+    (None, f"{LINE} steps=many", "steps=many: give a whole number"),
+    (None, f"{LINE} chunks=0", "chunks=0: use at least 1"),
+    (None, f"{LINE} feed=noise", "feed=noise: use frames or latents"),
+    (None, f"{LINE} self_test=yes", "self_test=yes: use true or false"),
+    (None, f"{LINE} step=2", "step=2: no such key; use steps, chunks, feed, threads, self_test or prompt_sha256"),
+    (None, f"{LINE} threads=2", "threads: given twice; say it once"),
+    (None, "sequence observed.npy future.npy threads=0", "threads=0: use at least 1, or leave it out"),
+    (None, f"{LINE} latents", "latents: give key=value after the three paths"),
+    (None, "sequence observed.npy", "too few words; give ARTIFACT observed.npy future.npy"),
+    (None, "sequence observed.npy observed.npy", "out=observed.npy: exists already; choose another name"),
+    (None, "sequence observed.npy future.mp4", "out=future.mp4: give a name ending in .npy"),
+    (None, "sequence observed.npy observed.npy/o.npy", "observed.npy: is no folder; give one that can be written"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("harm", "line", "said"), REFUSED, ids=[said[:50] for _, _, said in REFUSED])
+def test_what_cannot_be_is_refused_in_one_line(harm: Harm | None, line: str, said: str, here: Path, run: Run) -> None:
+    if harm is not None:
+        harm(here)
+    before = contents(here)
+    done = run(line)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert done.stderr.startswith(f"error: {said}") and contents(here) == before
+
+
+def contents(place: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in place.rglob("*")}
+
+
+MISSING = {
+    "-DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON": "nlohmann-json is missing; install",
+    "-DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON": "OpenSSL is missing; install",
+    "-DONNXRUNTIME_INCLUDE_DIR=/nowhere": "ONNX Runtime's C++ headers are missing; install Debian 13's libonnxruntime",
+    "-DONNXRUNTIME_LIBRARY=/nowhere/libonnxruntime.so": "ONNX Runtime's library is missing; install Debian 13's libo",
+}
+
+
+@pytest.mark.parametrize("option", MISSING)
+@pytest.mark.usefixtures("installed")
+def test_cmake_says_what_is_missing(option: str, source: Path, tmp_path: Path) -> None:
+    given = [f"-DONNXRUNTIME_INCLUDE_DIR={headers()}", f"-DONNXRUNTIME_LIBRARY={library()}", option]
+    done = shell("cmake", "-S", source, "-B", tmp_path / "build", *given)
+    assert done.returncode != 0 and MISSING[option] in " ".join(done.stderr.split()), done.stderr
