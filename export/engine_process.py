@@ -7,10 +7,7 @@ the ONNX file says every type, there are no precision flags (TensorRT 11 has rem
 """
 
 import json
-import os
 import resource
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
@@ -20,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from worldmodel.errors import InputError
+from worldmodel.export.child import Child
 from worldmodel.export.runtime import plain
 
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
@@ -63,37 +61,34 @@ class Refused(Exception):
     """The parser or builder said no; its words."""
 
 
+BUILDER = Child(
+    "worldmodel.export.engine_process",
+    "the builder",
+    killed="lower workspace_gb and close other programs",
+    crashed="try another TensorRT, or report it to NVIDIA",
+    failed="build again, and report it if it stays",
+)
+
+
 def build_apart(order: Order) -> Built:
     """Build in a child process.
 
     Raises:
         InputError: what the parser or builder said, or how its process ended.
     """
-    answer = answer_of([asdict(order)], Path(order.onnx).name)
-    return Built(**answer)
+    return Built(**_answer(asdict(order), Path(order.onnx).name))
 
 
-def answer_of(arguments: list[Any], what: str) -> dict[str, Any]:
-    """The JSON line that a child of this module ends with; `InputError` with its refusal, or with how it died."""
-    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, *map(json.dumps, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-    last = done.stdout.strip().rpartition("\n")[2]
-    if done.returncode:
-        raise InputError(f"{what}: {ending(done.returncode, done.stderr)}")
-    answer = json.loads(last)
-    if "refused" in answer:
-        raise InputError(f"{what}: {answer['refused']}")
-    return dict(answer)
+def machine_apart(module: str) -> dict[str, str]:
+    """`machine` in a child process, since it would keep hold of the GPU; `InputError` as `build_apart`."""
+    return _answer({"machine": module}, "export build")
 
 
-def ending(code: int, log: str) -> str:
-    """How a builder's process ended, for people."""
-    if code == -signal.SIGKILL:
-        return "the builder was killed, most likely for memory; lower workspace_gb and close other programs"
-    if code < 0:
-        return f"the builder crashed ({signal.Signals(-code).name}); try another TensorRT, or report it to NVIDIA"
-    said = log.strip().rpartition("\n")[2][:300]
-    return f"the builder's process failed ({said or f'exit code {code}'}); build again, and report it if it stays"
+def _answer(question: dict[str, Any], what: str) -> dict[str, Any]:
+    try:
+        return BUILDER.answer(question)
+    except InputError as refusal:
+        raise InputError(f"{what}: {refusal}") from None
 
 
 def main(arguments: list[str]) -> None:

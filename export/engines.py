@@ -13,7 +13,7 @@ from pathlib import Path
 
 from worldmodel.errors import InputError
 from worldmodel.export.check.parsers import parser_of
-from worldmodel.export.engine_process import Built, Order, Shapes, answer_of, build_apart
+from worldmodel.export.engine_process import Built, Order, Shapes, build_apart, machine_apart
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.engine_files import NAME, Build, Machine, source_sha256
 from worldmodel.export.runtime.manifest import Manifest
@@ -95,7 +95,7 @@ def this_machine() -> Machine:
     Raises:
         InputError: TensorRT, cuda-python or a GPU is missing, or TensorRT is older than 10.3.
     """
-    machine = Machine(**answer_of([{"machine": MODULE}], "export build"))
+    machine = Machine(**machine_apart(MODULE))
     parser_of(machine.tensorrt)
     return machine
 

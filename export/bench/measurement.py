@@ -1,16 +1,18 @@
 """One measurement: what is asked of a process of its own, and what it answers in a line of JSON."""
 
-import json
-import signal
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from worldmodel.errors import InputError
+from worldmodel.export.child import Child
 from worldmodel.export.runtime import plain
 
-WORKER = "worldmodel.export.bench.worker"
+WORKER = Child(
+    "worldmodel.export.bench.worker",
+    "its process",
+    killed="close other programs, or export a smaller size",
+    crashed="try another version of the backend",
+    failed="bench again, and report it if it stays",
+)
 TORCH = ("eager", "compile")
 
 BackendName = Literal["eager", "compile", "onnxruntime", "tensorrt"]
@@ -86,21 +88,4 @@ def measured_apart(order: Order) -> Measured:
     Raises:
         InputError: what the worker refused, or how its process ended.
     """
-    command = [sys.executable, "-m", WORKER, json.dumps(asdict(order))]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(ending(done.returncode, done.stderr))
-    answer = json.loads(done.stdout.strip().rpartition("\n")[2])
-    if "refused" in answer:
-        raise InputError(answer["refused"])
-    return plain.built(Measured, answer, "the worker's answer", "report this")
-
-
-def ending(code: int, log: str) -> str:
-    """How a worker's process ended, for people."""
-    if code == -signal.SIGKILL:
-        return "its process was killed, most likely for memory; close other programs, or export a smaller size"
-    if code < 0:
-        return f"its process crashed ({signal.Signals(-code).name}); try another version of the backend"
-    said = log.strip().rpartition("\n")[2][:200]
-    return f"its process failed ({said or f'exit code {code}'}); bench again, and report it if it stays"
+    return plain.built(Measured, WORKER.answer(asdict(order)), "the worker's answer", "report this")

@@ -1,6 +1,5 @@
 """What one process measures, and what becomes of one that refuses or dies."""
 
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 import small_artifact as small
 
 from worldmodel.errors import InputError
-from worldmodel.export.bench.measurement import Measured, Order, ending, measured_apart
+from worldmodel.export.bench.measurement import Measured, Order, measured_apart
 from worldmodel.export.bench.worker import measure
 
 PARTS = ("encoder", "step", "decoder")
@@ -62,10 +61,3 @@ def test_a_refusal_is_the_answer(order: Order) -> None:
 def test_a_failure_is_the_answer_too(order: Order) -> None:
     with pytest.raises(InputError, match="^KeyError: 'vae'$"):
         measured_apart(replace(order, parts=("vae",)))
-
-
-def test_how_a_process_ended() -> None:
-    assert "killed, most likely for memory" in ending(-signal.SIGKILL, "")
-    assert "crashed (SIGSEGV)" in ending(-signal.SIGSEGV, "")
-    assert ending(1, "a\nNoSuchThing: b\n") == "its process failed (NoSuchThing: b)"
-    assert ending(3, "") == "its process failed (exit code 3)"
