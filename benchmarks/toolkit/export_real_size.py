@@ -97,7 +97,7 @@ def main() -> None:
     for family in given.families:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             result["found"].append(measured(family, given.precision, given.target, Path(folder)))
-    machine.publish("export_real_size", text_of(result), result, given.keep)
+    machine.publish(f"export_real_size_{given.precision}", text_of(result), result, given.keep)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.copies import exchange, shared_copy, wide_copy
 from worldmodel.export.graphs.parts import Chunk, Decoder, Encoder
+from worldmodel.export.graphs.patches import FromPatches, ToPatches
 
 
 class RepeatedEnds(nn.Module):
@@ -43,12 +44,28 @@ class FixedTimeEmbedding(nn.Module):
         return self.embedding.to(hidden_dtype).expand(batch_size, -1)
 
 
+class LTXEncoderNetwork(nn.Module):
+    """The VAE's encoder; shares that VAE's weights."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.encoder = exchange(shared_copy(vae.encoder), "LTXVideoCausalConv3d", RepeatedEnds)
+        self.patches = ToPatches(self.encoder.patch_size)
+        self.encoder.patch_size = 1
+
+    def forward(self, pixels: Float[Tensor, "B 3 F H W"]) -> Float[Tensor, "B m f h w"]:
+        """m channels of moments."""
+        return self.encoder(self.patches(pixels))
+
+
 class LTXDecoderNetwork(nn.Module):
     """The VAE's decoder at one decode timestep (None where it takes none); shares that VAE's weights."""
 
     def __init__(self, vae: Any, timestep: float | None) -> None:
         super().__init__()
         self.decoder = exchange(shared_copy(vae.decoder), "LTXVideoCausalConv3d", RepeatedEnds)
+        self.pixels = FromPatches(self.decoder.patch_size)
+        self.decoder.patch_size = 1
         if timestep is None:
             return
         scaled_1 = torch.tensor([timestep]) * self.decoder.timestep_scale_multiplier.float()
@@ -61,13 +78,12 @@ class LTXDecoderNetwork(nn.Module):
 
     def forward(self, raw: Float[Tensor, "B C f h w"]) -> Float[Tensor, "B 3 F H W"]:
         # The fixed embedders look at nothing but the type of what they are given.
-        return self.decoder(raw, raw.new_zeros(()))
+        return self.pixels(self.decoder(raw, raw.new_zeros(())))
 
 
 def ltx_encoder(backbone: LTXBackbone) -> Encoder:
     """The encoder graph of any size."""
-    network = exchange(shared_copy(backbone.vae.encoder), "LTXVideoCausalConv3d", RepeatedEnds)
-    return Encoder(network, *_statistics(backbone))
+    return Encoder(LTXEncoderNetwork(backbone.vae), *_statistics(backbone))
 
 
 def ltx_decoder(backbone: LTXBackbone, chunk: Chunk) -> Decoder:

@@ -34,7 +34,8 @@ def test_encoder_is_the_posterior_mean_of_the_frames(family: str) -> None:
     expected = backbone.encode(video.permute(0, 4, 1, 2, 3).float() / 127.5 - 1).mean_BCfhw
     found = graphs_of(backbone, CHUNK, baked(backbone, family))["encoder"].make()(video)
     assert found.dtype == torch.float32
-    assert relative(found, expected) <= (1e-5 if family == "wan" else 0.0)
+    # LTX's patches are the same bit for bit, but lie elsewhere in memory, and convolutions add up in another order.
+    assert relative(found, expected) <= (1e-5 if family == "wan" else 1e-6)
 
 
 @torch.no_grad()
