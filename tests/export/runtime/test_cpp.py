@@ -17,43 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import small_artifact as small
 
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.export.runtime.manifest import Manifest, Precision, Schedule, sealed
+from worldmodel.export.runtime.manifest import Manifest, Schedule, sealed
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import note, observed_frames, thumbnail
 from worldmodel.files import file_sha256
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Harm = Callable[[Path], object]
-
-# frames SEED out.npy B F H W 3: writes frames, prints their thumbnail; takes ARTIFACT sizes...: asks whether it does
-PROBE = """
-#include <cstdio>
-#include <iostream>
-
-#include "worldmodel/npy.hpp"
-#include "worldmodel/predictor.hpp"
-
-int main(int count, char **words) try {
-  worldmodel::Shape shape;
-  const bool takes = std::string(words[1]) == "takes";
-  for (int place = takes ? 3 : 4; place < count; ++place)
-    shape.push_back(std::stoll(words[place]));
-  if (takes)
-    return worldmodel::Artifact::open(words[2]).check_video("uint8", shape), 0;
-  const worldmodel::Video video = worldmodel::observed_frames(std::stoll(words[2]), shape);
-  worldmodel::write_video(words[3], video);
-  for (const double mean : worldmodel::thumbnail(video))
-    std::printf("%.17g\\n", mean);
-} catch (const worldmodel::InputError &error) {
-  std::cerr << error.what() << "\\n";
-  return 2;
-}
-"""
 
 
 def shell(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -70,18 +44,13 @@ def compiler() -> str:
 def headers() -> Path:
     """The folder of ONNX Runtime's C++ headers; skips where there is none that the wheel's library serves."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    named = os.environ.get("ONNXRUNTIME_INCLUDE_DIR")
-    places = [Path(named)] if named else [Path("/usr/include/onnxruntime"), Path("/usr/local/include/onnxruntime")]
-    for folder in places:
-        if (folder / "onnxruntime_cxx_api.h").is_file():
-            text = (folder / "onnxruntime_c_api.h").read_text()
-            wanted = int(re.findall(r"#define ORT_API_VERSION (\d+)", text)[0])
-            if int(onnxruntime.__version__.split(".")[1]) < wanted:
-                pytest.skip(
-                    f"onnxruntime {onnxruntime.__version__} is older than the headers of 1.{wanted}; upgrade it"
-                )
-            return folder
-    pytest.skip("no C++ headers of ONNX Runtime (Debian 13: libonnxruntime-dev; or set ONNXRUNTIME_INCLUDE_DIR)")
+    folder = Path(os.environ.get("ONNXRUNTIME_INCLUDE_DIR", "/usr/include/onnxruntime"))
+    if not (folder / "onnxruntime_cxx_api.h").is_file():
+        pytest.skip("no C++ headers of ONNX Runtime (Debian 13: libonnxruntime-dev; or set ONNXRUNTIME_INCLUDE_DIR)")
+    wanted = re.findall(r"#define ORT_API_VERSION (\d+)", (folder / "onnxruntime_c_api.h").read_text())[0]
+    if int(onnxruntime.__version__.split(".")[1]) < int(wanted):
+        pytest.skip(f"onnxruntime {onnxruntime.__version__} is older than the headers of 1.{wanted}; upgrade it")
+    return folder
 
 
 def library() -> Path:
@@ -105,7 +74,8 @@ def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler()
     place = tmp_path_factory.mktemp("cpp")
     given = [f"-DONNXRUNTIME_INCLUDE_DIR={headers()}", f"-DONNXRUNTIME_LIBRARY={library()}"]
-    configured = shell("cmake", "-S", source, "-B", place / "build", "-DCMAKE_BUILD_TYPE=Release", *given)
+    given += ["-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_FLAGS=-march=native"]  # which has fused multiply-add
+    configured = shell("cmake", "-S", source, "-B", place / "build", *given)
     if missing := re.search(r"\w\S* is\s+missing;.*", configured.stderr, re.DOTALL):
         pytest.skip(" ".join(missing[0].split("Call Stack")[0].split()))
     assert configured.returncode == 0, configured.stderr
@@ -122,17 +92,10 @@ def compiled(installed: Path) -> Callable[[str, str], Path]:
     """compiled(name, text): a program of one's own against what was installed."""
 
     def program(name: str, text: str) -> Path:
-        (installed / f"{name}.cpp").write_text(text)
-        libraries = next(installed.glob("lib*"))
-        words: list[str | Path] = [
-            "-std=c++17",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            f"-I{installed / 'include'}",
-            installed / f"{name}.cpp",
-        ]
-        words += [f"-L{libraries}", "-lworldmodel_runtime", f"-Wl,-rpath,{libraries}", "-o", installed / name]
+        source, libraries = installed / f"{name}.cpp", next(installed.glob("lib*"))
+        source.write_text(text)
+        options = f"-std=c++17 -Wall -Wextra -Werror -I{installed}/include {source} -L{libraries} -lworldmodel_runtime"
+        words = f"{options} -Wl,-rpath,{libraries} -o {installed / name}".split()
         done = shell(compiler(), *words)
         assert done.returncode == 0, done.stderr
         return installed / name
@@ -141,8 +104,8 @@ def compiled(installed: Path) -> Callable[[str, str], Path]:
 
 
 @pytest.fixture(scope="session")
-def probe(compiled: Callable[[str, str], Path]) -> Path:
-    return compiled("probe", PROBE)
+def probe(compiled: Callable[[str, str], Path], source: Path) -> Path:
+    return compiled("probe", (source / "tests" / "probe.cpp").read_text())
 
 
 @pytest.fixture
@@ -155,8 +118,8 @@ def run(installed: Path) -> Run:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two artifacts, with the self-test of what Python predicts."""
     place = tmp_path_factory.mktemp("made")
-    for name, streams in (("sequence", False), ("streaming", True)):
-        manifest = small.write_artifact(place / name, streams)
+    for name in ("sequence", "streaming"):
+        manifest = small.write_artifact(place / name, streams=name == "streaming")
         with Predictor.open(place / name, threads=1) as predictor:
             predicted = predictor.predict(observed_frames(7, manifest.video_shape), 2)
         replace(manifest, self_test=note(predicted, seed=7, steps=2, tolerance=2.0)).write(place / name)
@@ -173,59 +136,52 @@ def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def same_pixels(run: Run, folder: str | Path, observed: np.ndarray, line: str, **words: Any) -> dict[str, Any]:
+    """What the program said, having given the pixels that Python's runtime gives."""
+    np.save("observed.npy", observed)
+    done = run(f"{folder} observed.npy futures/future.npy threads=1 {line}")
+    assert (done.returncode, done.stderr) == (0, "")
+    with Predictor.open(folder, threads=1) as predictor:
+        expected = predictor.rollout(observed, **words)
+    found, said = np.load("futures/future.npy"), json.loads(done.stdout.splitlines()[-1])
+    assert found.dtype == np.uint8 and np.array_equal(found, expected) and expected.std() > 5
+    assert said["calls"] == predictor.calls and set(said["seconds"]) == set(said["calls"])
+    assert (said["frames"], said["size"]) == (expected.shape[1], list(expected.shape[2:4]))
+    assert os.listdir("futures") == ["future.npy"], "no temporary file is left"
+    return dict(said)
+
+
 WORDS: dict[str, dict[str, Any]] = {
     "": {"chunks": 1},
-    "steps=2": {"chunks": 1, "steps": 2},
     "chunks=3 steps=2": {"chunks": 3, "steps": 2},
     "chunks=3 feed=latents": {"chunks": 3, "feed": "latents"},
+    "chunks=2 steps=10": {"chunks": 2, "steps": 10},  # of the exported model alone
 }
 
 
-@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("words", list(WORDS)[:3])
 @pytest.mark.parametrize("name", ["sequence", "streaming"])
 def test_the_pixels_are_pythons(name: str, words: str, here: Path, run: Run) -> None:
-    done = run(f"{name} observed.npy futures/future.npy threads=1 {words}")
-    assert (done.returncode, done.stderr) == (0, "")
-    with Predictor.open(name, threads=1) as predictor:
-        expected = predictor.rollout(small.drive(), **WORDS[words])
-        found, said = np.load("futures/future.npy"), json.loads(done.stdout.splitlines()[-1])
-        assert found.dtype == np.uint8 and np.array_equal(found, expected) and expected.std() > 30
-        assert said["calls"] == predictor.calls and set(said["seconds"]) == set(said["calls"])
-    assert (said["frames"], said["size"], said["out"]) == (expected.shape[1], [16, 24], "futures/future.npy")
-    assert list(here.glob("futures/*")) == list(here.glob("futures/*.npy")), "no temporary file is left"
+    said = same_pixels(run, name, small.drive(), words, **WORDS[words])
+    assert said["calls"]["encoder"] == (1 if "latents" in words else said["chunks"])
 
 
-def test_coefficients_are_rounded_as_in_numpy(here: Path, run: Run) -> None:
-    """Forty steps of products and sums: one that is rounded otherwise shows in 8 bits somewhere in 7000 pixels."""
-    numbers = np.random.default_rng(0)
-    rows = tuple(tuple((numbers.normal(size=step + 1) / (step + 1)).tolist()) for step in range(40))
-    forty = Schedule(tuple(np.linspace(1, 0.1, 40).tolist()), tuple(numbers.normal(size=40).tolist()), rows)
-    manifest = Manifest.read("sequence")
-    replace(manifest, schedules=manifest.schedules | {"40": forty}).write("sequence")
-    done = run("sequence observed.npy future.npy threads=1 steps=40 chunks=8 feed=latents")
-    assert done.returncode == 0, done.stderr
-    with Predictor.open("sequence", threads=1) as predictor:
-        assert np.array_equal(np.load("future.npy"), predictor.rollout(small.drive(), 8, "latents", 40))
-
-
-@pytest.mark.parametrize("words", ["steps=5", "steps=10 chunks=2", "chunks=3 feed=latents"])
+@pytest.mark.parametrize("words", ["", "chunks=2 steps=10", "chunks=3 feed=latents"])
 def test_the_pixels_are_pythons_on_an_exported_model(
-    words: str, artifact: Callable[..., Path], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    words: str, artifact: Callable[..., Path], here: Path, run: Run
 ) -> None:
     folder = artifact("tiny", "fp32")
-    monkeypatch.chdir(tmp_path)
     observed = np.random.default_rng(0).integers(0, 256, Manifest.read(folder).video_shape, dtype=np.uint8)
-    np.save("observed.npy", observed)
-    done = run(f"{folder} observed.npy future.npy threads=1 self_test=true {words}")
-    assert (done.returncode, done.stderr) == (0, "")
-    said, keys = json.loads(done.stdout.splitlines()[-1]), dict(word.split("=") for word in words.split())
-    chunks, steps = int(keys.get("chunks", 1)), int(keys.get("steps", 5))
-    with Predictor.open(folder, threads=1) as predictor:
-        expected = predictor.rollout(observed, chunks, keys.get("feed", "frames"), steps)
-    assert np.array_equal(np.load("future.npy"), expected) and expected.std() > 5
-    encoded = 1 if "latents" in words else chunks
-    assert said["calls"] == {"encoder": encoded, "step": chunks * steps, "decoder": chunks}, "without the self-test's"
+    said = same_pixels(run, folder, observed, f"self_test=true {words}", **WORDS[words])
+    assert said["calls"]["encoder"] == (1 if "latents" in words else said["chunks"])
     assert said["self_test"] == {"exact": True, "difference": 0.0, "passed": True}
+
+
+def test_products_are_rounded_before_they_are_added(here: Path, run: Run) -> None:
+    """As in numpy: large terms cancel, and what a fused multiply-add would not round is left in the pixels."""
+    cancelling = Schedule((0.5, 0.5), (1.0, 1.0), ((0.0,), (1234567.0, -1234567.0)))
+    replaced(here, schedules={"2": cancelling, "5": small.schedule(5)})
+    same_pixels(run, "sequence", small.drive(), "steps=2", chunks=1, steps=2)
 
 
 @pytest.mark.parametrize("name", ["sequence", "streaming"])
@@ -273,29 +229,26 @@ def test_the_program_of_the_readme_runs(
     chunks = [np.load(f"{chunk}.npy") for chunk in range(3)]
     with Predictor.open("streaming", threads=1) as predictor:
         assert np.array_equal(np.concatenate(chunks, axis=1), predictor.rollout(small.drive(), 3, "latents"))
-    said = run("--help")
-    assert said.returncode == 0 and said.stdout.startswith("worldmodel-run ARTIFACT observed.npy future.npy")
+    assert run("--help").stdout.startswith("worldmodel-run ARTIFACT observed.npy future.npy")
 
 
 def test_both_formats_of_numpys_files_are_read(here: Path, run: Run) -> None:
-    for number in (1, 2):
-        saved(small.drive(), (number, 0))(here)
-        assert run(f"sequence observed.npy {number}.npy threads=1").returncode == 0
+    for version in (1, 2):
+        saved(small.drive(), (version, 0))(here)
+        assert run(f"sequence observed.npy {version}.npy threads=1").returncode == 0
     assert Path("1.npy").read_bytes() == Path("2.npy").read_bytes()
     with open("1.npy", "rb") as file:
         assert np.lib.format.read_magic(file) == (1, 0)
         assert np.lib.format.read_array_header_1_0(file) == ((2, 9, 16, 24, 3), False, np.dtype("uint8"))
-        assert file.tell() % 64 == 0
+
+
+def contents(place: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in place.rglob("*")}
 
 
 def edited(name: str, change: Callable[[bytes], bytes]) -> Harm:
     """This file with other content."""
     return lambda place: (place / name).write_bytes(change((place / name).read_bytes()))
-
-
-def flipped(name: str) -> Harm:
-    """One bit of this file is another."""
-    return edited(name, lambda content: content[:40] + bytes([content[40] ^ 1]) + content[41:])
 
 
 def gone(name: str) -> Harm:
@@ -306,8 +259,8 @@ def resealed(**values: Any) -> Harm:
     """The manifest with other keys or values; its own sha256 fits."""
 
     def change(text: bytes) -> bytes:
-        content = json.loads(text) | values
-        return sealed({key: content[key] for key in content if content[key] != "left out" and key != "sha256"}).encode()
+        content = json.loads(text) | {"sha256": "left out"} | values
+        return sealed({key: value for key, value in content.items() if value != "left out"}).encode()
 
     return edited("sequence/manifest.json", change)
 
@@ -319,37 +272,32 @@ def replaced(place: Path, **values: Any) -> None:
     replace(manifest, files=files, **values).write(place / "sequence")
 
 
-def opset_19(place: Path) -> None:
-    model = onnx.load(place / "sequence" / "decoder.onnx")
-    model.opset_import[0].version = 19
-    edited("sequence/decoder.onnx", lambda _: model.SerializeToString())(place)
-    replaced(place)
+def graph(name: str, text: str, **weights: np.ndarray) -> Harm:
+    """Another graph, and a manifest whose sha256 fit."""
+
+    def harm(place: Path) -> None:
+        small.save(place / "sequence" / name, text, **weights)
+        replaced(place)
+
+    return harm
 
 
-def no_model(place: Path) -> None:
-    edited("sequence/encoder.onnx", lambda _: b"<html>")(place)
-    replaced(place)
+# ONNX Runtime has no such kernel on a CPU
+BF16 = small.STEP.replace("MatMul(last, MIX)", "Cast<to = 1>(product)").replace(
+    "mixed =",
+    "narrow = Cast<to = 16>(last)\n  weights = Cast<to = 16>(MIX)\n  product = MatMul(narrow, weights)\n  mixed =",
+)
+CLIP = small.ENCODER.replace("24,3] video", "24,3] clip").replace("(video)", "(clip)")
+OPSET_19 = small.ENCODER.replace('"" : 20', '"" : 19')
 
 
-def step_in_bf16(place: Path) -> None:
-    """ONNX Runtime has no kernel for bfloat16 matrix products on a CPU."""
-    narrow = (
-        "narrow = Cast<to = 16>(last)\n  weights = Cast<to = 16>(MIX)\n  product = MatMul(narrow, weights)\n  mixed ="
-    )
-    text = small.STEP.replace("MatMul(last, MIX)", "Cast<to = 1>(product)").replace("mixed =", narrow)
-    small.save(place / "sequence" / "step.onnx", text, MIX=small.MIX)
-    replaced(place, precision=Precision("fp32", "bf16", "fp32"))
-
-
-def input_of_another_name(place: Path) -> None:
-    text = small.ENCODER.replace("24,3] video", "24,3] clip").replace("(video)", "(clip)")
-    small.save(place / "sequence" / "encoder.onnx", text, IN=small.IN)
+def not_onnx(place: Path) -> None:
+    (place / "sequence" / "encoder.onnx").write_text("<html>")
     replaced(place)
 
 
 def out_of_range(place: Path) -> None:
-    plan = small.schedule(5)
-    replaced(place, schedules={"5": replace(plan, source=(*plan.source[:4], 1e39))})
+    replaced(place, schedules={"5": replace(small.schedule(5), source=(1e39,) * 5)})
 
 
 def self_test_fails(place: Path) -> None:
@@ -373,56 +321,48 @@ AGAIN, COPY = "; export the artifact again", "; copy or export the artifact agai
 THE_FOLDER = "; give the folder that `worldmodel export` wrote"
 TAKES = ": this artifact takes uint8 [2, 9, 16, 24, 3] (cameras, frames, height, width, RGB); cut and scale the frames"
 NUMPY = "; write it with numpy.save"
-JSON = "sequence/manifest.json"
-MANIFEST = f"{JSON}: "
+JSON, MANIFEST = "sequence/manifest.json", "sequence/manifest.json: "
 
 REFUSED: list[tuple[Harm | None, str, str]] = [
     (lambda place: shutil.rmtree(place / "sequence"), LINE, f"sequence: no such folder{THE_FOLDER}"),
     (gone(JSON), LINE, f"{MANIFEST}no such file{THE_FOLDER}"),
     (edited(JSON, lambda text: text[1:]), LINE, f"{MANIFEST}not a JSON object{AGAIN}"),
     (edited(JSON, lambda text: text.replace(b"1.0", b"9.0")), LINE, f"{MANIFEST}was changed after it was written"),
-    (edited(JSON, lambda text: text.replace(b'"sha256": "', b'"sha256": "0', 1)), LINE, f"{MANIFEST}was changed after it was written"),
     (edited(JSON, lambda text: text.replace(b"encoder", b"enc\xffder")), LINE, MANIFEST),
     (resealed(schema=2), LINE, f"{MANIFEST}schema 2, this program reads schema 1{AGAIN}"),
-    (resealed(schema="left out"), LINE, f"{MANIFEST}schema null, this program"),
     (resealed(colour="blue"), LINE, f"{MANIFEST}unknown key 'colour'{AGAIN}"),
     (resealed(opset="left out"), LINE, f"{MANIFEST}key 'opset' is missing{AGAIN}"),
     (resealed(frames=9.5), LINE, f"{MANIFEST}frames is 9.5, not a whole number{AGAIN}"),
     (resealed(height=-16), LINE, f"{MANIFEST}height is -16, not a size{AGAIN}"),
     (resealed(precision={"encoder": "fp4"}), LINE, f"{MANIFEST}key 'precision.step' is missing{AGAIN}"),
-    (resealed(family="vista"), LINE, f'{MANIFEST}family is "vista", not one of ltx, wan, tiny{AGAIN}'),
     (resealed(latents=[4, 3, 2]), LINE, f"{MANIFEST}latents has 3 values, not 4{AGAIN}"),
     (resealed(default_steps=3), LINE, f"{MANIFEST}default_steps 3 has no schedule{AGAIN}"),
     (resealed(parts={}), LINE, f"{MANIFEST}parts are , not encoder, step and decoder"),
-    (resealed(files={}), LINE, f"{MANIFEST}parts.decoder.file decoder.onnx has no sha256 in files{AGAIN}"),
     (gone("sequence/encoder.onnx"), LINE, f"sequence/encoder.onnx: missing{COPY}"),
     (gone("sequence/step.onnx.data"), LINE, f"sequence/step.onnx.data: missing{COPY}"),
-    (flipped("sequence/decoder.onnx"), LINE, "sequence/decoder.onnx: altered or incomplete"),
-    (flipped("sequence/step.onnx.data"), LINE, "sequence/step.onnx.data: altered or incomplete"),
-    (opset_19, LINE, f"sequence/decoder.onnx: opset 19, its manifest says 20{AGAIN}"),
-    (no_model, LINE, f"sequence/encoder.onnx: not an ONNX model{AGAIN}"),
-    (step_in_bf16, LINE, "sequence/step.onnx: ONNX Runtime 1."),
-    (input_of_another_name, LINE, f"sequence/encoder.onnx: has no input video, which its manifest names{AGAIN}"),
+    (edited("sequence/decoder.onnx", lambda content: content[:-1]), LINE, "sequence/decoder.onnx: altered"),
+    (edited("sequence/step.onnx.data", lambda _: b"?"), LINE, "sequence/step.onnx.data: altered or incomplete"),
+    (graph("encoder.onnx", OPSET_19, IN=small.IN), LINE, "sequence/encoder.onnx: opset 19, its manifest says 20"),
+    (not_onnx, LINE, f"sequence/encoder.onnx: not an ONNX model{AGAIN}"),
+    (graph("step.onnx", BF16, MIX=small.MIX), LINE, "sequence/step.onnx: ONNX Runtime 1."),
+    (graph("encoder.onnx", CLIP, IN=small.IN), LINE, "sequence/encoder.onnx: has no input video, which its manifest"),
     (None, f"{LINE} prompt_sha256={'cd' * 32}", "sequence: its prompt has sha256 abababababab…, not cdcdcdcdcdcd…"),
     (out_of_range, LINE, "the fp32 step left the range of its numbers; export with another precision"),
     (self_test_fails, f"{LINE} self_test=true", "sequence: the self-test fails here, blocks differ by up to 128"),
     (resealed(self_test=None), f"{LINE} self_test=true", f"sequence: holds no self-test{AGAIN}"),
     (gone("observed.npy"), LINE, "observed.npy: no such file; check the path"),
     (saved(small.drive()[:1]), LINE, f"observed.npy of uint8 [1, 9, 16, 24, 3]{TAKES}"),
-    (saved(small.drive()[0]), LINE, f"observed.npy of uint8 [9, 16, 24, 3]{TAKES}"),
     (saved(small.drive().astype(np.float32)), LINE, f"observed.npy of float32 [2, 9, 16, 24, 3]{TAKES}"),
     (saved(np.array([None])), LINE, f"observed.npy of |O [1]{TAKES}"),
     (saved(np.asfortranarray(small.drive())), LINE, "observed.npy: in Fortran order; save numpy.ascontiguousarray"),
     (edited(SEEN, lambda _: bytes(99)), LINE, f"observed.npy: not a .npy file{NUMPY}"),
     (edited(SEEN, lambda content: content[:9]), LINE, f"observed.npy: cut off{NUMPY}"),
-    (saved(small.drive(), (3, 0)), LINE, f"observed.npy: of .npy format 3, not 1 or 2{NUMPY}"),
-    (edited(SEEN, lambda content: content[:-1]), LINE, f"observed.npy: cut off or too long for its shape [2, 9, 16, 24, 3]{NUMPY}"),
-    (edited(SEEN, lambda content: content + b"0"), LINE, "observed.npy: cut off or too long for its shape"),
+    (saved(small.drive(), (3, 0)), LINE, f"observed.npy: of .npy format 3.0, not 1.0 or 2.0{NUMPY}"),
+    (edited(SEEN, lambda content: content[:-1]), LINE, "observed.npy: cut off or too long for its shape [2, 9"),
     (None, f"{LINE} steps=3", "steps=3: this artifact holds schedules of 2, 5; use one of them"),
     (None, f"{LINE} steps=many", "steps=many: give a whole number"),
     (None, f"{LINE} chunks=0", "chunks=0: use at least 1"),
     (None, f"{LINE} feed=noise", "feed=noise: use frames or latents"),
-    (None, f"{LINE} self_test=yes", "self_test=yes: use true or false"),
     (None, f"{LINE} step=2", "step=2: no such key; use steps, chunks, feed, threads, self_test or prompt_sha256"),
     (None, f"{LINE} threads=2", "threads: given twice; say it once"),
     (None, "sequence observed.npy future.npy threads=0", "threads=0: use at least 1, or leave it out"),
@@ -442,10 +382,6 @@ def test_what_cannot_be_is_refused_in_one_line(harm: Harm | None, line: str, sai
     done = run(line)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert done.stderr.startswith(f"error: {said}") and contents(here) == before
-
-
-def contents(place: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in place.rglob("*")}
 
 
 MISSING = {

@@ -1,6 +1,7 @@
 // worldmodel-run: an artifact on frames, without Python. The same words, keys and JSON line as
 // `worldmodel export run`, where both have them.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -103,6 +104,14 @@ void run(const Arguments &told) {
   std::puts(result.dump().c_str());
 }
 
+/// One line on stderr, whatever names a manifest or a folder holds.
+int refused(std::string message) {
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char letter) { return letter < ' '; }, ' ');
+  std::cerr << "error: " << message << "\n";
+  return REFUSED;
+}
+
 } // namespace
 
 int main(int count, char **words) {
@@ -114,11 +123,10 @@ int main(int count, char **words) {
       run(Arguments::from(told));
     return 0;
   } catch (const InputError &error) {
-    std::cerr << "error: " << error.what() << "\n";
+    return refused(error.what());
   } catch (const std::filesystem::filesystem_error &error) {
-    std::cerr << "error: " << error.what() << "\n";
+    return refused(error.what());
   } catch (const std::bad_alloc &) {
-    std::cerr << "error: no memory left; predict fewer chunks or cameras at once\n";
+    return refused("no memory left; predict fewer chunks or cameras at once");
   }
-  return REFUSED;
 }

@@ -28,9 +28,11 @@ std::string dictionary(const std::filesystem::path &path, std::ifstream &file) {
   std::string head(8, '\0');
   if (!file.read(head.data(), 8) || head.compare(0, MAGIC.size(), MAGIC) != 0)
     refuse(path, "not a .npy file");
-  const int version = head[6];
-  if (version != 1 && version != 2)
-    refuse(path, "of .npy format " + std::to_string(version) + ", not 1 or 2");
+  const int version = static_cast<unsigned char>(head[6]);
+  const int minor = static_cast<unsigned char>(head[7]);
+  if ((version != 1 && version != 2) || minor != 0)
+    refuse(path, "of .npy format " + std::to_string(version) + "." + std::to_string(minor) +
+                     ", not 1.0 or 2.0");
   std::string length(version == 1 ? 2 : 4, '\0');
   file.read(length.data(), static_cast<std::streamsize>(length.size()));
   std::size_t count = 0;
@@ -42,13 +44,6 @@ std::string dictionary(const std::filesystem::path &path, std::ifstream &file) {
   if (!file.read(text.data(), static_cast<std::streamsize>(count)))
     refuse(path, "cut off");
   return text;
-}
-
-std::string value_of(const std::filesystem::path &path, const std::string &text, const char *form) {
-  std::smatch found;
-  if (!std::regex_search(text, found, std::regex(form)))
-    refuse(path, "its header is not one of a plain array");
-  return found[1];
 }
 
 Shape shape_of(const std::filesystem::path &path, const std::string &text) {
@@ -109,11 +104,17 @@ NpyHeader read_npy_header(const std::filesystem::path &path) {
   if (!std::filesystem::is_regular_file(path) || !file)
     throw InputError(path.string() + ": no such file; check the path");
   const std::string text = dictionary(path, file);
+  const std::regex form(
+      "\\{'descr': *'([<>|=a-zA-Z0-9\\[\\]]*)', *'fortran_order': *(True|False), *"
+      "'shape': *\\(((?:[0-9]+, ?)*[0-9]*)\\),? *\\}\\s*");
+  std::smatch found;
+  if (!std::regex_match(text, found, form))
+    refuse(path, "its header is not one of a plain array");
   NpyHeader header;
   header.begins = static_cast<std::size_t>(file.tellg());
-  header.dtype = name_of(value_of(path, text, "'descr'\\s*:\\s*'([^']*)'"));
-  header.shape = shape_of(path, value_of(path, text, "'shape'\\s*:\\s*\\(([0-9, ]*)\\)"));
-  if (value_of(path, text, "'fortran_order'\\s*:\\s*(True|False)") == "True")
+  header.dtype = name_of(found[1]);
+  header.shape = shape_of(path, found[3]);
+  if (found[2] == "True")
     throw InputError(path.string() +
                      ": in Fortran order; save numpy.ascontiguousarray of the frames");
   if (header.dtype == "uint8" &&

@@ -13,12 +13,14 @@ namespace worldmodel {
 
 namespace {
 
-/// A message of ONNX Runtime on one line, not too long.
+/// A message of ONNX Runtime on one line, not too long, in ASCII: it may repeat bytes of a graph.
 std::string said(const Ort::Exception &error) {
   std::istringstream words(error.what());
   std::string text;
   for (std::string word; words >> word;)
     text += (text.empty() ? "" : " ") + word;
+  std::replace_if(
+      text.begin(), text.end(), [](char letter) { return letter < ' ' || letter > '~'; }, '?');
   return "(" + text.substr(0, 200) + ")";
 }
 
