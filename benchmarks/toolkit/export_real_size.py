@@ -71,8 +71,8 @@ def text_of(result: dict[str, Any]) -> str:
         exported = found["exported"]
         said.append(
             f"{found['family']}: the whole export {exported['wall_s'] / 60:.1f} minutes with a peak of "
-            f"{exported['peak_memory_mb']['host'] / 1e3:.1f} GB, {exported['megabytes'] / 1e3:.2f} GB of files; checking "
-            f"and building {found['checked']['wall_s'] / 60:.1f} minutes."
+            f"{exported['peak_memory_mb']['host'] / 1e3:.1f} GB, {exported['megabytes'] / 1e3:.2f} GB of files; "
+            f"checking and building {found['checked']['wall_s'] / 60:.1f} minutes."
         )
     return "\n\n".join(
         [
