@@ -11,7 +11,7 @@ class VerifyConfig:
     Attributes:
         artifact: folder that `worldmodel export` wrote; parity.json and parity.md are written into it.
         source: a drive whose clips are predicted, as `source` of predict; by default a moving texture.
-        samples: batches of clips.
+        samples: batches of clips, as far as the drive has them.
         steps: of the artifact's numbers of steps, those to compare; by default all.
         checkpoint: the exported one, where it is no longer where it was.
         prompt_embeds, negative_prompt_embeds: those of the export.

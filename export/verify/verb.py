@@ -45,7 +45,8 @@ def verify(config: VerifyConfig) -> list[Comparison]:
         artifact.manifest.schedule(count)
     references = _references(artifact, config, steps)
     comparisons, pixels = _compared(config, artifact, references, steps)
-    report(Path(config.artifact), _settings(config, artifact) | {"pixels_sha256": pixels}, comparisons)
+    settings = _settings(config, artifact) | {"samples": len(references), "pixels_sha256": pixels}
+    report(Path(config.artifact), settings, comparisons)
     failed = [one for one in comparisons if not one.passed]
     if failed:
         more = f" (and {len(failed) - 1} more, see its parity.md)" if len(failed) > 1 else ""
@@ -131,7 +132,6 @@ def _settings(config: VerifyConfig, artifact: Artifact) -> dict[str, Any]:
         "precision": asdict(manifest.precision),
         "guidance": manifest.guidance,
         "source": config.source or f"moving texture, seed {SEED}",
-        "samples": config.samples,
         "cameras": manifest.cameras,
         "backend": config.backend,
         "device": config.device if config.backend == "onnxruntime" else "cuda",
