@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.files import written_whole
+from worldmodel.host import processor_name
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -17,20 +18,13 @@ def describe(packages: tuple[str, ...]) -> dict[str, Any]:
     """Processor, cores, memory, system and the versions of some packages."""
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "memory_gib": round(gibibytes, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
     }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -8,13 +8,11 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from worldmodel.errors import InputError
-
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+from worldmodel.host import RESET_PEAK, status_mb
 
 
 @dataclass
@@ -44,20 +42,21 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     else:
         before = _settled_mb()
         yield found
-        found.peak_mb = _status_mb("VmHWM")
+        found.peak_mb = _told_mb("VmHWM")
     found.above_mb = found.peak_mb - before
 
 
 def _settled_mb() -> float:
     """What the process holds once freed memory went back to the system; its peak starts anew from there."""
-    if not RESET.exists():
+    if not RESET_PEAK.exists():
         raise InputError("suite=memory on a CPU needs Linux (/proc/self/clear_refs); use a GPU")
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    RESET.write_text("5")
-    return _status_mb("VmRSS")
+    RESET_PEAK.write_text("5")
+    return _told_mb("VmRSS")
 
 
-def _status_mb(name: str) -> float:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024 / 1e6
+def _told_mb(name: str) -> float:
+    found = status_mb(name)
+    assert found is not None, f"no {name} on a system that has {RESET_PEAK}"
+    return found

@@ -3,7 +3,6 @@
 import os
 import platform
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,13 @@ import numpy as np
 from worldmodel import __version__
 from worldmodel.export.bench.config import cores
 from worldmodel.export.bench.measurement import Measured
+from worldmodel.host import processor_name
 
 
 def machine_now(threads: int) -> dict[str, Any]:
     """Processor, cores and threads, and how busy the machine is."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": cores(),
         "threads": threads,
         "system": f"{platform.system()} {platform.machine()}",
@@ -46,13 +46,3 @@ def machine_line(machine: dict[str, Any]) -> str:
         + "\n\n**The machine was busy: stop other programs and bench again before relying on this.**"
         * busy
     )
-
-
-def _processor() -> str:
-    """The board's name where there is one (Jetson), else the processor's."""
-    board, information = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
-    if board.is_file():
-        return board.read_text().strip("\0\n ")
-    lines = information.read_text().splitlines() if information.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

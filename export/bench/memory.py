@@ -2,26 +2,25 @@
 
 import gc
 import sys
-from pathlib import Path
 
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+from worldmodel.host import RESET_PEAK, status_mb
 
 
 def held_mb() -> float | None:
     """Now; None where the system is not Linux."""
-    return _status_mb("VmRSS")
+    return _rounded(status_mb("VmRSS"))
 
 
 def peak_mb() -> float | None:
     """The most since the process began, or since `restart_peak`."""
-    return _status_mb("VmHWM")
+    return _rounded(status_mb("VmHWM"))
 
 
 def restart_peak() -> None:
     """Let the peak begin anew with what is held now; where that is forbidden, nothing happens."""
     gc.collect()
     try:
-        RESET.write_text("5")
+        RESET_PEAK.write_text("5")
     except OSError:
         pass
 
@@ -34,7 +33,5 @@ def torch_gpu_mb() -> float | None:
     return round(torch.cuda.max_memory_allocated() / 1e6, 1)
 
 
-def _status_mb(name: str) -> float | None:
-    lines = STATUS.read_text().splitlines() if STATUS.is_file() else []
-    found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-    return round(int(found[0]) * 1024 / 1e6, 1) if found else None
+def _rounded(megabytes: float | None) -> float | None:
+    return None if megabytes is None else round(megabytes, 1)
