@@ -6,6 +6,7 @@ Legend: H height, W width.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def decoded(
     long groups of pictures about a third fewer to decode.
     """
     kept = wanted if stream.codec_context.name in SKIPPABLE else None
-    for packet in packets:
-        skip = kept is not None and packet.pts is not None and packet.pts not in kept
+    for packet, is_leaf in leaves(packets):
+        skip = kept is not None and is_leaf and packet.pts not in kept
         stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
         try:
             yield from packet.decode()
@@ -46,6 +47,22 @@ def decoded(
         yield from stream.decode(None)  # what the decoder still holds back
     except av.FFmpegError:  # it was emptied at the end of the file
         return
+
+
+def leaves(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, bool]]:
+    """Every packet, and whether by its place nothing should refer to it: shown before one that was decoded earlier,
+    and not after the one that is decoded next.
+
+    Only such pictures may be skipped, although the decoder skips none that is referred to: a packet in which it finds
+    no picture for damage is a failure to it where nothing is skipped, and passes in silence where it may skip.
+    """
+    latest, waiting = -np.inf, None
+    for following in chain(packets, [None]):
+        if waiting is not None:
+            stamp, after = waiting.pts, None if following is None else following.pts
+            yield waiting, stamp is not None and stamp < latest and (after is None or after > stamp)
+            latest = latest if stamp is None else max(latest, stamp)
+        waiting = following
 
 
 def trusted(
