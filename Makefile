@@ -14,7 +14,7 @@ demo: $(CORE)
 	$(BIN)/worldmodel demo
 
 test: $(ALL)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(ALL)
 	$(BIN)/ruff check .
