@@ -67,8 +67,13 @@ def run(loop: Loop) -> None:
     bar = tqdm(
         total=config.steps, initial=progress.step, desc=config.objective, disable=not accelerator.is_main_process
     )
-    with StopSignals() as stop, bar, RunLog(config, accelerator, loop.out, progress.step) as log:
-        batches, skipped_in_row = _batches(loop), 0
+    skipped_in_row = 0
+    with (
+        StopSignals() as stop,
+        bar,
+        RunLog(config, accelerator, loop.out, progress.step) as log,
+        _reading(loop) as batches,
+    ):
         while progress.step < config.steps:
             with _reader_errors(loop):
                 step_batches = [next(batches) for _ in range(config.accumulate)]
@@ -90,8 +95,25 @@ def run(loop: Loop) -> None:
                 raise Stopped(_end(loop, f"stopped by {stop.received or 'another process'}"))
 
 
-def _batches(loop: Loop) -> Iterator[dict[str, Any]]:
-    """This process' batches from the state's step on."""
+@contextmanager
+def _reading(loop: Loop) -> Iterator[Iterator[dict[str, Any]]]:
+    """This process' batches from the state's step on; their readers end with the block."""
+    # torch would report a dead reader at any moment, in the middle of an update too; without its handler, which any
+    # loader leaves behind, it is seen when the next batch is asked for, and the state is whole.
+    in_main, before = threading.current_thread() is threading.main_thread(), signal.getsignal(signal.SIGCHLD)
+    batches: Any = iter(_loader(loop))
+    if in_main:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield batches
+    finally:
+        if hasattr(batches, "_shutdown_workers"):  # not where this process reads
+            batches._shutdown_workers()
+        if in_main:
+            signal.signal(signal.SIGCHLD, before)
+
+
+def _loader(loop: Loop) -> DataLoader:
     config, accelerator = loop.config, loop.state.accelerator
     share = ShareOfOrder(
         loop.order, loop.state.progress.step, config.steps, config.accumulate,
@@ -100,7 +122,7 @@ def _batches(loop: Loop) -> Iterator[dict[str, Any]]:
     in_memory = loop.encoder is None
     # On a CPU a reader of what is mapped already would only take a core from the network.
     workers = 0 if in_memory and accelerator.device.type == "cpu" else config.data.workers
-    loader = DataLoader(
+    return DataLoader(
         Pool(loop.groups),
         batch_sampler=share,
         num_workers=workers,
@@ -108,13 +130,6 @@ def _batches(loop: Loop) -> Iterator[dict[str, Any]]:
         pin_memory=accelerator.device.type == "cuda",
         worker_init_fn=_ignore_stopping,
     )
-    # torch would report a dead reader at any moment, in the middle of an update too; without its handler it is seen
-    # when the next batch is asked for, and the state is whole.
-    before = signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, before)
-    return batches
 
 
 def _ignore_stopping(_: int) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from worldmodel.benchmarks.toolkit.exact_resume import started
 from worldmodel.errors import InputError, Stopped
@@ -111,13 +113,25 @@ class Fatal:
         return self.pairs[number]
 
 
-def test_a_dead_reader_ends_the_run_with_a_checkpoint(run: TrainConfig, monkeypatch) -> None:
-    opened = data.open_lengths
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "after another loader"])
+def test_a_dead_reader_ends_the_run_with_a_checkpoint(run: TrainConfig, monkeypatch, others: bool) -> None:
+    """Another loader of the process, as of a cache, leaves torch's handler, which raises in the middle of an update;
+    the updates here last long enough for it."""
+    quiet = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if others:
+        monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+        assert len(list(DataLoader(range(4), num_workers=1))) == 4
+    before = signal.getsignal(signal.SIGCHLD)
+    assert callable(before) == others
+    opened, forward = data.open_lengths, FlowFrames.forward
     monkeypatch.setattr(data, "open_lengths", lambda *given: [Fatal(pairs) for pairs in opened(*given)])
+    monkeypatch.setattr(FlowFrames, "forward", lambda *given: time.sleep(0.5) or forward(*given))
     reading = replace(run, rho=0.0, data=replace(run.data, latent_cache=False, workers=1), steps=40)
     with pytest.raises(InputError, match="a reader process died.*was written, resume=true"):
         train(reading)
     assert checkpoints_of(Path(run.out))
+    assert signal.signal(signal.SIGCHLD, quiet) == before
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(
