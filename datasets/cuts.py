@@ -19,8 +19,9 @@ import av
 import numpy as np
 from jaxtyping import Float32
 
+from worldmodel.datasets.fitting import plane_HW
 from worldmodel.datasets.video import VideoSource
-from worldmodel.datasets.video_frames import decoded, plane_HW, trusted
+from worldmodel.datasets.video_frames import decoded, trusted
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from worldmodel.datasets.images import crop_box
+from worldmodel.datasets.fitting import crop_box
 from worldmodel.datasets.video import Numbers, VideoIndex, VideoSource, asked
 from worldmodel.errors import InputError
 

@@ -20,18 +20,10 @@ import simplejpeg
 from jaxtyping import Float64, UInt8
 from PIL import Image
 
+from worldmodel.datasets.fitting import crop_box
 from worldmodel.errors import InputError
 
 RESAMPLES = ("area", "vista")
-
-
-def crop_box(width: int, height: int, target_h: int, target_w: int) -> tuple[int, int, int, int]:
-    """Centre crop of a picture to the aspect of the target, in whole pixels: (left, top, right, bottom)."""
-    if width * target_h > height * target_w:
-        kept = int(target_w / target_h * height)
-        return (width - kept) // 2, 0, (width + kept) // 2, height
-    kept = int(target_h / target_w * width)
-    return 0, (height - kept) // 2, width, (height + kept) // 2
 
 
 def adjust_intrinsics(

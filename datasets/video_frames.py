@@ -1,23 +1,16 @@
-"""Decoded video frames: which of them can be trusted, how they become RGB pictures of one size, where those go.
-
-Legend: H height, W width.
-"""
+"""Decoded video frames: which of them can be trusted, and where their pictures go."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import av
-import av.filter
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
-from worldmodel.datasets.images import crop_box
+from worldmodel.datasets.fitting import Picture
 from worldmodel.errors import InputError
 
 B_PICTURE = 3  # FFmpeg's AV_PICTURE_TYPE_B; PyAV gives the bare number
@@ -101,79 +94,6 @@ def judged(
     """One run of B pictures and the picture that ends it, each with whether it can be trusted."""
     spoilt = damaged or any(frame.is_corrupt for _, frame in group)
     return [(stamp, frame, not (frame.is_corrupt if stamp in key_stamps else spoilt)) for stamp, frame in group]
-
-
-class Picture:
-    """Decoded frame to RGB at one size: crop the centre to the aspect, scale (area averaging down, bicubic up), turn
-    upright.
-
-    One pass of FFmpeg's filters from the decoder's own planes to planar RGB. The crop costs nothing, so only what is
-    shown is scaled, and it lies where `images.crop_box` says. PyAV's `reformat` cannot crop, and it was further from
-    exact arithmetic on 10-bit and interlaced films (2.6 and 3.5 of 255 on average, the filters 0.3).
-
-    Args:
-        size: (H, W); None keeps the display size.
-    """
-
-    def __init__(self, size: tuple[int, int] | None) -> None:
-        self.size = size
-        self._graph = av.filter.Graph()
-        self._made_for: tuple[int, int, str, int, float] | None = None
-
-    def __call__(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> UInt8[np.ndarray, "3 H W"]:
-        return np.stack(self.planes(frame, pixel_aspect))
-
-    def planes(self, frame: av.VideoFrame, pixel_aspect: Fraction | None) -> list[UInt8[np.ndarray, "H W"]]:
-        """Red, green and blue, as views of FFmpeg's memory."""
-        quarter_turns, aspect = round(frame.rotation / 90) % 4, float(pixel_aspect or 1)
-        shape = (frame.width, frame.height, frame.format.name, quarter_turns % 2, aspect)
-        if shape != self._made_for:
-            self._graph, self._made_for = self._new_graph(frame, quarter_turns % 2 == 1, aspect), shape
-        self._graph.vpush(frame)
-        green, blue, red = (plane_HW(plane) for plane in self._graph.vpull().planes)
-        return [np.rot90(colour, quarter_turns) for colour in (red, green, blue)]
-
-    def _new_graph(self, frame: av.VideoFrame, lies: bool, pixel_aspect: float) -> av.filter.Graph:
-        (left, top, width, height), (scaled_h, scaled_w) = fitting(
-            frame.width, frame.height, pixel_aspect, self.size[::-1] if self.size and lies else self.size
-        )
-        as_it_is = (scaled_h, scaled_w) == (height, width)
-        flags = "bicubic" if as_it_is or scaled_h > height or scaled_w > width else "area"
-        if as_it_is and 0 < width % 16 <= 8:  # FFmpeg's shortcut for this leaves those last columns black
-            flags += "+accurate_rnd"
-        graph = av.filter.Graph()
-        graph.threads = 1
-        graph.link_nodes(
-            graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format,
-                time_base=frame.time_base or Fraction(1, 25),
-            ),
-            graph.add("crop", f"{width}:{height}:{left}:{top}:exact=1"),
-            graph.add("scale", f"{scaled_w}:{scaled_h}:flags={flags}"),
-            graph.add("format", "gbrp"),
-            graph.add("buffersink"),
-        ).configure()
-        return graph
-
-
-def plane_HW(plane: av.video.plane.VideoPlane) -> UInt8[np.ndarray, "H W"]:
-    """One plane of 8-bit samples, without a copy and without the padding at the ends of its lines."""
-    raw: Any = plane  # it has the buffer protocol, which its stub does not say
-    return np.frombuffer(raw, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-
-
-def fitting(
-    width: int, height: int, pixel_aspect: float, size: tuple[int, int] | None
-) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """(left, top, width, height) of the stored picture to keep, and the (H, W) to scale it to."""
-    shown = round(width * pixel_aspect)
-    if size is None:
-        return (0, 0, width, height), (height, shown)
-    left, top, right, bottom = crop_box(shown, height, *size)
-    left, right = round(left / pixel_aspect), min(width, round(right / pixel_aspect))
-    return (left, top, max(1, right - left), max(1, bottom - top)), size
 
 
 class Filling:

@@ -17,7 +17,8 @@ from worldmodel.benchmarks.clips.check import locate
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import clip_rows
 from worldmodel.datasets.clip import ChunkPair
-from worldmodel.datasets.images import RESAMPLES, crop_box
+from worldmodel.datasets.fitting import crop_box
+from worldmodel.datasets.images import RESAMPLES
 from worldmodel.datasets.nuscenes import ChunkPairs, open_index
 from worldmodel.datasets.nuscenes.windows import Report
 from worldmodel.datasets.openvid import VideoFiles

@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from worldmodel.benchmarks import machine
-from worldmodel.datasets.images import crop_box, read_image
+from worldmodel.datasets.fitting import crop_box
+from worldmodel.datasets.images import read_image
 from worldmodel.errors import InputError
 
 SOURCE, SIZE = (900, 1600), (256, 384)

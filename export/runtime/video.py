@@ -1,8 +1,8 @@
 """Videos to the frames that a model sees, and predictions to files, with PyAV alone.
 
-Pictures are cut at the centre to the model's aspect and scaled (area averaging down, bicubic up) by FFmpeg's filters,
-pixel for pixel as `worldmodel.datasets.video` does for training. Rotation tags are applied; pixels that are not square
-are stretched in width.
+Pictures are cut at the centre to the model's aspect and scaled (area averaging down, bicubic up) by the code that does
+it for training (`worldmodel.datasets.fitting`). Rotation tags are applied; pixels that are not square are stretched in
+width.
 
 Shape legend: B cameras, F frames, H height, W width, C colours (3).
 """
@@ -30,9 +30,9 @@ class Fitting:
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
-        self._graph: Any = None
-        self._made_for: object = None
+        from worldmodel.datasets.fitting import Picture
+
+        self._picture = Picture(size)
 
     def picture(self, picture_HWC: np.ndarray) -> np.ndarray:
         """An RGB picture of a camera, uint8 [H, W, 3] of any size, at this size."""
@@ -42,47 +42,7 @@ class Fitting:
 
     def frame(self, frame: Any, pixel_aspect: Fraction | None = None) -> np.ndarray:
         """A decoded `av.VideoFrame`, uint8 [H, W, 3]."""
-        turns, aspect = round(frame.rotation / 90) % 4, float(pixel_aspect or 1)
-        shape = (frame.width, frame.height, frame.format.name, turns % 2, aspect)
-        if shape != self._made_for:
-            self._graph, self._made_for = self._new_graph(frame, turns % 2 == 1, aspect), shape
-        self._graph.vpush(frame)
-        green, blue, red = (_plane_HW(plane) for plane in self._graph.vpull().planes)
-        return np.stack([np.rot90(colour, turns) for colour in (red, green, blue)], axis=-1)
-
-    def _new_graph(self, frame: Any, lies: bool, pixel_aspect: float) -> Any:
-        import av.filter
-
-        height, width = self.size[::-1] if lies else self.size
-        left, top, kept_w, kept_h = crop(frame.width, frame.height, pixel_aspect, (height, width))
-        as_it_is = (height, width) == (kept_h, kept_w)
-        flags = "bicubic" if as_it_is or height > kept_h or width > kept_w else "area"
-        if as_it_is and 0 < width % 16 <= 8:  # FFmpeg's shortcut for this leaves those last columns black
-            flags += "+accurate_rnd"
-        graph = av.filter.Graph()
-        graph.threads = 1
-        time_base = frame.time_base or Fraction(1, 25)
-        graph.link_nodes(
-            graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base),
-            graph.add("crop", f"{kept_w}:{kept_h}:{left}:{top}:exact=1"),
-            graph.add("scale", f"{width}:{height}:flags={flags}"),
-            graph.add("format", "gbrp"),
-            graph.add("buffersink"),
-        ).configure()
-        return graph
-
-
-def crop(width: int, height: int, pixel_aspect: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of the stored picture that has the aspect of `size` = (H, W), at the centre."""
-    shown, (target_h, target_w) = round(width * pixel_aspect), size
-    if shown * target_h > height * target_w:
-        kept = int(target_w / target_h * height)
-        left, right, top, bottom = (shown - kept) // 2, (shown + kept) // 2, 0, height
-    else:
-        kept = int(target_h / target_w * shown)
-        left, right, top, bottom = 0, shown, (height - kept) // 2, (height + kept) // 2
-    left, right = round(left / pixel_aspect), min(width, round(right / pixel_aspect))
-    return left, top, max(1, right - left), max(1, bottom - top)
+        return np.stack(self._picture.planes(frame, pixel_aspect), axis=-1)
 
 
 def read_frames(
@@ -202,8 +162,3 @@ def _timed(path: Path, container: Any, stream: Any) -> Iterator[tuple[float, Any
             yield time_s - first_s, frame
     except av.FFmpegError as error:
         raise InputError(f"{path}: damaged ({error.strerror}); copy it again or re-export it") from None
-
-
-def _plane_HW(plane: Any) -> np.ndarray:
-    """One plane of 8-bit samples without the padding at the ends of its lines, as a view of FFmpeg's memory."""
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worldmodel.datasets.images import adjust_intrinsics, crop_box, read_image
+from worldmodel.datasets.fitting import crop_box
+from worldmodel.datasets.images import adjust_intrinsics, read_image
 from worldmodel.errors import InputError
 
 

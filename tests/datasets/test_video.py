@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
+from worldmodel.datasets.fitting import Picture
 from worldmodel.datasets.video import VideoSource, seek_runs
-from worldmodel.datasets.video_frames import Picture, decoded
+from worldmodel.datasets.video_frames import decoded
 from worldmodel.errors import InputError
 
 DATA = Path(os.environ.get("WORLDMODEL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

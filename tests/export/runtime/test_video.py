@@ -9,9 +9,8 @@ import pytest
 
 from worldmodel.datasets.footage import open_footage
 from worldmodel.datasets.video import VideoSource
-from worldmodel.datasets.video_frames import fitting
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.video import Fitting, crop, nearest, read_frames, write_video
+from worldmodel.export.runtime.video import Fitting, nearest, read_frames, write_video
 
 RATE = 12.0
 
@@ -76,12 +75,6 @@ def test_nearest_serves_each_time_once() -> None:
     assert said == [("a", 3), ("b", 1), ("c", 1), ("d", 3)], "ties go to the earlier, the last lasts half a step more"
     assert sum(count for _, count in nearest(timed, [0.4, 0.51])) == 1
     assert list(nearest([], [0.0])) == []
-
-
-def test_a_crop_is_that_of_training() -> None:
-    for width, height, aspect in [(1600, 900, 1.0), (1920, 1080, 4 / 3), (100, 333, 1.0), (720, 576, 16 / 15)]:
-        for size in [(256, 384), (240, 416), (64, 64), (17, 300)]:
-            assert crop(width, height, aspect, size) == fitting(width, height, aspect, size)[0]
 
 
 def test_pictures_of_a_camera_fit_as_well(tmp_path: Path) -> None:
