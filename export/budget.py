@@ -16,6 +16,7 @@ from worldmodel.export.chips import CHIPS, Chip
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import PrecisionName
 from worldmodel.export.work import Work, base_of, work_of_artifact, work_of_family
+from worldmodel.published import published_chunk
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def job_of(config: BudgetConfig) -> tuple[Job, str]:
         raise InputError(f"frame_rate={config.frame_rate:g}: give more than 0")
     if config.artifact is not None:
         return _job_of_artifact(config.artifact, config.steps)
-    height, width = (240, 416) if config.family == "wan" else (256, 384)
+    _, (height, width) = published_chunk(config.family)
     size = (config.frames, config.height or height, config.width or width)
     guided = config.guidance > 1
     work = work_of_family(config.family, size, config.cameras, guided, config.prompt_tokens)

@@ -15,7 +15,7 @@ class ExportConfig:
         checkpoint: a shipped one by name (tiny), or the folder of a saved pipeline.
         out: folder of the artifact; it appears when it is complete.
         frames: of a chunk; by default as many as the checkpoint was trained on, else 17.
-        height, width: of a frame; by default those trained on, else 256 x 384 (Wan with random weights: 240 x 416).
+        height, width: of a frame; by default those trained on, else 256 x 384 (Wan 240 x 416).
         cameras: clips that are predicted at once.
         frame_rate: frames per second that the cameras give; LTX's positions are in seconds.
         steps: numbers of network evaluations that the artifact can be run with; the first is its default.

@@ -13,10 +13,10 @@ from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.export.precision import FLOATS
 from worldmodel.flow.guidance import Prompt
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prediction import FRAMES, SIZE, checkpoint_folder, load_pipeline, trained_chunk
+from worldmodel.prediction import checkpoint_folder, load_pipeline, trained_chunk
 from worldmodel.prompt_files import read_prompts
+from worldmodel.published import ChunkSize, published_chunk
 
-Size = tuple[int, tuple[int, int]]
 """Frames, and height and width."""
 
 
@@ -69,17 +69,17 @@ def baked_prompts(pipeline: FlowFramesPipeline, config: ExportConfig) -> BakedPr
     return BakedPrompts.of(empty, prompt, negative, scale)
 
 
-def _saved(config: ExportConfig) -> tuple[str, FlowFramesPipeline, Size]:
+def _saved(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
     folder = checkpoint_folder(config.checkpoint)
-    return config.checkpoint, load_pipeline(folder, "cpu"), trained_chunk(folder) or (FRAMES, SIZE)
+    pipeline = load_pipeline(folder, "cpu")
+    return config.checkpoint, pipeline, trained_chunk(folder, pipeline.backbone.name)
 
 
-def _random(config: ExportConfig) -> tuple[str, FlowFramesPipeline, Size]:
+def _random(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
     # Real sizes in float32 would take twice the memory, and random weights have no digits to lose.
     dtype = FLOATS.get(config.precision, torch.float16) if config.sizes == "real" else torch.float32
     pipeline = FlowFramesPipeline.from_backbone(random_backbone(config.family, config.sizes, dtype))
-    size = (240, 416) if config.family == "wan" else SIZE
-    return f"random {config.family} {config.sizes}", pipeline, (FRAMES, size)
+    return f"random {config.family} {config.sizes}", pipeline, published_chunk(config.family)
 
 
 def _check(config: ExportConfig) -> None:

@@ -21,6 +21,7 @@ from worldmodel.datasets.footage import repeated_frames
 from worldmodel.errors import InputError
 from worldmodel.files import new_folder
 from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memory_mb, versions
+from worldmodel.published import ChunkSize, published_chunk
 from worldmodel.reporting import headline, report
 from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
@@ -28,7 +29,6 @@ from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames,
 if TYPE_CHECKING:
     from worldmodel.pipeline import FlowFramesOutput, FlowFramesPipeline
 
-FRAMES, SIZE = 17, (256, 384)  # of the paper's models; taken where a checkpoint does not say its own
 METHOD, REPEAT, CEILING = "flowframes", "repeat last", "VAE round trip"
 
 
@@ -51,8 +51,8 @@ class PredictConfig:
         prompt: text, for checkpoints that hold a text encoder.
         feed: what the next chunk starts from: the predicted frames, encoded again, or the predicted latents.
         checkpoint: a shipped one by name (tiny), or the folder of a saved pipeline.
-        size: height and width that the model sees; by default those it was trained on, else 256 x 384. Pictures are
-            cut at the centre to this aspect and scaled.
+        size: height and width that the model sees; by default those it was trained on, else the paper's (256 x 384,
+            Wan 240 x 416). Pictures are cut at the centre to this aspect and scaled.
         frame_rate: frames per second that a video is resampled to (12 by default); nuScenes keeps its own.
         image_rate: frames per second at which a folder of images was taken (12 by default).
         device: auto, cpu, cuda or cuda:N.
@@ -107,11 +107,11 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
     _check_counts(config)
     watch, checkpoint = Stopwatch(), checkpoint_folder(config.checkpoint)
-    frames, size = chunk_of(config, checkpoint)
-    config = replace(config, frames=frames, size=size)
     drive = open_drive(config.source, config.version, config.scene, config.cameras, config.image_rate)
     with watch("load model"):
         pipeline = load_pipeline(checkpoint, config.device)
+        frames, size = chunk_of(config, checkpoint, pipeline.backbone.name)
+        config = replace(config, frames=frames, size=size)
         pipeline.backbone.geometry.check(frames, *size)
     with watch("read frames"):
         pair = drive.chunk(config.start, frames, config.chunks * frames, size, config.frame_rate)
@@ -162,18 +162,20 @@ def checkpoint_folder(name: str) -> Path:
     return folder
 
 
-def chunk_of(config: PredictConfig, checkpoint: Path) -> tuple[int, tuple[int, int]]:
+def chunk_of(config: PredictConfig, checkpoint: Path, family: str) -> ChunkSize:
     """Frames, and height and width, of a chunk: as asked for, else as trained."""
-    trained = None if config.frames and config.size else trained_chunk(checkpoint)
-    frames, size = trained or (FRAMES, SIZE)
+    if config.frames and config.size:
+        return config.frames, config.size
+    frames, size = trained_chunk(checkpoint, family)
     return config.frames or frames, config.size or size
 
 
-def trained_chunk(checkpoint: Path) -> tuple[int, tuple[int, int]] | None:
-    """Frames, and height and width, of a chunk as `training.json` beside the weights says; None where there is none."""
+def trained_chunk(checkpoint: Path, family: str) -> ChunkSize:
+    """Frames, and height and width, of a chunk as `training.json` beside the weights says; the paper's for that family
+    where there is none."""
     card = checkpoint / "training.json"
     if not card.is_file():
-        return None
+        return published_chunk(family)
     try:
         trained = json.loads(card.read_text())["config"]["data"]
         lengths = trained["frames"]  # a number, or several lengths of chunk

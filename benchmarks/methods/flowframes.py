@@ -28,7 +28,6 @@ WEIGHTS = {
     "wan": "Apache-2.0 (Wan 2.1)",
     "tiny": "Apache-2.0 (trained on the toy world)",
 }
-SIZES = {"ltx": (256, 384), "wan": (240, 416)}  # paper Table 3
 NO_PROMPT = "The prompt is empty, so guidance would change nothing and is skipped."
 PROMPTS = "The paper names no prompt: here prompt and negative prompt are those of the given files."
 
@@ -128,8 +127,8 @@ def open_pipeline(kind: type[FlowFramesPipeline], options: ModelOptions) -> Flow
 def chunk(options: ModelOptions, backbone: Backbone) -> tuple[tuple[int, int], int]:
     """Size and number of frames, each as asked for, else as trained, else the paper's."""
     known = options.checkpoint in shipped_names()
-    trained = trained_chunk(checkpoint_folder(options.checkpoint) if known else Path(options.checkpoint))
-    frames, size = trained or (17, SIZES.get(backbone.name, SIZES["ltx"]))
+    folder = checkpoint_folder(options.checkpoint) if known else Path(options.checkpoint)
+    frames, size = trained_chunk(folder, backbone.name)
     return options.size or size, options.frames or frames
 
 

@@ -31,7 +31,7 @@ from worldmodel.errors import InputError
 from worldmodel.flow.inversion import midpoint
 from worldmodel.flow.solvers import Evaluations, Integration, Velocity
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prediction import PredictConfig, checkpoint_folder, chunk_of
+from worldmodel.prediction import checkpoint_folder, trained_chunk
 from worldmodel.provenance import folder_hash
 
 STEPS = (10, 25, 50, 100, 200)
@@ -197,7 +197,7 @@ def compare(chosen: argparse.Namespace) -> None:
     """Measure, print the tables and the JSON line."""
     about, checkpoint = machine.describe(("torch", "diffusers")), checkpoint_folder(chosen.checkpoint)
     backbone = FlowFramesPipeline.from_pretrained(checkpoint, dtype=torch.float32).backbone
-    x_target, frame_rate = toy_chunks(backbone, chosen.root, chosen.chunks, *chunk_of(PredictConfig(""), checkpoint))
+    x_target, frame_rate = toy_chunks(backbone, chosen.root, chosen.chunks, *trained_chunk(checkpoint, backbone.name))
     result = {
         "benchmark": "inversion_round_trip", "checkpoint": chosen.checkpoint, "chunks": chosen.chunks,
         "checkpoint_sha256": folder_hash(checkpoint), "latents": list(x_target.shape[1:]), "goal": GOAL,

@@ -9,7 +9,7 @@ from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 from worldmodel.errors import InputError
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.prediction import PredictConfig, chunk_of, load_pipeline
+from worldmodel.prediction import load_pipeline, trained_chunk
 from worldmodel.scores import frame_scores, repeat_last, to_uint8, vae_round_trip
 
 NAMES = ("tiny", "tiny_base")
@@ -18,7 +18,7 @@ NAMES = ("tiny", "tiny_base")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_pipeline_loads_and_says_its_chunk(name: str) -> None:
     pipeline = load_pipeline(shipped(name), "cpu")
-    frames, size = chunk_of(PredictConfig("anything"), shipped(name))
+    frames, size = trained_chunk(shipped(name), pipeline.backbone.name)
     assert (frames, size) == (17, (128, 192))
     pipeline.backbone.geometry.check(frames, *size)
 

@@ -9,11 +9,12 @@ from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.random import drawn, random_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.errors import InputError
+from worldmodel.published import SIZES as PUBLISHED
 
 LTX_PROMPT = 128  # tokens of a prompt in diffusers' LTXPipeline; Wan has 512
 SIZES: dict[str, tuple[str, tuple[int, int]]] = {
-    "2b": ("ltx", (256, 384)),
-    "1.3b": ("wan", (240, 416)),
+    "2b": ("ltx", PUBLISHED["ltx"]),
+    "1.3b": ("wan", PUBLISHED["wan"]),
     "tiny": ("tiny", (128, 192)),
 }
 """Name -> family, and the frames that it is trained on (paper Table 3)."""
