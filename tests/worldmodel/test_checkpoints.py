@@ -23,6 +23,11 @@ def test_a_shipped_pipeline_loads_and_says_its_chunk(name: str) -> None:
     pipeline.backbone.geometry.check(frames, *size)
 
 
+@pytest.mark.parametrize(("family", "size"), [("ltx", (256, 384)), ("wan", (240, 416)), ("tiny", (256, 384))])
+def test_a_pipeline_that_says_no_chunk_takes_the_papers(tmp_path: Path, family: str, size: tuple[int, int]) -> None:
+    assert trained_chunk(tmp_path, family) == (17, size)
+
+
 def test_a_pipeline_of_another_design_is_not_taken_for_flowframes() -> None:
     with pytest.raises(InputError, match="is noise-conditioned"):
         load_pipeline(shipped("tiny_noise_conditioned"), "cpu")
