@@ -17,8 +17,6 @@ from worldmodel.prediction import checkpoint_folder, load_pipeline, trained_chun
 from worldmodel.prompt_files import read_prompts
 from worldmodel.published import ChunkSize, published_chunk
 
-"""Frames, and height and width."""
-
 
 @dataclass(frozen=True)
 class Source:

@@ -1,5 +1,6 @@
 """What the system says about this machine and this process; standard library only, no torch."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -16,6 +17,11 @@ def processor_name() -> str:
     lines = information.read_text().splitlines() if information.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def status_mb(name: str) -> float | None:

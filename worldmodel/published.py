@@ -1,6 +1,7 @@
 """The chunks that the paper's models are trained on (Table 3): taken where nothing says another size."""
 
 ChunkSize = tuple[int, tuple[int, int]]
+"""Frames, and height and width."""
 
 FRAMES = 17
 SIZES = {"ltx": (256, 384), "wan": (240, 416)}

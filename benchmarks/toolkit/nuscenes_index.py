@@ -10,7 +10,6 @@ step (its imports not counted).
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from typing import Any
 
 from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.toolkit.nuscenes_tables import CAMERAS, VERSION, write_tables
+from worldmodel.errors import InputError
+from worldmodel.host import status_mb
 
 REPEATS = 7
 
@@ -56,26 +57,24 @@ def _chains(root: Path) -> Callable[[], Any]:
 STEPS = {"devkit": _devkit, "build": _open, "reopen": _open, "chains": _chains}
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _peak() -> int:
+def _mb(name: str) -> float:
     # Not getrusage's ru_maxrss: it begins with what the parent held when it started this process.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    found = status_mb(name)
+    if found is None:
+        raise InputError("memory of a process can be read on Linux only; measure there")
+    return found
 
 
 def measure(step: str, root: Path) -> dict[str, float]:
     """Run one step in this process and weigh it."""
     run = STEPS[step](root)
-    before, cpu, wall = _resident(), time.process_time(), time.perf_counter()
+    before, cpu, wall = _mb("VmRSS"), time.process_time(), time.perf_counter()
     kept = run()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = _peak()
+    peak = _mb("VmHWM")
     rows = len(kept[1].rows_S) if step == "chains" else len(getattr(kept, "sample_data", kept))
-    result = {"cpu_s": cpu, "wall_s": wall, "added_mb": (_resident() - before) / 1e6, "rows": rows}
-    return result | {"peak_mb": peak / 1e6}
+    result = {"cpu_s": cpu, "wall_s": wall, "added_mb": _mb("VmRSS") - before, "rows": rows}
+    return result | {"peak_mb": peak}
 
 
 def _in_fresh_process(step: str, root: Path) -> dict[str, float]:

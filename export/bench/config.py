@@ -1,6 +1,5 @@
 """The keys of `worldmodel export bench`, what they refuse, and which entries they make."""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +8,7 @@ from worldmodel.errors import InputError
 from worldmodel.export.bench.measurement import TORCH, BackendName, Order
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.host import cores
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,3 @@ def labels_of(artifacts: list[Artifact]) -> list[str]:
         [str(artifact.folder) for artifact in artifacts],
     ]
     return next(labels for labels in choices if len(set(labels)) == len(labels))
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

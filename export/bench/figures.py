@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from worldmodel.export.bench.config import Entry
-from worldmodel.export.bench.measurement import TORCH, Measured, Memory
+from worldmodel.export.bench.measurement import TORCH, Measured, Memory, Rollout
 from worldmodel.export.runtime.artifact import Artifact
 
 Rounds = Sequence[Measured | None]
@@ -29,14 +29,6 @@ class Timing:
     p90_ms: float
     best_ms: float
     speedup: float | None
-
-
-@dataclass(frozen=True)
-class RolloutFigures:
-    """Median seconds, and how often the encoder ran."""
-
-    seconds: float
-    encoder_calls: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class Figures:
     parts: dict[str, Timing]
     prediction: Timing | None
     times_real_time: float | None
-    rollouts: dict[str, RolloutFigures]
+    rollouts: dict[str, Rollout]
     saved_share: float | None
     load_seconds: float
     memory: Memory
@@ -123,9 +115,9 @@ def timing(rounds: Seconds, reference: Seconds) -> Timing:
     return Timing(median(runs), float(np.percentile(runs, 90)), min(runs), median(ratios) if ratios else None)
 
 
-def rollout_of(feed: str, ran: Sequence[Measured]) -> RolloutFigures:
-    """Of all rounds."""
-    return RolloutFigures(median(one.rollouts[feed].seconds for one in ran), ran[0].rollouts[feed].encoder_calls)
+def rollout_of(feed: str, ran: Sequence[Measured]) -> Rollout:
+    """The median of all rounds."""
+    return Rollout(median(one.rollouts[feed].seconds for one in ran), ran[0].rollouts[feed].encoder_calls)
 
 
 def saved_share(ran: Sequence[Measured]) -> float:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from worldmodel import __version__
-from worldmodel.export.bench.config import cores
 from worldmodel.export.bench.measurement import Measured
-from worldmodel.host import processor_name
+from worldmodel.host import cores, processor_name
 
 
 def machine_now(threads: int) -> dict[str, Any]:
