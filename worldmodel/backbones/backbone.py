@@ -12,6 +12,7 @@ from diffusers import ModelMixin, SchedulerMixin
 from jaxtyping import Float
 from torch import Tensor
 
+from worldmodel.conventions import PAPER, Conventions
 from worldmodel.errors import InputError
 
 FrameRate = float | Tensor
@@ -67,14 +68,21 @@ class Posterior:
     std_BCfhw: Float[Tensor, "B C f h w"]
 
 
+def timesteps(sigma_B: Float[Tensor, " B"], whole: bool) -> Float[Tensor, " B"]:
+    """What the network is fed, 1000 * sigma in float32; `whole` drops the fraction, as an int64 would."""
+    timestep_B = 1000.0 * sigma_B.float()
+    return timestep_B.floor() if whole else timestep_B
+
+
 class Backbone(ABC):
     """What the pipeline and the trainer ask of a pretrained video model.
 
     `vae` and `transformer` are the plain diffusers modules, so that saving, compiling, LoRA and
-    export see nothing of ours.
+    export see nothing of ours. `conventions` say which positions and decoder settings are meant.
     """
 
     name: str
+    conventions: Conventions = PAPER
     vae: ModelMixin
     transformer: ModelMixin
     default_guidance: float = 1.0
@@ -103,6 +111,7 @@ class Backbone(ABC):
         prompt_mask: Tensor | None = None,
         frame_rate: FrameRate = 12.0,
         shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
+        whole_timesteps: bool = False,
     ) -> Float[Tensor, "B C f h w"]:
         """x_source - x_target as the network predicts it; the timestep fed to it is 1000 * sigma.
 
@@ -110,7 +119,12 @@ class Backbone(ABC):
             frame_rate: frames a second, of all clips or one per clip [B].
             shown_BCfhw: the chunk right before, which the network sees clean (timestep 0) in front of these latents,
                 as LTXVCondition does: twice the tokens. FlowFrames needs none.
+            whole_timesteps: see `timesteps`.
         """
+
+    @abstractmethod
+    def latent_statistics(self) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
+        """Mean M and deviation S of raw latents z per channel, float32: normalised ones are (z - M) / S."""
 
     @abstractmethod
     def default_scheduler(self) -> SchedulerMixin:

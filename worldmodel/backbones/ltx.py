@@ -14,24 +14,32 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
-from worldmodel.backbones.backbone import Backbone, FrameRate, LatentGeometry, Posterior
+from worldmodel.backbones.backbone import Backbone, FrameRate, LatentGeometry, Posterior, timesteps
 from worldmodel.backbones.dtypes import input_dtype
+from worldmodel.conventions import PAPER, Conventions
 from worldmodel.errors import InputError
 
 
 @lru_cache(maxsize=64)
 def frame_coords(
-    latent_shape_fhw: tuple[int, int, int], temporal: int, spatial: int, first_frame: int, device: torch.device
+    latent_shape_fhw: tuple[int, int, int],
+    temporal: int,
+    spatial: int,
+    first_frame: int,
+    device: torch.device,
+    causal: bool = True,
 ) -> Float[Tensor, "1 3 N"]:
     """Where each token lies: (frame, pixel row, pixel column) of its first frame and upper left corner.
 
     Latent k > 0 starts at frame `temporal * k + 1 - temporal` because latent 0 covers one frame only (the causal
-    fix). Cached: treat the result as read-only.
+    fix); without it at `temporal * k`, as the plain text-to-video pipeline has it. Cached: treat the result as
+    read-only.
     """
     # A tensor born in inference mode could not be used by a later training step.
     with torch.inference_mode(False):
         f, h, w = (torch.arange(size, device=device) for size in latent_shape_fhw)
-        frame = (temporal * f + 1 - temporal).clamp(min=0).float() + first_frame
+        start = (temporal * f + 1 - temporal).clamp(min=0) if causal else temporal * f
+        frame = start.float() + first_frame
         grid = torch.meshgrid(frame, (spatial * h).float(), (spatial * w).float(), indexing="ij")
         return torch.stack(grid).flatten(1)[None]
 
@@ -47,7 +55,8 @@ def video_coords(frame_coords_13N: Float[Tensor, "1 3 N"], frame_rate: FrameRate
 class LTXBackbone(Backbone):
     """LTX-Video (2B 0.9.5 and its tiny relatives).
 
-    `decode_timestep` and `decode_noise_scale` matter only where the VAE's decoder is conditioned on a timestep.
+    `conventions` say where latents lie in time, and what a decoder that is conditioned on a timestep is told unless
+    `decode_timestep` and `decode_noise_scale` do.
     `empty_prompt_embeds` "1 L D" (with `empty_prompt_mask` "1 L") is a cached embedding of the empty prompt; without it
     one zero token stands for the empty prompt.
     """
@@ -60,11 +69,12 @@ class LTXBackbone(Backbone):
         self,
         vae: AutoencoderKLLTXVideo,
         transformer: LTXVideoTransformer3DModel,
-        decode_timestep: float = 0.05,
-        decode_noise_scale: float = 0.025,
+        decode_timestep: float | None = None,
+        decode_noise_scale: float | None = None,
         empty_prompt_embeds: Float[Tensor, "1 L D"] | None = None,
         empty_prompt_mask: Tensor | None = None,
         name: str = "ltx",
+        conventions: Conventions = PAPER,
     ) -> None:
         """Raise `InputError` where VAE and transformer do not belong together."""
         if transformer.config.in_channels != vae.config.latent_channels:
@@ -77,8 +87,10 @@ class LTXBackbone(Backbone):
         self.name = name
         self.vae = vae
         self.transformer = transformer
-        self.decode_timestep = decode_timestep
-        self.decode_noise_scale = decode_noise_scale
+        self.conventions = conventions
+        told = conventions.sampling
+        self.decode_timestep = told.decode_timestep if decode_timestep is None else decode_timestep
+        self.decode_noise_scale = told.decode_noise_scale if decode_noise_scale is None else decode_noise_scale
         # Read now: a wrapped transformer (DDP, compiled) may hide its config later.
         self._prompt_width = transformer.config.caption_channels
         self._empty_prompt = (empty_prompt_embeds, empty_prompt_mask)
@@ -97,7 +109,7 @@ class LTXBackbone(Backbone):
         """Pixels in [-1, 1] to the normalised posterior, float32; `InputError` for a size without a latent."""
         self.geometry.check(*video_BCFHW.shape[-3:])
         posterior = self.vae.encode(video_BCFHW.to(self.vae.dtype)).latent_dist
-        mean_1C111, scale_1C111 = self._statistics()
+        mean_1C111, scale_1C111 = self.latent_statistics()
         return Posterior(
             mean_BCfhw=(posterior.mean.float() - mean_1C111) / scale_1C111,
             std_BCfhw=torch.exp(0.5 * posterior.logvar.float()) / scale_1C111,
@@ -112,7 +124,7 @@ class LTXBackbone(Backbone):
         one, from a fixed seed and equal for every clip of the batch, so that a prediction is deterministic and does
         not depend on which other clips are decoded with it.
         """
-        mean_1C111, scale_1C111 = self._statistics()
+        mean_1C111, scale_1C111 = self.latent_statistics()
         raw_BCfhw = latents_BCfhw.float() * scale_1C111 + mean_1C111
         timestep_B = None
         if self.vae.config.timestep_conditioning:
@@ -131,6 +143,7 @@ class LTXBackbone(Backbone):
         prompt_mask: Tensor | None = None,
         frame_rate: FrameRate = 12.0,
         shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
+        whole_timesteps: bool = False,
     ) -> Float[Tensor, "B C f h w"]:
         """x_source - x_target as predicted, in the latents' dtype; see `Backbone.velocity`.
 
@@ -139,7 +152,7 @@ class LTXBackbone(Backbone):
         token. A prompt of batch 1 serves every clip.
         """
         batch = len(latents_BCfhw)
-        timestep_BN = 1000.0 * sigma_B.float()[:, None]
+        timestep_BN = timesteps(sigma_B, whole_timesteps)[:, None]
         sequence_BCfhw = latents_BCfhw
         if shown_BCfhw is not None:
             tokens = latents_BCfhw[0, 0].numel()
@@ -166,13 +179,17 @@ class LTXBackbone(Backbone):
         self, latents_BCfhw: Tensor, frame_rate: FrameRate, shown_BCfhw: Tensor | None = None
     ) -> Float[Tensor, "#B 3 N"]:
         """Seconds, rows and columns of the tokens; a chunk shown in front comes first, in time too."""
-        ratios, device = (self.geometry.temporal, self.geometry.spatial), latents_BCfhw.device
+        temporal, spatial, device = self.geometry.temporal, self.geometry.spatial, latents_BCfhw.device
+        causal = self.conventions.positions == "causal"
         f, h, w = latents_BCfhw.shape[2:]
         if shown_BCfhw is None:
-            return video_coords(frame_coords((f, h, w), *ratios, 0, device), frame_rate)
+            return video_coords(frame_coords((f, h, w), temporal, spatial, 0, device, causal), frame_rate)
         shown = shown_BCfhw.shape[2]
-        frames = (shown - 1) * self.geometry.temporal + 1
-        parts = (frame_coords((shown, h, w), *ratios, 0, device), frame_coords((f, h, w), *ratios, frames, device))
+        frames = (shown - 1) * temporal + 1 if causal else shown * temporal
+        parts = (
+            frame_coords((shown, h, w), temporal, spatial, 0, device, causal),
+            frame_coords((f, h, w), temporal, spatial, frames, device, causal),
+        )
         return video_coords(torch.cat(parts, dim=2), frame_rate)
 
     def default_scheduler(self) -> FlowMatchEulerDiscreteScheduler:
@@ -188,8 +205,8 @@ class LTXBackbone(Backbone):
         embeds = embeds.to(weight.device, input_dtype(self.transformer, "proj_in"))
         return embeds, None if mask is None else mask.to(weight.device)
 
-    def _statistics(self) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
-        """Mean, and standard deviation over scaling factor, of raw latents per channel."""
+    def latent_statistics(self) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
+        """Mean, and standard deviation over scaling factor, of raw latents per channel, on the VAE's device."""
         mean_C, std_C = self.vae.latents_mean.float(), self.vae.latents_std.float()
         shape = (1, -1, 1, 1, 1)
         return mean_C.view(shape), std_C.view(shape) / self.vae.config.scaling_factor

@@ -12,8 +12,9 @@ from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3
 from jaxtyping import Float
 from torch import Tensor
 
-from worldmodel.backbones.backbone import Backbone, FrameRate, LatentGeometry, Posterior
+from worldmodel.backbones.backbone import Backbone, FrameRate, LatentGeometry, Posterior, timesteps
 from worldmodel.backbones.dtypes import input_dtype
+from worldmodel.conventions import PAPER, Conventions
 from worldmodel.errors import InputError
 
 
@@ -38,6 +39,7 @@ class WanBackbone(Backbone):
         empty_prompt_embeds: Float[Tensor, "1 L D"] | None = None,
         empty_prompt_mask: Tensor | None = None,
         name: str = "wan",
+        conventions: Conventions = PAPER,
     ) -> None:
         """Raise `InputError` where VAE and transformer do not belong together."""
         if transformer.config.in_channels != vae.config.z_dim:
@@ -46,6 +48,7 @@ class WanBackbone(Backbone):
                 "channels; load a pair that belongs together (text to video, not image to video)"
             )
         self.name = name
+        self.conventions = conventions
         self.vae = vae
         self.transformer = transformer
         self.flow_shift = flow_shift
@@ -69,7 +72,7 @@ class WanBackbone(Backbone):
         """Pixels in [-1, 1] to the normalised posterior, float32; `InputError` for a size without a latent."""
         self.geometry.check(*video_BCFHW.shape[-3:])
         posterior = self.vae.encode(video_BCFHW.to(self.vae.dtype)).latent_dist
-        mean_1C111, std_1C111 = self._statistics(video_BCFHW.device)
+        mean_1C111, std_1C111 = self.latent_statistics(video_BCFHW.device)
         return Posterior(
             mean_BCfhw=(posterior.mean.float() - mean_1C111) / std_1C111,
             std_BCfhw=torch.exp(0.5 * posterior.logvar.float()) / std_1C111,
@@ -79,7 +82,7 @@ class WanBackbone(Backbone):
         self, latents_BCfhw: Float[Tensor, "B C f h w"], generator: torch.Generator | None = None
     ) -> Float[Tensor, "B 3 F H W"]:
         """Normalised latents to pixels, clamped to [-1, 1] by the VAE itself; nothing is drawn from `generator`."""
-        mean_1C111, std_1C111 = self._statistics(latents_BCfhw.device)
+        mean_1C111, std_1C111 = self.latent_statistics(latents_BCfhw.device)
         raw_BCfhw = latents_BCfhw.float() * std_1C111 + mean_1C111
         return self.vae.decode(raw_BCfhw.to(self.vae.dtype)).sample
 
@@ -91,6 +94,7 @@ class WanBackbone(Backbone):
         prompt_mask: Tensor | None = None,
         frame_rate: FrameRate = 12.0,
         shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
+        whole_timesteps: bool = False,
     ) -> Float[Tensor, "B C f h w"]:
         """x_source - x_target as predicted, in the latents' dtype; see `Backbone.velocity`.
 
@@ -99,7 +103,7 @@ class WanBackbone(Backbone):
         go by token, as in Wan 2.2 5B. Raises `InputError` for a prompt longer than `text_length`.
         """
         dtype = input_dtype(self.transformer, "patch_embedding")
-        sequence_BCfhw, timestep = latents_BCfhw, 1000.0 * sigma_B.float()
+        sequence_BCfhw, timestep = latents_BCfhw, timesteps(sigma_B, whole_timesteps)
         if shown_BCfhw is not None:
             sequence_BCfhw = torch.cat([shown_BCfhw.to(latents_BCfhw), latents_BCfhw], dim=2)
             timestep = torch.cat(
@@ -145,7 +149,9 @@ class WanBackbone(Backbone):
         padding = (0, 0, 0, self.text_length - prompt_embeds.shape[1])
         return torch.nn.functional.pad(prompt_embeds, padding).expand(batch, -1, -1)
 
-    def _statistics(self, device: torch.device) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
+    def latent_statistics(
+        self, device: torch.device | str = "cpu"
+    ) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
         """Mean and standard deviation of raw latents per channel, published in the VAE's config."""
         mean, std = (
             torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1, 1)
