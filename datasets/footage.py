@@ -20,14 +20,10 @@ from torch import Tensor
 
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.images import read_image
+from worldmodel.datasets.media_files import IMAGES, VIDEOS, is_media
 from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-VIDEOS = tuple(
-    f".{name}"
-    for name in ("mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg wmv flv ogv y4m ivf h264 264 h265 265 hevc".split())
-)
 SWEEP_RATE = 12.0  # frames per second of nuScenes' sweeps, on which the models are trained
 JOINT_SIZE = (72, 128)
 # A part repeats its predecessor's last frame if the two differ, in squared error, by less than a quarter of what one
@@ -213,8 +209,8 @@ def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_r
     if path.is_file():
         return Footage(path, (_one_camera(cameras, path, (VideoSource(path),)),))
     files = sorted((entry for entry in path.iterdir() if entry.is_file()), key=_natural)
-    images = tuple(entry for entry in files if entry.suffix.lower() in IMAGES)
-    videos = [entry for entry in files if entry.suffix.lower() in VIDEOS]
+    images = tuple(entry for entry in files if is_media(Path(entry.name), IMAGES))
+    videos = [entry for entry in files if is_media(Path(entry.name), VIDEOS)]
     if images and videos:
         raise InputError(f"{path}: {len(images)} images and {len(videos)} videos in one folder; keep one kind")
     if images:

@@ -63,6 +63,14 @@ def footage_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def reported_folder(footage_folder: Path) -> Path:
+    """Small inputs that people reported trouble with."""
+    if not (footage_folder / "reported").is_dir():
+        pytest.skip(f"no reported inputs: {footage_folder / 'reported'} is absent (set WORLDMODEL_TEST_DATA)")
+    return footage_folder / "reported"
+
+
+@pytest.fixture(scope="session")
 def footage_manifest(footage_folder: Path) -> dict:
     """What is listed about the real footage."""
     return json.loads((footage_folder / "manifest.json").read_text())

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from worldmodel.errors import InputError
 
@@ -46,6 +46,41 @@ def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def text_file(path: str | Path, newline: str | None = None) -> Iterator[TextIO]:
+    """A text file that somebody else wrote, opened to read as UTF-8, with or without a byte order mark.
+
+    Args:
+        newline: as `open` takes it.
+
+    Raises:
+        InputError: it cannot be opened, or a line is no UTF-8; says which line and how to mend it. Raised within the
+            block, when the line is reached.
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline=newline) as opened:
+            yield opened
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{path}:{_line_of_other_encoding(Path(path))}: not UTF-8 text; save the file as UTF-8"
+        ) from None
+    except OSError as error:
+        if error.filename != str(path):
+            raise
+        raise InputError(f"{path}: {error.strerror}; give a text file that can be read") from None
+
+
+def _line_of_other_encoding(path: Path) -> int:
+    """Number of the first line that is no UTF-8, from 1."""
+    with path.open("rb") as opened:
+        for number, line in enumerate(opened, start=1):
+            try:
+                line.decode("utf-8-sig")
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def remove_partial(folder: Path, name: str = "*") -> None:

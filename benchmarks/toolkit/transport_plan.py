@@ -28,7 +28,7 @@ from torch import Tensor
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks import machine
 from worldmodel.datasets.cuts import scene_cuts, shots
-from worldmodel.datasets.footage import VIDEOS
+from worldmodel.datasets.media_files import VIDEOS, is_media
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
@@ -152,7 +152,7 @@ def longest_run(pairs_PL: Iterable[Int[np.ndarray, " L"]], length: int) -> list[
 def video_clips(given: Sequence[Path], length: int, size: tuple[int, int], most: int) -> Source:
     """Files, and those in folders, at their own frame rate: up to `most` chunks from the start of the longest shot."""
     inside = [sorted(path.iterdir()) if path.is_dir() else [path] for path in given]
-    files = [file for part in inside for file in part if file in given or file.suffix.lower() in VIDEOS]
+    files = [file for part in inside for file in part if file in given or is_media(Path(file.name), VIDEOS)]
     by_name = {"/".join(file.resolve().parts[-2:]): VideoSource(file) for file in files}
 
     def read(name: str) -> Chunks | None:

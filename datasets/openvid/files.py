@@ -1,34 +1,39 @@
 """Where the videos of a list are: in folders, or in zip archives, whole or split into parts.
 
 OpenVid is published as some two hundred zips; the largest are split into pieces (`..._partaa`, `..._partab`), which
-are read here as one file without joining them on disk.
+are read as one file without joining them on disk.
 """
 
-import io
-import re
+import hashlib
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TypeVar
 
-from worldmodel.datasets.footage import VIDEOS
+from worldmodel.datasets.media_files import VIDEOS, is_media, media_below
+from worldmodel.datasets.openvid.archives import find_archives, members, opened
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 
-PIECE = re.compile(r"(.+)_part([a-z]{2})$")
+PlaceT = TypeVar("PlaceT")
+ByName = dict[str, list[tuple[PurePath, PlaceT]]]
+"""Base name -> every path that ends in it, with where that is."""
 
 
 class VideoFiles:
     """Finds videos by the name or path that a list has.
 
+    A path in a list is the whole path below a folder or in an archive, or the end of exactly one such path; a bare name
+    is searched for everywhere and must be there once. Folders come before archives.
+
     Args:
-        folders: searched first; a path below one of them, then a file of that name anywhere below.
+        folders: searched with the folders in them.
         archives: zip files, or folders with zip files and pieces of them.
-        extract_to: folder that archived videos are written to when they are asked for.
+        extract_to: folder that archived videos are written to when they are asked for, each below a folder of its
+            archive.
 
     Raises:
         InputError: a folder or an archive that is not there.
@@ -41,7 +46,7 @@ class VideoFiles:
         extract_to: str | Path | None = None,
     ) -> None:
         self.folders = [Path(folder) for folder in folders]
-        self.archives = [archive for given in archives for archive in _archives(Path(given))]
+        self.archives = [archive for given in archives for archive in find_archives(Path(given))]
         self.extract_to = None if extract_to is None else Path(extract_to)
         for folder in self.folders:
             if not folder.is_dir():
@@ -49,123 +54,93 @@ class VideoFiles:
         if self.archives and self.extract_to is None:
             raise InputError("videos in archives need a folder to be extracted to: give extract_to")
 
+    def check_archives(self) -> None:
+        """Read the archives' directories now. Raises `InputError` for one that is not whole."""
+        _ = self._members
+
     def find(self, video: str) -> Path | None:
         """The video's file, extracted first where an archive holds it; None where nothing has it.
 
         Raises:
-            InputError: its archive is damaged.
+            InputError: several files answer to the name, or its member of an archive cannot be read.
         """
-        for folder in self.folders:
-            if (folder / video).is_file():
-                return folder / video
-        name = Path(video).name
-        if name in self._by_name:
-            return self._by_name[name]
-        return self._extracted(name) if name in self._members else None
+        exact = [folder / video for folder in self.folders if (folder / video).is_file()]
+        if exact:
+            return _the_one(video, exact)
+        if found := _ending_in(video, self._files):
+            return _the_one(video, found)
+        held = self._held(video)
+        return None if held is None else self._extracted(*held)
 
     def archive_of(self, video: str) -> Path | None:
         """Which archive holds the video (of a split one, its first piece); None where none does."""
-        held = self._members.get(Path(video).name)
+        held = self._held(video)
         return None if held is None else self.archives[held[0]][0]
 
-    @cached_property
-    def _by_name(self) -> dict[str, Path]:
-        files = (file for folder in self.folders for file in folder.rglob("*") if file.suffix.lower() in VIDEOS)
-        found: dict[str, Path] = {}
-        for file in files:
-            found.setdefault(file.name, file)
-        return found
-
-    @cached_property
-    def _members(self) -> dict[str, tuple[int, str]]:
-        """(number of the archive, name in it) by file name, from the archives' directories alone."""
-        return {
-            Path(member).name: (number, member)
-            for number, pieces in enumerate(self.archives)
-            for member in _names(pieces)
-            if Path(member).suffix.lower() in VIDEOS
+    def _held(self, video: str) -> tuple[int, zipfile.ZipInfo] | None:
+        """Number of the archive, and the member in it."""
+        found = _ending_in(video, self._members)
+        whole = [(number, member) for number, member in found if member.filename == video]
+        if not found:
+            return None
+        places = {
+            f"{self.archives[number][0]}: {member.filename}": (number, member) for number, member in whole or found
         }
+        return places[str(_the_one(video, list(places)))]
 
-    def _extracted(self, name: str) -> Path:
+    @cached_property
+    def _files(self) -> ByName[Path]:
+        below = ((folder, file) for folder in self.folders for file in media_below(folder, VIDEOS))
+        return _by_name((file.relative_to(folder), file) for folder, file in below)
+
+    @cached_property
+    def _members(self) -> ByName[tuple[int, zipfile.ZipInfo]]:
+        """From the archives' directories alone."""
+        held = ((number, member) for number, pieces in enumerate(self.archives) for member in members(pieces))
+        paths = ((PurePosixPath(member.filename), (number, member)) for number, member in held)
+        return _by_name((path, place) for path, place in paths if is_media(path, VIDEOS))
+
+    def _extracted(self, number: int, member: zipfile.ZipInfo) -> Path:
         assert self.extract_to is not None
-        target = self.extract_to / name
-        if target.is_file():
-            return target
-        number, member = self._members[name]
         pieces = self.archives[number]
+        target = self.extract_to / _folder_of(pieces[0]) / _inside(member.filename)
+        if target.is_file() and target.stat().st_size == member.file_size:
+            return target
         try:
-            with _opened(pieces) as archive, archive.open(member) as packed, written_whole(target) as part:
+            with opened(pieces) as archive, archive.open(member) as packed, written_whole(target) as part:
                 with part.open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, 2**20)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
-            raise InputError(f"{pieces[0]}: {name} cannot be extracted ({error}); fetch it again") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError) as error:
+            if isinstance(error, InputError) or (isinstance(error, OSError) and error.errno):
+                raise  # the disk's own trouble is not the member's
+            raise InputError(f"{pieces[0]}: {member.filename} cannot be extracted ({error}); fetch it again") from error
         return target
 
 
-def _archives(path: Path) -> Iterator[tuple[Path, ...]]:
-    """Each archive as its pieces in order; a whole one is one piece."""
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix == ".zip" or PIECE.fullmatch(file.name))
-    elif path.is_file():
-        files = [path]
-    else:
-        raise InputError(f"{path}: no such archive; give a zip file or a folder of them")
-    split: dict[str, list[Path]] = {}
-    for file in files:
-        found = PIECE.fullmatch(file.name)
-        split.setdefault(found[1] if found else file.name, []).append(file)
-    yield from (tuple(pieces) for pieces in split.values())
+def _by_name(places: Iterable[tuple[PurePath, PlaceT]]) -> ByName[PlaceT]:
+    found: ByName[PlaceT] = {}
+    for path, place in places:
+        found.setdefault(path.name, []).append((path, place))
+    return found
 
 
-def _names(pieces: tuple[Path, ...]) -> list[str]:
-    with _opened(pieces) as archive:
-        return archive.namelist()
+def _ending_in(video: str, by_name: ByName[PlaceT]) -> list[PlaceT]:
+    """What lies at the paths that end in this one, whole names compared."""
+    wanted = PurePosixPath(video).parts
+    return [place for path, place in by_name.get(PurePosixPath(video).name, []) if path.parts[-len(wanted) :] == wanted]
 
 
-@contextmanager
-def _opened(pieces: tuple[Path, ...]) -> Iterator[zipfile.ZipFile]:
-    with io.BufferedReader(Joined(pieces), 2**20) as joined:
-        try:
-            archive = zipfile.ZipFile(joined)
-        except zipfile.BadZipFile as error:
-            what = "not a whole zip" if len(pieces) == 1 else f"its {len(pieces)} pieces make no whole zip"
-            raise InputError(f"{pieces[0]}: {what} ({error}); fetch what is missing") from error
-        with archive:
-            yield archive
+def _the_one(video: str, found: Sequence[PlaceT]) -> PlaceT:
+    if len(found) > 1:
+        raise InputError(f"{video}: {found[0]} and {found[1]} both answer to it; write the path in the list")
+    return found[0]
 
 
-class Joined(io.RawIOBase):
-    """Files read as one, end to end."""
+def _folder_of(archive: Path) -> str:
+    """A folder name of this archive alone: two of one name in two folders hold other videos."""
+    return f"{archive.stem}-{hashlib.sha256(str(archive.resolve()).encode()).hexdigest()[:8]}"
 
-    def __init__(self, pieces: Sequence[Path]) -> None:
-        self._pieces = [piece.open("rb") for piece in pieces]
-        sizes = [piece.stat().st_size for piece in pieces]
-        self._starts = [sum(sizes[:number]) for number in range(len(sizes))]
-        self._size, self._at = sum(sizes), 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        if self._at >= self._size:
-            return 0
-        number = max(n for n, start in enumerate(self._starts) if start <= self._at)
-        self._pieces[number].seek(self._at - self._starts[number])
-        read = self._pieces[number].readinto(buffer)
-        self._at += read
-        return read
-
-    def close(self) -> None:
-        for piece in self._pieces:
-            piece.close()
-        super().close()
+def _inside(member: str) -> Path:
+    """The member's path, kept inside the folder it is extracted to."""
+    return Path(*(part for part in PurePosixPath(member).parts if part not in ("/", "..")))

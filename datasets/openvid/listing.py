@@ -10,14 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
-from worldmodel.datasets.footage import VIDEOS
+from worldmodel.datasets.media_files import VIDEOS, media_below
 from worldmodel.errors import InputError
+from worldmodel.files import text_file
 
 VIDEO_COLUMNS = ("video", "mediapath", "videopath", "file", "filename")
-CAPTION_COLUMNS = ("caption", "prompt", "text")
-CAPTION_FILES = ("prompt.txt", "prompts.txt", "captions.txt")
+# What says what the video shows comes before `prompt`, which in lists with both is what a captioning model was asked.
+CAPTION_COLUMNS = ("caption", "captions", "text", "description", "prompt")
+CAPTION_FILES = ("captions.txt", "caption.txt", "prompts.txt", "prompt.txt")
 ValueT = TypeVar("ValueT")
 LONGEST_CELL = 2**24  # bytes; captions of a million videos hold a few long ones
 
@@ -40,11 +42,11 @@ class VideoEntry:
 def read_list(path: str | Path) -> Iterator[VideoEntry]:
     """The videos of a CSV, a JSONL, a text file with one path a line, or a folder searched through.
 
-    Beside a text file, `prompt.txt`, `prompts.txt` or `captions.txt` gives the captions, line by line.
+    Beside a text file, `captions.txt`, `caption.txt`, `prompts.txt` or `prompt.txt` gives the captions, line by line.
 
     Raises:
-        InputError: nothing there, another kind of file, a column is missing, a broken row (with its line), or captions
-            that do not match the videos. Raised when the row is reached.
+        InputError: nothing there, another kind of file, a column is missing, a broken row or one that is no UTF-8 (with
+            its line), or captions that do not match the videos. Raised when the row is reached.
     """
     path = Path(path)
     if path.is_dir():
@@ -56,7 +58,7 @@ def read_list(path: str | Path) -> Iterator[VideoEntry]:
 
 
 def _of_folder(folder: Path) -> Iterator[VideoEntry]:
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in VIDEOS and file.is_file())
+    found = sorted(media_below(folder, VIDEOS))
     if not found:
         raise InputError(f"{folder}: no videos (.mp4, .mkv, ...) in it; check the path")
     return (VideoEntry(str(file.relative_to(folder))) for file in found)
@@ -64,23 +66,30 @@ def _of_folder(folder: Path) -> Iterator[VideoEntry]:
 
 def _of_csv(path: Path) -> Iterator[VideoEntry]:
     csv.field_size_limit(LONGEST_CELL)
-    with path.open(newline="", encoding="utf-8-sig") as opened:
-        rows = csv.reader(opened)
-        header = next(rows, [])
+    with text_file(path, newline="") as opened:
+        rows = _rows(opened, path)
+        _, header = next(rows, (1, []))
         named = {name: at for at, name in enumerate(header)}
         video, caption = _first_of(VIDEO_COLUMNS, named), _first_of(CAPTION_COLUMNS, named)
         if video is None:
             given = ", ".join(header) or "none"
             raise InputError(f"{path}: no column 'video' among {given}; name it in the first line")
-        for row in rows:
-            if not row:
-                continue
+        for line, row in rows:
             if len(row) != len(header):
                 raise InputError(
-                    f"{path}:{rows.line_num}: {len(row)} cells, the header has {len(header)}; mend or take out the row"
+                    f"{path}:{line}: {len(row)} cells, the header has {len(header)}; mend or take out the row"
                 )
             others = {name: row[at] for at, name in enumerate(header) if at not in (video, caption)}
             yield VideoEntry(row[video], "" if caption is None else row[caption], others)
+
+
+def _rows(opened: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of its last line."""
+    rows = csv.reader(opened)
+    try:
+        yield from ((rows.line_num, row) for row in rows if row)
+    except csv.Error as error:
+        raise InputError(f"{path}:{rows.line_num + 1}: no row of a CSV ({error}); mend or take out the row") from None
 
 
 def _first_of(names: tuple[str, ...], named: dict[str, ValueT]) -> ValueT | None:
@@ -94,7 +103,7 @@ def _plain(name: str) -> str:
 
 
 def _of_jsonl(path: Path) -> Iterator[VideoEntry]:
-    with path.open(encoding="utf-8-sig") as opened:
+    with text_file(path) as opened:
         for line, text in enumerate(opened, start=1):
             if not text.strip():
                 continue
@@ -110,8 +119,8 @@ def _of_jsonl(path: Path) -> Iterator[VideoEntry]:
 def _object(text: str, place: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not JSON ({error.msg}); mend or take out the line") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place}: not JSON ({getattr(error, 'msg', error)}); mend or take out the line") from error
     if not isinstance(row, dict):
         raise InputError(f'{place}: not a JSON object; write {{"media_path": ..., "caption": ...}}')
     return row
@@ -134,6 +143,6 @@ def _with_captions(videos: Iterable[str], captions: Iterable[str], path: Path, b
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig") as opened:
+    with text_file(path) as opened:
         lines = (line.strip() for line in opened)
         yield from (line for line in lines if line)

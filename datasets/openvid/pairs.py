@@ -221,9 +221,14 @@ Scanned = tuple[VideoSource, tuple[int, ...]]  # the video and its cuts
 
 
 def _located(entries: Iterable[VideoEntry], files: VideoFiles, report: Report) -> Iterator[tuple[VideoEntry, Path]]:
+    files.check_archives()  # an archive that is not whole ends the list; a member that is not, only itself
     for entry in tqdm(entries, desc="videos", unit="video"):
         report.videos += 1
-        path = files.find(entry.video)
+        try:
+            path = files.find(entry.video)
+        except InputError as error:
+            report.bad[entry.video] = str(error)
+            continue
         if path is None:
             report.missing.append(entry.video)
         else:

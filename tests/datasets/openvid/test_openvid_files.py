@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worldmodel.datasets.openvid import VideoFiles
-from worldmodel.datasets.openvid.files import Joined
+from worldmodel.datasets.openvid.archives import Joined
 from worldmodel.errors import InputError
 
 CONTENT = {f"clip{number}.mp4": random.Random(number).randbytes(5000) for number in range(6)}
@@ -46,11 +46,13 @@ def test_which_archive_holds_a_clip(zips: Path, tmp_path: Path) -> None:
 def test_a_clip_is_extracted_whole_and_once(zips: Path, tmp_path: Path, name: str) -> None:
     files = VideoFiles(archives=[zips], extract_to=tmp_path / "out")
     found = files.find(name)
-    assert found == tmp_path / "out" / name
+    assert found.relative_to(tmp_path / "out").parts[1:] == ("inside", name)
     assert found.read_bytes() == CONTENT[name]
-    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
-    found.write_bytes(b"already there")
-    assert files.find(name).read_bytes() == b"already there"
+    assert [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()] == [name]
+    written = found.stat().st_mtime_ns
+    assert files.find(name) == found and found.stat().st_mtime_ns == written
+    found.write_bytes(b"another length")
+    assert files.find(name).read_bytes() == CONTENT[name]
 
 
 def test_folders_come_before_archives(zips: Path, tmp_path: Path) -> None:
@@ -89,9 +91,64 @@ def test_a_damaged_clip_leaves_nothing_behind(zips: Path, tmp_path: Path) -> Non
     packed = bytearray((zips / "OpenVid_part1.zip").read_bytes())
     packed[300:320] = bytes(20)
     (zips / "OpenVid_part1.zip").write_bytes(packed)
-    with pytest.raises(InputError, match=r"OpenVid_part1\.zip: clip0\.mp4 cannot be extracted"):
+    with pytest.raises(InputError, match=r"OpenVid_part1\.zip: inside/clip0\.mp4 cannot be extracted"):
         VideoFiles(archives=[zips], extract_to=tmp_path / "out").find("clip0.mp4")
-    assert not list((tmp_path / "out").iterdir())
+    assert not [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+
+
+def test_paths_in_a_list_match_paths(tmp_path: Path) -> None:
+    """The same base name in two archives and in two folders, as crawls and cameras number their files."""
+    for number, name in enumerate(("A", "B")):
+        with zipfile.ZipFile(tmp_path / f"p{number}.zip", "w") as packed:
+            packed.writestr(f"clips{name}/0001.mp4", name * 10)
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        (tmp_path / "videos" / name / "0002.mp4").write_text(name)
+    files = VideoFiles([tmp_path / "videos"], [tmp_path / "p0.zip", tmp_path / "p1.zip"], tmp_path / "out")
+    assert files.find("clipsA/0001.mp4").read_text() == "A" * 10
+    assert files.find("clipsB/0001.mp4").read_text() == "B" * 10
+    assert files.find("B/0002.mp4").read_text() == "B"
+    assert files.find("train/0001.mp4") is files.find("train/0002.mp4") is None
+    for name in ("0001.mp4", "0002.mp4"):
+        with pytest.raises(InputError, match=rf"^{name}: .* both answer to it; write the path in the list"):
+            files.find(name)
+
+
+def test_the_same_archive_name_in_two_folders(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        with zipfile.ZipFile(tmp_path / name / "p.zip", "w") as packed:
+            packed.writestr(f"{name}/x.mp4", name)
+            packed.writestr("../../../evil.mp4", "stays inside")
+    files = VideoFiles(archives=[tmp_path / "a", tmp_path / "b"], extract_to=tmp_path / "out")
+    assert [files.find(f"{name}/x.mp4").read_text() for name in ("a", "b")] == ["a", "b"]
+    alone = VideoFiles(archives=[tmp_path / "a"], extract_to=tmp_path / "out")
+    assert alone.find("evil.mp4") is None, "hidden parts are no videos"
+
+
+def test_a_member_that_zip_cannot_read_is_named(tmp_path: Path) -> None:
+    """An encrypted member, and a way of packing that Python does not know."""
+    for name, place, value in (("locked", 6, 1), ("unknown", 8, 97)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as packed:
+            packed.writestr("a.mp4", b"content")
+        data = bytearray((tmp_path / f"{name}.zip").read_bytes())
+        directory = data.index(b"PK\x01\x02")
+        for at in (place, directory + place + 2):
+            data[at] = value
+        (tmp_path / f"{name}.zip").write_bytes(data)
+        files = VideoFiles(archives=[tmp_path / f"{name}.zip"], extract_to=tmp_path / "out")
+        with pytest.raises(InputError, match=rf"{name}\.zip: a\.mp4 cannot be extracted"):
+            files.find("a.mp4")
+
+
+def test_what_macos_leaves_behind_is_no_video(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as packed:
+        packed.writestr("a.mp4", b"film")
+        packed.writestr("__MACOSX/._a.mp4", b"fork")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "._b.mp4").write_bytes(b"fork")
+    files = VideoFiles([tmp_path / "videos"], [tmp_path / "mac.zip"], tmp_path / "out")
+    assert files.find("a.mp4").read_bytes() == b"film"
+    assert files.find("b.mp4") is None
 
 
 def test_what_is_not_there_is_named(tmp_path: Path, zips: Path) -> None:

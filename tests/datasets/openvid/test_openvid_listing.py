@@ -52,6 +52,48 @@ def test_jsonl(tmp_path: Path) -> None:
     assert found == [VideoEntry("a.mp4", "one", {"fps": "24"}), VideoEntry("b.mp4")]
 
 
+@pytest.mark.parametrize("header", ["video,prompt,caption", "video,Prompt,captions", "video,prompt,text"])
+def test_what_is_seen_comes_before_what_was_asked(tmp_path: Path, header: str) -> None:
+    row = "a.mp4,Describe the video in detail.,a red car"
+    assert listed(tmp_path / "list.csv", f"{header}\n{row}\n")[0].caption == "a red car"
+
+
+def test_captions_come_before_prompts(tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Describe the video.\n")
+    (tmp_path / "captions.txt").write_text("a red car\n")
+    assert listed(tmp_path / "videos.txt", "a.mp4\n") == [VideoEntry("a.mp4", "a red car")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "line"),
+    [
+        ("list.csv", "video,caption\na.mp4,café – it’s raining\n".encode("cp1252"), 2),
+        ("list.csv", "video,caption\na.mp4,x\n".encode("utf-16"), 1),
+        ("list.jsonl", '{"video": "a.mp4"}\n{"video": "é.mp4"}\n'.encode("latin-1"), 2),
+        ("videos.txt", ("a.mp4\n" * 5000 + "é.mp4\n").encode("latin-1"), 5001),
+    ],
+)
+def test_another_encoding_is_named_with_its_line(tmp_path: Path, name: str, data: bytes, line: int) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=rf"{name}:{line}: not UTF-8 text; save the file as UTF-8"):
+        list(read_list(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["cp1252.csv:2", "utf16.csv:1", "latin.jsonl:1", "latin.txt:2"])
+def test_the_reported_lists(name: str, reported_folder: Path) -> None:
+    file, line = name.split(":")
+    with pytest.raises(InputError, match=rf"{file}:{line}: not UTF-8"):
+        list(read_list(reported_folder / "09_csv" / file))
+
+
+def test_a_nul_in_a_csv_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes(b'video,caption\na.mp4,x\nb\0.mp4,"open\r\n')
+    try:
+        list(read_list(tmp_path / "list.csv"))
+    except InputError as error:
+        assert "list.csv:" in str(error)
+
+
 def test_text_files_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_text("one\ntwo\n")
     assert listed(tmp_path / "videos.txt", "a.mp4\nb.mp4\n") == [VideoEntry("a.mp4", "one"), VideoEntry("b.mp4", "two")]
@@ -84,6 +126,13 @@ def test_broken_lists_are_named(tmp_path: Path, name: str, text: str, message: s
     (tmp_path / "prompt.txt").write_text("one\n")
     with pytest.raises(InputError, match=message):
         listed(tmp_path / name, text)
+
+
+def test_hidden_files_of_a_folder_are_no_videos(tmp_path: Path) -> None:
+    for name in ("a.mp4", "._a.mp4", ".cache/b.mp4", "__MACOSX/c.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(read_list(tmp_path)) == [VideoEntry("a.mp4")]
 
 
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from worldmodel.datasets.clip import collate
-from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection, video_pairs
+from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection, read_list, video_pairs
 from worldmodel.datasets.openvid.indexed import IndexedVideo
 from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
@@ -163,3 +163,23 @@ def test_nothing_usable_says_why(folder: Path) -> None:
         pairs_of(folder, observed_frames=100, future_frames=100)
     with pytest.raises(InputError, match="stride=0"):
         pairs_of(folder, stride=0)
+
+
+def test_a_damaged_member_is_named_and_the_list_goes_on(reported_folder: Path, tmp_path: Path) -> None:
+    """`a.mp4` of the archive has a wrong checksum."""
+    entries = read_list(reported_folder / "10_zip_crc" / "list.csv")
+    files = VideoFiles(archives=[reported_folder / "10_zip_crc" / "p.zip"], extract_to=tmp_path)
+    report = video_pairs(entries, files, 5, 5, size=(32, 48)).report
+    assert (report.videos, report.usable, len(report.bad)) == (2, 1, 1)
+    ((name, reason),) = report.bad.items()
+    assert name in reason and "cannot be extracted" in reason and "fetch it again" in reason
+
+
+def test_two_archives_with_one_base_name(reported_folder: Path, tmp_path: Path) -> None:
+    folder = reported_folder / "11_names"
+    entries = list(read_list(folder / "two.csv")) + list(read_list(folder / "train.csv"))
+    files = VideoFiles(archives=[folder / "zips"], extract_to=tmp_path)
+    pairs = video_pairs(entries, files, 5, 5, size=(32, 48))
+    assert pairs.report.missing == ["train/0001.mp4"] and pairs.report.usable == 2
+    first, second = (pairs.sources[number].path.read_bytes() for number in range(2))
+    assert first != second
