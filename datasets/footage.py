@@ -231,7 +231,7 @@ def _one_camera(cameras: Sequence[str] | None, path: Path, parts: tuple[VideoSou
 
 
 def _chosen(folder: Path, videos: list[Path], cameras: Sequence[str]) -> list[Track]:
-    names = [camera.partition(":")[0] for camera in cameras]
+    names = [_renamed(camera, videos)[0] for camera in cameras]
     if any("/" in name or not name for name in names):
         raise InputError(f"{folder}: cameras {', '.join(cameras)}; a camera's name is not empty and has no slash")
     if len(set(names)) < len(names):
@@ -239,9 +239,16 @@ def _chosen(folder: Path, videos: list[Path], cameras: Sequence[str]) -> list[Tr
     return [_chosen_one(folder, videos, camera) for camera in cameras]
 
 
-def _chosen_one(folder: Path, videos: list[Path], camera: str) -> Track:
+def _renamed(camera: str, videos: list[Path]) -> tuple[str, str]:
+    """Name of a camera and of its video, from `NAME` or `NEW_NAME:file_name`; `14:30:15.mp4` is a file's own name."""
+    if camera in [name for video in videos for name in (video.stem, video.name)]:
+        return camera, camera
     name, _, file_name = camera.partition(":")
-    wanted = file_name or name
+    return name, file_name or name
+
+
+def _chosen_one(folder: Path, videos: list[Path], camera: str) -> Track:
+    name, wanted = _renamed(camera, videos)
     exact = [video for video in videos if wanted in (video.stem, video.name)]
     parts = exact or _parts(videos).get(wanted, [])
     if not parts:
@@ -254,7 +261,7 @@ def _chosen_one(folder: Path, videos: list[Path], camera: str) -> Track:
 
 
 def _all_cameras(videos: list[Path]) -> list[Track]:
-    joined = {name: _track(name, parts) for name, parts in _parts(videos).items() if len(parts) > 1}
+    joined = {name: _track(name, parts) for name, parts in _parts(videos).items() if _are_counted(parts)}
     joined = {name: track for name, track in joined.items() if all(track.repeats[1:])}
     tracks: dict[str, Track] = {}
     for video in videos:
@@ -265,12 +272,23 @@ def _all_cameras(videos: list[Path]) -> list[Track]:
     return list(tracks.values())
 
 
+def _are_counted(videos: list[Path]) -> bool:
+    """Whether files called NAME_<number> are numbered as parts are: without a gap, or from 0 or 1 with most there.
+
+    Otherwise the numbers are times of day, dates or scene numbers, and each file is a camera of its own.
+    """
+    numbers = [number for video in videos if (number := _part_number(video)) is not None]
+    span = numbers[-1] - numbers[0] + 1
+    return len(numbers) > 1 and (span == len(numbers) or (numbers[0] <= 1 and span <= 2 * len(numbers)))
+
+
 def _track(camera: str, videos: list[Path]) -> Track:
     numbers = [_part_number(video) for video in videos]
     for before, after in pairwise(numbers):
         if before is not None and after is not None and after != before + 1:
             raise InputError(
-                f"{videos[0].parent}: camera {camera} has part {before} and part {after}, none between; add it"
+                f"{videos[0].parent}: camera {camera} has part {before} and part {after}, none between; add it,"
+                " or name the videos that are cameras with cameras=[...]"
             )
     parts = tuple(VideoSource(video) for video in videos)
     return Track(camera, parts, (False, *(_repeats(before, after) for before, after in pairwise(parts))))

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 from jaxtyping import Float64, UInt8
-from PIL import Image
+from PIL import ExifTags, Image
 
+from worldmodel.datasets.colour import Uncoloured, as_rgb
 from worldmodel.datasets.fitting import crop_box
 from worldmodel.errors import InputError
 
@@ -40,19 +41,21 @@ def adjust_intrinsics(
 
 
 def read_image(path: str | Path, size: tuple[int, int], resample: str = "area") -> UInt8[np.ndarray, "H W 3"]:
-    """Read one picture as RGB, cropped at the centre to the aspect of `size` = (H, W) and resized to it.
+    """Read one picture as upright RGB, cropped at the centre to the aspect of `size` = (H, W) and resized to it.
 
     Raises:
-        InputError: the file is missing, empty, truncated or corrupt (also where a decoder would fill in grey), or
-            `resample` is unknown.
+        InputError: the file is missing, empty, truncated or corrupt (also where a decoder would fill in grey), its
+            pixels have no plain colour (see `as_rgb`), or `resample` is unknown.
     """
     if resample not in RESAMPLES:
         raise InputError(f"resample={resample!r} is unknown; use one of {', '.join(RESAMPLES)}")
     data = _bytes(path)
     try:
         return _read_jpeg(data, size, resample) if data[:2] == b"\xff\xd8" else _read_other(data, size, resample)
-    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as why:
-        reason = " ".join(str(why).split())
+    except Uncoloured as why:
+        raise InputError(f"image {path}: {why}") from None
+    except Exception as why:  # decoders raise what they like over a stranger's bytes: struct.error, IndexError, ...
+        reason = " ".join(str(why).split()) or type(why).__name__
         raise InputError(f"image {path} is truncated or corrupt ({reason}); copy or download it again") from None
 
 
@@ -71,7 +74,7 @@ def _read_jpeg(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     if colours in ("CMYK", "YCCK"):
         return _read_other(data, size, resample)
-    if resample == "vista":
+    if resample == "vista" or _turned(data):
         # PIL fills broken entropy data with grey and says nothing; libjpeg at 1/8 scale, strict, costs little and
         # refuses it.
         simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, min_factor=8)
@@ -85,9 +88,17 @@ def _read_jpeg(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:
     return np.asarray(small)
 
 
+def _turned(data: bytes) -> bool:
+    """Whether a JPEG's EXIF says that it is stored turned or mirrored; most drives' pictures have no EXIF at all."""
+    if b"Exif\0\0" not in data[: 2**16]:
+        return False
+    with Image.open(io.BytesIO(data)) as opened:
+        return opened.getexif().get(ExifTags.Base.Orientation, 1) != 1
+
+
 def _read_other(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as opened:
-        picture = opened.convert("RGB")
+        picture = as_rgb(opened)
     # Cropping first keeps pixels outside the box out of the filter, which is what Vista does.
     cropped = picture.crop(crop_box(picture.width, picture.height, size[0], size[1]))
     kernel = Image.Resampling.LANCZOS if resample == "vista" else Image.Resampling.HAMMING

@@ -76,6 +76,38 @@ def test_parts_without_overlap_are_joined_on_request(tmp_path: Path) -> None:
     assert np.allclose(footage.tracks[0].times_s, np.arange(12) / 12, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "names", [("20231128_143015", "20231128_150000"), ("20231128_000000", "20231128_000130"), ("run_2021", "run_2023")]
+)
+def test_dates_and_times_are_no_parts(tmp_path: Path, names: tuple[str, str]) -> None:
+    for hue, name in enumerate(names):
+        write_film(tmp_path / f"{name}.mp4", [picture(k, hue) for k in range(4)])
+    assert open_footage(tmp_path).cameras == names
+    assert open_footage(tmp_path, [names[1]]).cameras == (names[1],)
+
+
+def test_a_time_of_day_is_a_files_own_name(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", [picture(k) for k in range(4)]).rename(tmp_path / "14:30:15.mp4")
+    assert open_footage(tmp_path, ["14:30:15.mp4"]).cameras == ("14:30:15.mp4",)
+    assert open_footage(tmp_path, ["FRONT:14:30:15.mp4"]).cameras == ("FRONT",)
+
+
+def test_hidden_files_are_no_cameras(tmp_path: Path) -> None:
+    for name in ("back", "front"):
+        write_film(tmp_path / f"{name}.mp4", [picture(k) for k in range(4)])
+        (tmp_path / f"._{name}.mp4").write_bytes(b"\0\5\x16\7" + bytes(20))
+    assert open_footage(tmp_path).cameras == ("back", "front")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("0.png", "._0.png"):
+        Image.new("RGB", (8, 8)).save(pictures / name)
+    assert len(open_footage(pictures).tracks[0].times_s) == 1
+
+
+def test_the_reported_rig(reported_folder: Path) -> None:
+    assert open_footage(reported_folder / "08_apple").cameras == ("back", "front")
+
+
 def test_the_user_names_and_orders_cameras(rig: Path) -> None:
     footage = open_footage(rig, ["roof", "CAM_FRONT_LEFT:left", "late:right_1.mp4"])
     assert footage.cameras == ("roof", "CAM_FRONT_LEFT", "late")

@@ -1,11 +1,12 @@
 """Reading pictures: Vista's frames bit for bit, the fast way close to them, and nothing bad let through."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from worldmodel.datasets.fitting import crop_box
 from worldmodel.datasets.images import adjust_intrinsics, read_image
@@ -163,3 +164,119 @@ def test_intrinsics_follow_the_pixels(
     ray = np.linalg.inv(intrinsic) @ [x, y, 1]
     projected = adjust_intrinsics(intrinsic, source[1], source[0], size) @ ray
     np.testing.assert_allclose(projected[:2] / projected[2], seen, atol=0.1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resample", ["area", "vista"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_exif_orientation_is_followed(tmp_path: Path, orientation: int, resample: str, suffix: str) -> None:
+    """The crop is of the upright picture: one stored lying down is cropped as it is shown."""
+    upright = Image.fromarray(scenery(240, 320))
+    stored = upright.transpose(STORED[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored.save(tmp_path / f"a.{suffix}", quality=95, exif=exif)
+    upright.save(tmp_path / f"b.{suffix}", quality=95)
+    turned, plain = (read_image(tmp_path / f"{name}.{suffix}", (64, 128), resample) for name in "ab")
+    assert psnr(turned, plain) > 38
+
+
+STORED = {  # how an upright picture is stored, so that its orientation tag turns it back
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+
+
+def test_the_reported_picture_is_upright(reported_folder: Path) -> None:
+    path = reported_folder / "05_exif" / "0000.jpg"
+    with Image.open(path) as opened:
+        shown = ImageOps.exif_transpose(opened).convert("RGB")
+        stored = np.asarray(opened.convert("RGB"))
+    frame = read_image(path, (shown.height, shown.width))
+    assert psnr(frame, np.asarray(shown)) > 30 > psnr(frame, stored)
+
+
+WIDE = np.linspace(0, 65535, 64 * 96).reshape(64, 96).astype(np.uint16)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "big.tif", "a.pgm", "white_is_zero.tif"])
+def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name.replace("pgm", "png")
+    picture = Image.fromarray(WIDE)
+    if name == "big.tif":
+        picture = Image.frombytes("I;16B", (96, 64), WIDE.astype(">u2").tobytes())
+    if name == "white_is_zero.tif":
+        picture = Image.fromarray(65535 - WIDE)
+    if name == "a.pgm":
+        path.write_bytes(b"P5 96 64 65535 " + WIDE.astype(">u2").tobytes())
+    else:
+        picture.save(path, **({"tiffinfo": {262: 0}} if name == "white_is_zero.tif" else {}))
+    frame = read_image(path, (64, 96)).astype(int)
+    assert np.abs(frame - (WIDE / 257)[..., None]).max() <= 1
+
+
+def test_twelve_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    grey = np.linspace(0, 4095, 64 * 96).astype(int)
+    high, low = grey[0::2], grey[1::2]
+    packed = np.stack([high >> 4, (high & 15) << 4 | low >> 8, low & 255], axis=1).astype(np.uint8).tobytes()
+    entries = [(256, 96), (257, 64), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 64), (279, len(packed))]
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries) + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory)
+    frame = read_image(tmp_path / "a.tif", (64, 96)).astype(int)
+    assert np.abs(frame - (grey / 4095 * 255).reshape(64, 96, 1)).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr"])
+def test_every_colour_type_is_right(tmp_path: Path, mode: str) -> None:
+    """Half dark red, half light grey, as near as the mode can say it."""
+    halves = Image.new("RGB", (96, 64), (200, 200, 200))
+    halves.paste((120, 10, 20), (0, 0, 48, 64))
+    picture = halves.quantize(2).convert(mode) if mode in ("P", "PA") else halves.convert(mode)
+    picture.save(tmp_path / "a.tif")
+    frame = read_image(tmp_path / "a.tif", (64, 96))
+    expected = np.asarray(halves.convert("L").convert("RGB") if mode in ("L", "LA") else halves)
+    if mode == "1":  # dithered
+        assert frame[:, :40].mean() < 100 < frame[:, 56:].mean()
+    else:
+        assert np.abs(frame.astype(int) - expected)[:, [10, 80]].max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "LAB"])
+def test_numbers_without_a_known_white_are_refused(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (96, 64)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=rf"a\.tif: pixels of mode {mode} have no known white; save it as 8-bit RGB"):
+        read_image(tmp_path / "a.tif", (64, 96))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_refused(tmp_path: Path, mode: str) -> None:
+    picture = Image.new("RGBA", (96, 64), (255, 0, 0, 255))
+    picture.paste((0, 255, 0, 0), (0, 0, 10, 10))
+    picture.convert(mode).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: it has transparent pixels"):
+        read_image(tmp_path / "a.png", (64, 96))
+
+
+def test_pages_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 64)).save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("RGB", (96, 64))])
+    with pytest.raises(InputError, match=r"a\.tif: it holds 2 pages"):
+        read_image(tmp_path / "a.tif", (64, 96))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp"])
+def test_damage_never_ends_in_another_error(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(scenery(60, 80)).save(tmp_path / f"a.{suffix}")
+    whole = (tmp_path / f"a.{suffix}").read_bytes()
+    chance = np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(whole[: chance.integers(1, len(whole) + 1)])
+        for at in chance.integers(0, len(damaged), 3):
+            damaged[at] = chance.integers(256)
+        (tmp_path / f"b.{suffix}").write_bytes(damaged)
+        try:
+            read_image(tmp_path / f"b.{suffix}", (16, 24))
+        except InputError as error:
+            assert f"b.{suffix}" in str(error)
