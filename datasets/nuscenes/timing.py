@@ -12,6 +12,7 @@ the nominal one is a gap. At 12 Hz that is more than 125 ms, two and a half turn
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from worldmodel.datasets.frame_rate import check_rate as check_rate  # who takes the rate from here checks it
 from worldmodel.errors import InputError
 
 NOMINAL_RATE = 12.0
@@ -21,8 +22,6 @@ STEP_TURNS = (1, 2, 2)
 """Lidar turns from one frame of a camera to the next, over and over."""
 MAX_GAP = 0.5
 """The part of the nominal frame time by which a step may differ from it."""
-LOWEST_RATE, HIGHEST_RATE = 0.25, 240.0
-"""Frames per second that a camera may have. The range is narrower than a factor of 1000: one unit of time fits it."""
 USUAL_RATES = (0.5, 1, 2, 3, 4, 5, 6, 7.5, 8, 10, 12, 15, 16, 18, 20, 24, 25, 30, 36, 40, 45, 50, 60, 90, 100, 120, 240)
 USUAL_WITHIN = 0.03
 
@@ -64,16 +63,3 @@ def nominal_rate(steps_s: Float64[np.ndarray, "R"]) -> float:
     usual = min(USUAL_RATES, key=lambda known: abs(np.log(known / rate)))
     near = abs(rate / usual - 1) <= USUAL_WITHIN + 0.4 / max(1, len(kept))
     return float(usual) if near else float(f"{rate:.3g}")
-
-
-def check_rate(rate: float, source: str, remedy: str) -> float:
-    """The rate, if a camera may have it.
-
-    Raises:
-        InputError: it is below 0.25 or above 240 frames per second, or no number.
-    """
-    if LOWEST_RATE <= rate <= HIGHEST_RATE:
-        return rate
-    raise InputError(
-        f"{source}: {rate:g} frames per second, where a camera has {LOWEST_RATE:g} to {HIGHEST_RATE:g}; {remedy}"
-    )

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from worldmodel.datasets.frame_rate import check_rate
 from worldmodel.datasets.nuscenes.timing import (
     LIDAR_TURN_S,
     STEP_TURNS,
-    check_rate,
     is_gap,
     missing_frames,
     nominal_rate,
