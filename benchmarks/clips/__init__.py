@@ -1,7 +1,7 @@
 """Published, versioned lists of the clips that an evaluation looks at, each a rule in code with a card beside it.
 
 clips(ClipsConfig(list="vista-val", root="/data/nuscenes"))            # builds, prints and writes the list
-chosen = read_clip_list("outputs/clips/vista-val@1.json")              # or clip_list(config), without a file
+chosen = read_clip_list("outputs/clips/vista-val@2.json")              # or clip_list(config), without a file
 pairs = open_clips(chosen, "/data/nuscenes", size=(576, 1024), resample="vista")
 """
 

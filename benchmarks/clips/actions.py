@@ -2,7 +2,7 @@
 
 baselines.md, section 7 (Vista's paper, appendix C): the positions of LIDAR_TOP at the clip's sample and the next four
 (0, 0.5, 1, 1.5, 2 s) in the lidar's frame at the first one: x to the right, y ahead, so `traj` holds (-x, y). The
-command follows from the end point: turned where it lies more than 2 m aside, stopped where it lies at most 2 m ahead,
+command follows from the end point: turned where it lies 2 m or more aside, stopped where it lies at most 2 m ahead,
 else forward. `goal` is that point in the camera's first picture. Tables without LIDAR_TOP (the toy world) give the
 vehicle's own origin, seen along the lidar's axes, at the camera's key frames.
 
@@ -42,7 +42,7 @@ def actions_of(index: NuScenesIndex, camera: str, rows_P: Int32[np.ndarray, "P"]
 
 def command(left_m: float, ahead_m: float) -> int:
     """Vista's command for a vehicle that is there after two seconds: 0 right, 1 left, 2 stop, 3 forward."""
-    if abs(left_m) > TURN_M:
+    if abs(left_m) >= TURN_M:
         return LEFT if left_m > 0 else RIGHT
     return STOP if ahead_m <= STOP_M else FORWARD
 

@@ -71,7 +71,7 @@ class ClipList:
     """A published list of clips.
 
     Attributes:
-        name, version: together the list's label, ``vista-val@1``.
+        name, version: together the list's label, ``vista-val@2``.
         rule: how the clips are chosen, in words.
         expected: how many clips the complete data give.
         frames: L. observed_frames: how many of them are given to a model by default; any other split is possible.

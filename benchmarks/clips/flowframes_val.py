@@ -1,123 +1,90 @@
-"""`flowframes-val@1`: what the FlowFrames paper evaluates on, made anew by rule. Its card is flowframes_val.md."""
+"""`flowframes-val@2`: the published code's clips of nuScenes, sweeps cut from the start of each scene. See its card.
 
-from collections import Counter
+Legend: R sweeps of one camera in one scene, P clips, L frames of a clip.
+"""
+
+import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from jaxtyping import Int32
 
-from worldmodel.benchmarks.clips.clip_list import Clip, ClipList, rank
-from worldmodel.benchmarks.clips.tables import FRAME_RATE, MAX_GAP, ValScenes, clips_of, open_val
+from worldmodel.benchmarks.clips.clip_list import Clip, ClipList
+from worldmodel.benchmarks.clips.tables import FRAME_RATE, ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
-from worldmodel.datasets.nuscenes.windows import Report, WindowRule, cut_windows
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.clips.verb import ClipsConfig
 
-LABEL, SEED = "flowframes-val@1", 0
 CAMERAS = ("CAM_FRONT", "CAM_BACK", "CAM_FRONT_LEFT")
-FRAMES, EACH, KEPT = 34, 5, 2000
-RULE = """nuScenes val; CAM_FRONT, CAM_BACK, CAM_FRONT_LEFT, each by itself. A clip is 34 frames linked by
-sample_data.next, every step within 30 % of 1/12 s. Of each scene and camera five, begun at key frames and not
-overlapping, as near as possible (least squares of their times) to even spacing from the first possible start to the
-last. Where five do not fit, they may overlap; where there are not five key frames to begin at, any frame may begin one;
-fewer where there are not five at all. Of all, the 2,000 of lowest sha256 of "flowframes-val@1/0/" and the token of the
-first sample_data. Sorted by scene name, camera in the order above, time."""
+FRAMES, KEPT, SEED = 34, 2000, 4543543  # the seed is the published one
+VAL_SCENES, FEWEST_SWEEPS = 150, 184  # of a scene and camera, counted on the real CAM_FRONT chains; the most are 199
+RULE = """nuScenes val; CAM_FRONT, CAM_BACK, CAM_FRONT_LEFT, each by itself. Of each scene, in the order of scene.json,
+the frames from the first key frame on by sample_data.next, without the key frames; cut from the start into clips of 34,
+the rest dropped. Of all, camera after camera, 2,000 in the order of Python's random.Random(4543543).sample; where there
+are fewer, all, in their order. Steps between frames are what they are: none is refused for being short or long."""
+ItemT = TypeVar("ItemT")
 
 
 def build(config: "ClipsConfig") -> ClipList:
     """The list of one nuScenes root; `frames` other than 34 makes clips of another length by the same rule.
 
     Raises:
-        InputError: no val scene, a camera is missing, or no clip at all.
+        InputError: no val scene, or no clip at all.
     """
-    val = open_val(config.root, config.version or "v1.0-trainval")
-    rule = WindowRule(config.frames or FRAMES, 1, 1 / FRAME_RATE, MAX_GAP)
-    report, found = Report(), Counter[str]()
-    clips = [clip for camera in CAMERAS for clip in _of_camera(val, camera, rule, report, found)]
+    val, length = open_val(config.root, config.version or "v1.0-trainval"), config.frames or FRAMES
+    clips, notes = list[Clip](), list[str]()
+    for camera in CAMERAS:
+        found = _of_camera(val, camera, length)
+        notes.append(f"{camera}: {len(found)} clips of {len({clip.scene for clip in found})} scenes")
+        clips += found
     if not clips:
-        raise InputError(f"{LABEL}: no {rule.length} frames in a row in {val.index.root}; ask for fewer frames")
-    kept = sorted(clips, key=lambda clip: rank(LABEL, SEED, clip.lead.start_token))[:KEPT]
+        raise InputError(f"flowframes-val: no scene of {val.index.root} has {length} sweeps; ask for fewer frames")
+    notes.append(f"{len(clips)} clips in all, {min(len(clips), KEPT)} kept")
     return ClipList(
         name="flowframes-val",
-        version=1,
+        version=2,
         rule=" ".join(RULE.split()),
-        expected=KEPT,
-        frames=rule.length,
+        expected=min(KEPT, VAL_SCENES * len(CAMERAS) * (FEWEST_SWEEPS // length)),
+        frames=length,
         observed_frames=17,
         frame_rate=FRAME_RATE,
         tables=val.index.version,
-        clips=tuple(sorted(kept, key=_place)),
-        notes=val.notes + _notes(found, report, len(clips)),
+        clips=tuple(drawn(clips, KEPT)),
+        notes=(*val.notes, *notes),
     )
 
 
-def _place(clip: Clip) -> tuple[str, int, int]:
-    return clip.scene, CAMERAS.index(clip.lead.camera), clip.lead.timestamps_us[0]
+def windows(sweeps_R: Int32[np.ndarray, "R"], length: int) -> Int32[np.ndarray, "P L"]:
+    """Consecutive runs of `length` from the start on; what is left at the end is dropped."""
+    return sweeps_R[: len(sweeps_R) // length * length].reshape(-1, length)
 
 
-def _of_camera(val: ValScenes, camera: str, rule: WindowRule, report: Report, found: Counter[str]) -> list[Clip]:
-    index, chains = val.index, camera_chains(val.index, (camera,))
-    sensor, row_of = index.texts("sensor", "channel").index(camera), {n: r for r, n in enumerate(index.scene_names)}
-    starts: list[int] = []
-    for name in val.names:
-        windows = cut_windows(chains, row_of[name], name, (camera,), [sensor], rule, report)[:, 0]
-        way, chosen = five_of(windows.tolist(), *_keys_and_times(val, chains, windows), rule.length)
-        found[way] += 1
-        starts += chosen
-    rows = chains.rows_S[np.array(starts, dtype=np.int64)[:, None] + np.arange(rule.length)]
-    return clips_of(index, (camera,), rows[:, None]) if starts else []
+def drawn(items: Sequence[ItemT], number: int) -> list[ItemT]:
+    """`number` of them in the order of the published draw; all, in their own order, where there are fewer."""
+    return list(items) if len(items) < number else random.Random(SEED).sample(items, number)
 
 
-def _keys_and_times(val: ValScenes, chains: CameraChains, windows: np.ndarray) -> tuple[list[bool], list[int]]:
-    rows = chains.rows_S[windows]
-    key, time = (val.index.column("sample_data", name)[rows] for name in ("is_key_frame", "timestamp"))
-    return (key == 1).tolist(), time.tolist()
-
-
-def five_of(places: list[int], keys: list[bool], times_us: list[int], length: int) -> tuple[str, list[int]]:
-    """Which of the possible starts of one scene and camera begin a clip, and in which way they were found.
-
-    Args:
-        places: frame numbers of the possible starts, rising; keys: which are key frames; times_us: their times.
-    """
-    everything = list(range(len(places)))
-    at_keys = [number for number in everything if keys[number]]
-    ways = (("apart", at_keys, length), ("overlapping", at_keys, 1), ("at any frame", everything, 1))
-    for way, usable, apart in ways:
-        chosen = spread([places[i] for i in usable], [times_us[i] for i in usable], EACH, apart)
-        if chosen:
-            return way, [places[usable[number]] for number in chosen]
-    return "fewer", places
-
-
-def spread(places: Sequence[int], times: Sequence[int], number: int, apart: int) -> list[int]:
-    """Indices of `number` of some rising places, at least `apart` from each other, nearest to even spacing in time.
-
-    The sum of squared differences is least, in whole numbers, hence exact; of equal choices the earliest is taken.
-    Empty where so many do not fit.
-    """
-    if len(places) < number:
+def _of_camera(val: ValScenes, camera: str, length: int) -> list[Clip]:
+    """Every clip of one camera, scenes in the table's order; none where the rig lacks the camera."""
+    index, wanted = val.index, set(val.names)
+    if camera not in index.camera_names:
         return []
-    first, span, steps = times[0], times[-1] - times[0], number - 1
-    best: dict[int, tuple[int, tuple[int, ...]]] = {-1: (0, ())}
-    for step in range(number):
-        ideal = steps * first + step * span  # everything times `steps`
-        following = {}
-        for i, (place, time) in enumerate(zip(places, times, strict=True)):
-            before = [kept for last, kept in best.items() if last < 0 or place - places[last] >= apart]
-            if before:
-                cost, chosen = min(before)
-                following[i] = (cost + (steps * time - ideal) ** 2, (*chosen, i))
-        best = following
-    return list(min(best.values())[1]) if best else []
+    chains = camera_chains(index, (camera,))
+    key_S = index.column("sample_data", "is_key_frame")[chains.rows_S] == 1
+    scenes = [row for row, name in enumerate(index.scene_names) if name in wanted]
+    rows_PL = np.concatenate([windows(_sweeps(chains, key_S, scene), length) for scene in scenes])
+    return clips_of(index, (camera,), rows_PL[:, None]) if len(rows_PL) else []
 
 
-def _notes(found: Counter[str], report: Report, clips: int) -> tuple[str, ...]:
-    ways = ", ".join(f"{count} {way}" for way, count in sorted(found.items()))
-    gaps = ", ".join(f"{camera} {report.gaps.get(camera, 0)}" for camera in CAMERAS)
-    return (
-        f"clips of {found.total()} scenes and cameras: {ways}; {clips} in all, {min(clips, KEPT)} kept",
-        f"steps between frames that are too long or too short: {gaps}",
-    )
+def _sweeps(chains: CameraChains, key_S: np.ndarray, scene: int) -> Int32[np.ndarray, "R"]:
+    """Rows of a scene's frames that are no key frames: of its first chain with a key frame, from that one on."""
+    for chain in np.flatnonzero(chains.scenes == scene):
+        frames = slice(chains.starts[chain], chains.starts[chain + 1])
+        rows, key = chains.rows_S[frames], key_S[frames]
+        if key.any():
+            first = int(key.argmax())
+            return rows[first:][~key[first:]]
+    return np.zeros(0, dtype=np.int32)

@@ -1,4 +1,8 @@
-"""`openvid-val@1`: 2,000 videos of OpenVid, drawn from its published CSV. Its card is openvid_val.md."""
+"""`openvid-val@2`: the first frames of 2,000 videos of OpenVid, drawn from its published CSV. See openvid_val.md.
+
+Published are where in a video the frames are taken and how many; not which videos, so the draw is our own and the same
+as in version 1, which took the middle frames.
+"""
 
 import heapq
 from collections.abc import Iterable
@@ -12,11 +16,14 @@ from worldmodel.errors import InputError
 if TYPE_CHECKING:
     from worldmodel.benchmarks.clips.verb import ClipsConfig
 
-LABEL, SEED = "openvid-val@1", 0
+DRAW, SEED = "openvid-val@1", 0  # version 2 has the videos of version 1
 FRAMES, KEPT = 34, 2000
-RULE = """OpenVid's CSV, every video once, those whose column `frame` says 34 or more. The 2,000 of lowest sha256 of
-"openvid-val@1/0/" and the video's name. Of each the middle 34 frames, by that column: from (frame - 34) // 2 on, at the
-video's own rate. Sorted by name."""
+DRAWN = """OpenVid's CSV, every video once, those whose column `frame` says 34 or more. The 2,000 of lowest sha256 of
+"openvid-val@1/0/" and the video's name."""
+RULES = {
+    1: """Of each the middle 34 frames, by that column: from (frame - 34) // 2 on, at the video's own rate.""",
+    2: """Of each the first 34 frames, at the video's own rate.""",
+}
 
 
 def build(config: "ClipsConfig") -> ClipList:
@@ -25,22 +32,33 @@ def build(config: "ClipsConfig") -> ClipList:
     Raises:
         InputError: no CSV is given, it has no column `frame` or a cell of it is no number, or no video is long enough.
     """
+    return _build(config, 2)
+
+
+def build_1(config: "ClipsConfig") -> ClipList:
+    """Version 1: the middle frames of the same videos."""
+    return _build(config, 1)
+
+
+def _build(config: "ClipsConfig", version: int) -> ClipList:
     if not config.csv:
         raise InputError("csv is not given: openvid-val is drawn from OpenVid's published CSV, csv=OpenVid-1M.csv")
     frames = config.frames or FRAMES
     kept, rows, usable = _drawn(read_list(config.csv), frames)
     if not kept:
         raise InputError(f"{config.csv}: none of {rows} videos has {frames} frames; ask for fewer frames")
+    first = {entry.video: (total - frames) // 2 if version == 1 else 0 for entry, total in kept}
+    videos = sorted((entry for entry, _ in kept), key=lambda entry: entry.video)
     return ClipList(
         name="openvid-val",
-        version=1,
-        rule=" ".join(RULE.split()),
+        version=version,
+        rule=" ".join(f"{DRAWN} {RULES[version]} Sorted by name.".split()),
         expected=KEPT,
         frames=frames,
         observed_frames=17,
         frame_rate=None,
         tables="",
-        clips=tuple(_clip(entry, total, frames) for entry, total in sorted(kept, key=lambda pair: pair[0].video)),
+        clips=tuple(_clip(entry, first[entry.video], frames) for entry in videos),
         notes=(f"{rows} rows, {usable} with at least {frames} frames",),
     )
 
@@ -55,7 +73,7 @@ def _drawn(entries: Iterable[VideoEntry], frames: int) -> tuple[list[tuple[Video
         if total < frames:
             continue
         usable += 1
-        place = (-int(rank(LABEL, SEED, entry.video), 16), entry.video)
+        place = (-int(rank(DRAW, SEED, entry.video), 16), entry.video)
         if entry.video in kept or (len(kept) == KEPT and place < worst_first[0]):
             continue
         kept[entry.video] = (entry, total)
@@ -71,10 +89,9 @@ def _frames_of(entry: VideoEntry) -> int:
         return int(float(cell or ""))
     except (ValueError, OverflowError):
         said = "no column 'frame'" if cell is None else f"frame {cell!r} is no number"
-        raise InputError(f"{LABEL}: {entry.video}: {said}; give OpenVid's published CSV") from None
+        raise InputError(f"openvid-val: {entry.video}: {said}; give OpenVid's published CSV") from None
 
 
-def _clip(entry: VideoEntry, total: int, frames: int) -> Clip:
-    start, name = (total - frames) // 2, PurePosixPath(entry.video).stem
-    numbers = range(start, start + frames)
-    return Clip(name, (View("video", tuple(f"{entry.video}#{number}" for number in numbers)),), None, entry.caption)
+def _clip(entry: VideoEntry, first: int, frames: int) -> Clip:
+    named = tuple(f"{entry.video}#{number}" for number in range(first, first + frames))
+    return Clip(PurePosixPath(entry.video).stem, (View("video", named),), None, entry.caption)

@@ -95,16 +95,16 @@ def _first_half(tokens: np.ndarray) -> np.ndarray:
 
 
 def clip_rows(index: NuScenesIndex, chosen: ClipList, camera: str, views: list[View]) -> Int32[np.ndarray, "P L"]:
-    """Rows of the frames of listed views, walked from their first one.
+    """Rows of the frames of listed views, walked from their first one; frames between listed ones are passed over.
 
     Raises:
         InputError: these tables have other frames there.
     """
-    following = index.column("sample_data", "next")
     rows_PL = np.empty((len(views), chosen.frames), dtype=np.int32)
     rows_PL[:, 0] = rows_of_tokens(index, [view.start_token for view in views])
     for place in range(1, chosen.frames):
-        rows_PL[:, place] = np.where(rows_PL[:, place - 1] < 0, -1, following[rows_PL[:, place - 1]])
+        times_P = np.array([view.timestamps_us[place] if view.timestamps_us else 0 for view in views])
+        rows_PL[:, place] = _next_at(index, rows_PL[:, place - 1], times_P)
     for view, rows, names in zip(views, rows_PL, file_names(index, rows_PL.clip(0)), strict=True):
         if rows.min() < 0 or tuple(names) != view.frames:
             raise InputError(
@@ -112,3 +112,14 @@ def clip_rows(index: NuScenesIndex, chosen: ClipList, camera: str, views: list[V
                 f" {chosen.label} says; give the tables that the list was built from"
             )
     return rows_PL
+
+
+def _next_at(index: NuScenesIndex, rows_P: Int32[np.ndarray, "P"], times_P: np.ndarray) -> Int32[np.ndarray, "P"]:
+    """Of each row the first one behind it whose time is not before the given one; -1 where its chain ends before."""
+    following, time = (index.column("sample_data", name) for name in ("next", "timestamp"))
+    after_P = np.where(rows_P < 0, -1, following[rows_P])
+    while (early := (after_P >= 0) & (time[after_P] < times_P)).any():
+        then = following[after_P[early]]
+        rises = time[then] > time[after_P[early]]  # a chain that turns in a circle does not
+        after_P[early] = np.where((then >= 0) & rises, then, -1)
+    return after_P

@@ -16,9 +16,12 @@ from worldmodel.benchmarks.clips.documents import header_path, read_clip_list, w
 from worldmodel.errors import InputError
 
 LISTS: dict[str, str] = {
-    "vista-val@1": "worldmodel.benchmarks.clips.vista_val:build",
-    "flowframes-val@1": "worldmodel.benchmarks.clips.flowframes_val:build",
-    "openvid-val@1": "worldmodel.benchmarks.clips.openvid_val:build",
+    "vista-val@1": "worldmodel.benchmarks.clips.vista_val:build_1",
+    "vista-val@2": "worldmodel.benchmarks.clips.vista_val:build",
+    "flowframes-val@1": "worldmodel.benchmarks.clips.flowframes_val_1:build",
+    "flowframes-val@2": "worldmodel.benchmarks.clips.flowframes_val:build",
+    "openvid-val@1": "worldmodel.benchmarks.clips.openvid_val:build_1",
+    "openvid-val@2": "worldmodel.benchmarks.clips.openvid_val:build",
     "toyworld-val@1": "worldmodel.benchmarks.clips.toyworld_val:build",
 }
 """Label -> `module:function` that makes a `ClipList` of a `ClipsConfig`."""

@@ -20,7 +20,7 @@ class Protocol:
         preprocessing: how the clips' frames were read, for example ``128x192 area``.
         frames: how many frames of each clip count; the observed ones never do.
         frame_rate: of the clips, frames a second; 0 where it is not known.
-        clips: the clip list with its version, for example ``vista-val@1``; clips_sha256: its hash.
+        clips: the clip list with its version, for example ``vista-val@2``; clips_sha256: its hash.
         dtype: that the extractor computes in. Sums and distances are float64 always.
         covariance: divisor, ``1/(N-1)`` or empty where there is none.
     """

@@ -8,10 +8,12 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from even_times import fire_evenly
 from nuscenes_small import VERSION, edit_table, token
 
 from worldmodel.benchmarks.clips import LISTS, Clip, ClipList, ClipsConfig, View, clip_list, clips, read_clip_list, verb
 from worldmodel.benchmarks.clips.documents import header_path, write_clip_list
+from worldmodel.benchmarks.clips.verb import label_of
 from worldmodel.errors import InputError
 
 
@@ -50,7 +52,7 @@ def test_vistas_loader_reads_it(
         assert len(read["trajectory"]) == 8 and read["command"] in range(4)
         assert "speed" not in read and "angle" not in read
         assert read["pictures"] == [str(root / frame) for frame in clip.lead.frames]
-    assert any(clip.actions for clip in chosen.clips)
+    assert any(clip.actions for clip in chosen.clips) == (name != "flowframes-val"), "a clip of sweeps has none"
     assert read_clip_list(tmp_path / "list.json") == chosen
     printed = capsys.readouterr().out.splitlines()
     assert json.loads(printed[-1])["sha256"] == chosen.sha256 and str(chosen.expected) in printed[0].replace(",", "")
@@ -161,7 +163,7 @@ def test_check_refuses_other_data(own_val: Path, small_val: Path, toy_root: Path
         clips(config(small_val, tmp_path / "list.json", check=True))
     with pytest.raises(InputError, match="built without hash_frames"):
         clips(config(own_val, tmp_path / "list.json", check=True, hash_frames=True))
-    with pytest.raises(InputError, match="is vista-val@1; say list=vista-val@1"):
+    with pytest.raises(InputError, match="is vista-val@2; say list=vista-val@2"):
         clips(config(own_val, tmp_path / "list.json", "flowframes-val", check=True))
 
     def rename(records: list[dict]) -> None:
@@ -210,11 +212,26 @@ def test_readers_of_json_keep_several_views(toy_root: Path, tmp_path: Path) -> N
         read_clip_list(tmp_path / "list.json")
 
 
-@pytest.mark.parametrize("label", LISTS)
-def test_every_list_has_a_card(label: str, repository: Path) -> None:
-    name = label.partition("@")[0].replace("-", "_")
-    card = (repository / "benchmarks" / "clips" / f"{name}.md").read_text()
-    assert card.startswith(f"# {label}\n") and "expected" in card and "**Changelog.** 1: " in card and "matches" in card
+@pytest.mark.parametrize("name", sorted({label.partition("@")[0] for label in LISTS}))
+def test_every_list_has_a_card(name: str, repository: Path) -> None:
+    card = (repository / "benchmarks" / "clips" / f"{name.replace('-', '_')}.md").read_text()
+    changes = card[card.index("**Changelog.**") :]
+    assert card.startswith(f"# {label_of(name)}\n") and "expected" in card and "matches" in card
+    for label in LISTS:
+        if label.startswith(f"{name}@"):
+            assert f" {label.partition('@')[2]}: " in changes
+            assert label == label_of(name) or f"list={label}" in card, "how an old version is had"
+
+
+def test_lists_of_old_versions_open_and_are_checked(own_val: Path, tmp_path: Path) -> None:
+    fire_evenly(own_val)
+    for label in ("vista-val@1", "flowframes-val@1"):
+        path = tmp_path / f"{label}.json"
+        built = clips(config(own_val, path, label))
+        assert read_clip_list(path) == built and (built.label, built.version) == (label, 1)
+        assert clips(config(own_val, path, label, check=True)) == built
+        with pytest.raises(InputError, match=f"is {label}; say list={label}"):
+            clips(config(own_val, path, label.partition("@")[0], check=True))
 
 
 def test_the_example_of_the_docs_works(

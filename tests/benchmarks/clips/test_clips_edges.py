@@ -5,11 +5,13 @@ import random
 from pathlib import Path
 
 import pytest
-from nuscenes_small import START_US, STEP_US, VERSION, edit_table, token, write_dataset
+from even_times import STEP_US, fire_evenly
+from nuscenes_small import START_US, VERSION, edit_table, token, write_dataset
 
 from worldmodel.benchmarks.clips import ClipList, ClipsConfig, clip_list
 from worldmodel.benchmarks.clips.actions import command
-from worldmodel.benchmarks.clips.flowframes_val import five_of, spread
+from worldmodel.benchmarks.clips.flowframes_val import drawn
+from worldmodel.benchmarks.clips.flowframes_val_1 import five_of, spread
 from worldmodel.errors import InputError
 
 SCENE = "scene-0003"
@@ -44,9 +46,16 @@ def test_vista_starts_at_every_key_frame_with_25_frames(own_val: Path) -> None:
     assert starts(built("vista-val", own_val)) == [0, 6, 12, 18, 24, 30, 36, 42]  # 70 frames: 0 to 45 would do
 
 
-def test_vista_refuses_starts_whose_key_frames_are_out_of_step(own_val: Path) -> None:
-    drop(own_val, "CAM_FRONT", 33)
+def test_vista_takes_starts_over_a_missing_sweep(own_val: Path) -> None:
+    drop(own_val, "CAM_FRONT", 33, 34, 40)
     chosen = built("vista-val", own_val)
+    assert starts(chosen) == [0, 6, 12, 18, 24, 30, 36, 42]
+    assert chosen.notes[-1] == "12 key frames: 4 have fewer than 24 frames behind them"
+
+
+def test_vista_1_refuses_starts_whose_key_frames_are_out_of_step(own_val: Path) -> None:
+    drop(own_val, "CAM_FRONT", 33)
+    chosen = built("vista-val@1", own_val)
     assert starts(chosen) == [0, 6, 36, 42], "30 would have its key frame at 5, 12 at 23"
     assert "4 are not followed by a key frame every 6 frames" in " ".join(chosen.notes)
 
@@ -63,7 +72,9 @@ def test_vista_takes_no_clip_over_a_broken_chain(own_val: Path) -> None:
 
     edit_table(own_val, "sample_data", cut)
     assert starts(built("vista-val", own_val)) == [0, 6, 12, 42]
-    assert starts(built("flowframes-val", own_val), "CAM_FRONT") in ([0, 2, 3, 5, 7], [0, 2, 4, 5, 7])
+    assert starts(built("flowframes-val", own_val), "CAM_FRONT") == [1], "40 frames hold 33 sweeps, 41 hold 34"
+    fire_evenly(own_val)
+    assert starts(built("flowframes-val@1", own_val), "CAM_FRONT") in ([0, 2, 3, 5, 7], [0, 2, 4, 5, 7])
 
 
 @pytest.mark.parametrize(("frames", "number"), [(25, 1), (30, 1), (31, 2)])
@@ -87,10 +98,47 @@ def test_vista_leaves_out_scenes_of_train(small_val: Path) -> None:
     assert tokens == sorted(tokens), "sorted by scene token"
 
 
-def test_flowframes_of_cameras_of_different_length(own_val: Path) -> None:
+def test_flowframes_takes_sweeps_from_the_first_key_frame_on(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path / "long", scenes=(SCENE,), frames=100)
+
+    def later(records: list[dict]) -> None:
+        of = {record["token"]: record for record in records}
+        for camera in ("CAM_FRONT", "CAM_BACK", "CAM_FRONT_LEFT"):
+            of[token(SCENE, camera, 0)]["is_key_frame"] = False
+
+    edit_table(root, "sample_data", later)
+    chosen = built("flowframes-val", root)
+    sweeps = [number for number in range(7, 100) if number % 6]
+    assert starts(chosen) == starts(chosen, "CAM_BACK") == [sweeps[0], sweeps[34]], "78 sweeps, 10 are dropped"
+    drop(root, "CAM_FRONT", 20, 21, 22)
+    sweeps = [number for number in sweeps if number not in (20, 21, 22)]
+    assert starts(built("flowframes-val", root)) == [sweeps[0], sweeps[34]], "a hole is no reason to begin anew"
+
+
+def test_flowframes_without_some_cameras(own_val: Path) -> None:
+    drop(own_val, "CAM_FRONT_LEFT", *range(70))
+    edit_table(
+        own_val, "sensor", lambda records: [one.update(channel="OWN") for one in records if "BACK" in one["channel"]]
+    )
+    chosen = built("flowframes-val", own_val)
+    assert [clip.lead.camera for clip in chosen.clips] == ["CAM_FRONT"] and chosen.expected == 2000
+    assert chosen.notes[1:] == (
+        "CAM_FRONT: 1 clips of 1 scenes", "CAM_BACK: 0 clips of 0 scenes", "CAM_FRONT_LEFT: 0 clips of 0 scenes",
+        "1 clips in all, 1 kept",
+    )  # fmt: skip
+
+
+def test_the_draw_keeps_the_order_of_few_and_draws_of_many() -> None:
+    assert drawn(["a", "b", "c"], 4) == ["a", "b", "c"]
+    assert sorted(drawn(range(40), 7)) != drawn(range(40), 7) == drawn(range(40), 7)
+    assert sorted(drawn(range(5), 5)) == [0, 1, 2, 3, 4]
+
+
+def test_flowframes_1_of_cameras_of_different_length(own_val: Path) -> None:
+    fire_evenly(own_val)
     drop(own_val, "CAM_BACK", *range(60, 70))
     drop(own_val, "CAM_FRONT_LEFT", *range(40, 70))
-    chosen = built("flowframes-val", own_val)
+    chosen = built("flowframes-val@1", own_val)
     first, early, middle, late, last = starts(chosen, "CAM_FRONT")
     assert (first, middle, last) == (0, 18, 36) and early in (6, 12) and late in (24, 30), "70 frames hold two apart"
     assert starts(chosen, "CAM_BACK") == [0, 6, 12, 18, 24]
@@ -100,42 +148,45 @@ def test_flowframes_of_cameras_of_different_length(own_val: Path) -> None:
     assert [clip.lead.camera for clip in chosen.clips] == ["CAM_FRONT"] * 5 + ["CAM_BACK"] * 5 + ["CAM_FRONT_LEFT"] * 5
 
 
-def test_flowframes_takes_no_clip_over_a_gap(tmp_path: Path) -> None:
-    root = write_dataset(tmp_path / "long", scenes=(SCENE,), frames=241)
-    even = starts(built("flowframes-val", root))
+def test_flowframes_1_takes_no_clip_over_a_gap(tmp_path: Path) -> None:
+    root = fire_evenly(write_dataset(tmp_path / "long", scenes=(SCENE,), frames=241))
+    even = starts(built("flowframes-val@1", root))
     assert even[::2] == [0, 102, 204] and even[1] in (48, 54) and even[3] in (150, 156)
     drop(root, "CAM_FRONT", 110)
-    chosen = built("flowframes-val", root)
+    chosen = built("flowframes-val@1", root)
     assert starts(chosen)[2] == 114 and starts(chosen, "CAM_BACK")[2] == 102
     drop(root, "CAM_FRONT", 111, 70)
-    chosen = built("flowframes-val", root)
+    chosen = built("flowframes-val@1", root)
     assert all(not start <= hole < start + 34 for start in starts(chosen) for hole in (70, 110, 111))
     assert "CAM_FRONT 2, CAM_BACK 0" in chosen.notes[2]
 
 
-def test_flowframes_takes_no_clip_over_an_uneven_step(tmp_path: Path) -> None:
-    root = write_dataset(tmp_path / "uneven", scenes=(SCENE,), frames=76)
+def test_flowframes_1_takes_no_clip_over_an_uneven_step(tmp_path: Path) -> None:
+    root = fire_evenly(write_dataset(tmp_path / "uneven", scenes=(SCENE,), frames=76))
 
     def late(records: list[dict]) -> None:
         of = {record["token"]: record for record in records}
         of[token(SCENE, "CAM_FRONT", 36)]["timestamp"] = START_US + 36 * STEP_US + STEP_US // 2
 
     edit_table(root, "sample_data", late)
-    chosen = starts(built("flowframes-val", root))
+    chosen = starts(built("flowframes-val@1", root))
     assert len(chosen) == 5 and set(chosen) <= {0, 1, 2, *range(37, 43)}
 
 
-def test_flowframes_with_fewer_than_five_starts(tmp_path: Path) -> None:
-    root = write_dataset(tmp_path / "short", scenes=(SCENE,), frames=36)
-    chosen = built("flowframes-val", root)
+def test_flowframes_1_with_fewer_than_five_starts(tmp_path: Path) -> None:
+    root = fire_evenly(write_dataset(tmp_path / "short", scenes=(SCENE,), frames=36))
+    chosen = built("flowframes-val@1", root)
     assert starts(chosen) == [0, 1, 2] and len(chosen) == 9 and "3 fewer" in chosen.notes[1]
-    with pytest.raises(InputError, match="no 34 frames in a row"):
-        built("flowframes-val", write_dataset(tmp_path / "shorter", scenes=(SCENE,), frames=33))
+    with pytest.raises(
+        InputError, match="no 34 frames .* in a row in .*; real cameras fire 50 and 100 ms apart, use flowframes-val@2"
+    ):
+        built("flowframes-val@1", write_dataset(tmp_path / "shorter", scenes=(SCENE,), frames=33))
 
 
 def test_flowframes_of_another_length(small_val: Path) -> None:
     chosen = built("flowframes-val", small_val, frames=51)
     assert chosen.frames == 51 and {len(clip.lead.frames) for clip in chosen.clips} == {51}
+    assert chosen.expected == 150 * 3 * 3, "of 184 sweeps three times 51"
     with pytest.raises(InputError, match="more than the 17 observed"):
         built("flowframes-val", small_val, frames=17)
 
@@ -161,7 +212,7 @@ def test_spread_is_exact_where_floats_would_tie() -> None:
 
 
 def test_commands() -> None:
-    assert [command(-2.1, 9), command(2.1, 9), command(-2.0, 2.0), command(0.0, 2.1)] == [0, 1, 2, 3]
+    assert [command(-2.0, 9), command(2.0, 9), command(-1.9, 2.0), command(1.9, 2.1)] == [0, 1, 2, 3]
     assert command(0.0, -3.0) == 2, "backing is no driving ahead"
 
 
@@ -210,12 +261,12 @@ def test_a_frame_that_stands_twice_in_the_tables_is_refused(own_val: Path) -> No
 
 
 def test_settings_without_sense(small_val: Path) -> None:
-    with pytest.raises(InputError, match="vista-val has 25"):
+    with pytest.raises(InputError, match="clips of vista-val have 25; leave frames out"):
         built("vista-val", small_val, frames=34)
     with pytest.raises(InputError, match="at least 2"):
         ClipsConfig(frames=1)
     with pytest.raises(InputError, match="no such list; choose one of vista-val@1"):
-        built("vista-val@2", small_val)
+        built("vista-val@3", small_val)
 
 
 def test_tables_without_val_scenes(tmp_path: Path) -> None:

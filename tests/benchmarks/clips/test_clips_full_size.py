@@ -1,7 +1,8 @@
 """The nuScenes lists on tables of full val size, against a slow reading of the raw records clip by clip."""
 
 import math
-from collections import Counter, defaultdict
+import random
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def records(full: tuple[Path, Tables]) -> "Records":
 
 @pytest.fixture(scope="module")
 def vista(full: tuple[Path, Tables]) -> ClipList:
-    return clip_list(ClipsConfig(list="vista-val@1", root=str(full[0])))
+    return clip_list(ClipsConfig(list="vista-val", root=str(full[0])))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def slow_vista(records: Records) -> list[list[dict]]:
     clips = []
     for sample in samples:
         frames = records.chain(records.key_data[sample["token"]]["CAM_FRONT"], 25)
-        if len(frames) == 25 and all(frames[i]["is_key_frame"] for i in range(0, 25, 6)):
+        if len(frames) == 25:
             clips.append(frames)
     return clips
 
@@ -80,8 +81,7 @@ def test_the_tables_are_of_full_size(full: tuple[Path, Tables]) -> None:
 
 def test_vista_val_agrees_clip_by_clip(vista: ClipList, records: Records) -> None:
     slow = slow_vista(records)
-    assert 5200 < len(slow) < 5419, "a few starts are refused, as in the real tables"
-    assert len(vista) == len(slow) and vista.expected == 5369 and vista.frames == 25
+    assert len(vista) == len(slow) > 5000 and vista.expected == 5369 and vista.frames == 25
     for clip, frames in zip(vista.clips, slow, strict=True):
         (view,) = clip.views
         assert view.frames == tuple(data["filename"] for data in frames)
@@ -91,73 +91,36 @@ def test_vista_val_agrees_clip_by_clip(vista: ClipList, records: Records) -> Non
 
 
 def test_vista_val_counts_what_it_left_out(vista: ClipList) -> None:
-    (note,) = vista.notes
-    assert note.startswith("6019 key frames: 600 have fewer than 24 frames behind them, ")
-    assert f" {6019 - 600 - len(vista)} are not followed by a key frame every 6 frames" in note
+    assert vista.notes == (f"6019 key frames: {6019 - len(vista)} have fewer than 24 frames behind them",)
+
+
+def slow_flowframes(records: Records, camera: str) -> dict[str, list[dict]]:
+    """Of one camera, by the names that the published code gives its chunks."""
+    chunks: dict[str, list[dict]] = {}
+    for scene in records.of["scene"].values():  # in the table's order
+        frames = records.chain(records.key_data[scene["first_sample_token"]][camera])
+        sweeps = [frame for frame in frames if not frame["is_key_frame"]]
+        for number in range(len(sweeps) // 34):
+            chunks[f"{scene['token']}_chunk_{number}"] = sweeps[34 * number : 34 * (number + 1)]
+    return chunks
 
 
 def test_flowframes_val_agrees_clip_by_clip(flowframes: ClipList, records: Records) -> None:
-    every = [clip for scene in sorted({name for name, _ in records.heads}) for clip in slow_flowframes(records, scene)]
-    assert len(every) == 2250
-    kept = {clip[0]["token"] for clip in sorted(every, key=lambda clip: slow_rank(clip[0]["token"]))[:2000]}
-    expected = [clip for clip in every if clip[0]["token"] in kept]
+    cameras = ("CAM_FRONT", "CAM_BACK", "CAM_FRONT_LEFT")
+    every = {(camera, key): clip for camera in cameras for key, clip in slow_flowframes(records, camera).items()}
+    random.seed(4543543)
+    kept = random.sample(list(every), 2000)
     assert len(flowframes) == 2000 == flowframes.expected
-    for clip, frames in zip(flowframes.clips, expected, strict=True):
-        assert clip.lead.frames == tuple(data["filename"] for data in frames)
-        assert clip.scene == records.scene_of(frames[0])["name"]
-    counts = Counter(clip.lead.camera for clip in flowframes.clips)
-    assert set(counts) == {"CAM_FRONT", "CAM_BACK", "CAM_FRONT_LEFT"} and min(counts.values()) > 600
+    for clip, place in zip(flowframes.clips, kept, strict=True):
+        frames = every[place]
+        assert clip.lead.camera == place[0] and clip.scene == records.scene_of(frames[0])["name"]
+        assert clip.lead.frames == tuple(frame["filename"] for frame in frames)
+        assert clip.lead.timestamps_us == tuple(frame["timestamp"] for frame in frames)
+        assert clip.actions is None, "a clip of sweeps begins at no key frame"
 
 
-def slow_rank(token: str) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(b"flowframes-val@1/0/" + token.encode()).digest()
-
-
-def slow_flowframes(records: Records, scene: str) -> list[list[dict]]:
-    clips = []
-    for camera in ("CAM_FRONT", "CAM_BACK", "CAM_FRONT_LEFT"):
-        chain = records.chain(records.heads[scene, camera])
-        starts = [i for i in range(len(chain) - 33) if whole(chain[i : i + 34])]
-        keys = [i for i in starts if chain[i]["is_key_frame"]]
-        chosen = nearest_to_even(chain, keys, 34) or nearest_to_even(chain, keys, 1)
-        assert chosen, "these tables have no scene with fewer than five key frames to begin at"
-        clips += [chain[i : i + 34] for i in chosen]
-    return clips
-
-
-def whole(frames: list[dict]) -> bool:
-    steps = np.diff([frame["timestamp"] for frame in frames]) * 1e-6
-    return bool((np.abs(steps - 1 / 12) <= 0.3 / 12).all())
-
-
-def nearest_to_even(chain: list[dict], starts: list[int], apart: int) -> list[int] | None:
-    """By trying all choices of five, those aside that are worse already."""
-    times = {i: chain[i]["timestamp"] for i in starts}
-    first, last = times[starts[0]], times[starts[-1]]
-    best: tuple[float, list[int] | None] = (math.inf, None)
-
-    def choose(taken: list[int], cost: int) -> None:
-        nonlocal best
-        if cost >= best[0]:
-            return
-        if len(taken) == 5:
-            best = (cost, taken)
-            return
-        ideal = 4 * first + len(taken) * (last - first)
-        for i in starts:
-            if not taken or i - taken[-1] >= apart:
-                choose([*taken, i], cost + (4 * times[i] - ideal) ** 2)
-
-    choose([], 0)
-    return best[1]
-
-
-@pytest.mark.parametrize("name", ["vista", "flowframes"])
-def test_actions_agree_with_plain_quaternions(name: str, request: pytest.FixtureRequest, records: Records) -> None:
-    chosen: ClipList = request.getfixturevalue(name)
-    for clip in chosen.clips[::40]:
+def test_actions_agree_with_plain_quaternions(vista: ClipList, records: Records) -> None:
+    for clip in vista.clips[::40]:
         assert clip.actions is not None
         data = records.of["sample_data"][clip.lead.start_token]
         samples = [records.of["sample"][data["sample_token"]]]
@@ -169,7 +132,7 @@ def test_actions_agree_with_plain_quaternions(name: str, request: pytest.Fixture
         expected = [value for x, y, _ in seen for value in (-x, y)]
         assert np.allclose(clip.actions.traj, expected, rtol=0, atol=2e-6)
         left, ahead = expected[-2:]
-        assert clip.actions.cmd == (1 if left > 2 else 0 if left < -2 else 2 if ahead <= 2 else 3)
+        assert clip.actions.cmd == (1 if left >= 2 else 0 if left <= -2 else 2 if ahead <= 2 else 3)
         x, y, z = seen_from(records, data, lidars[-1], CAMERA_TURN, MOUNTED["CAM"])
         assert clip.actions.z == pytest.approx(z, abs=2e-6)
         u, v = K[0][0] * x / z + K[0][2], K[1][1] * y / z + K[1][2]
