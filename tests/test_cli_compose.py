@@ -9,6 +9,7 @@ import pytest
 from worldmodel.conf.compose import compose
 from worldmodel.conf.describe import describe, docs_of
 from worldmodel.errors import InputError
+from worldmodel.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,41 @@ def test_defaults_and_types_survive() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a car, driving", "Zürich (1)/é+@[x].mp4", "it's {odd} \\ = 3", "a=b,c", "~/x", "null point", "'quoted'"]
-)
+    "text",
+    [
+        "a car, driving", "Zürich (1)/é+@[x].mp4", "it's {odd} \\ = 3", "a=b,c", "a~b", "null point", "'quoted'",
+        "runs/lr=1e-4,seed=0", "20231128_143015", "14:30:15.mp4", "My Videos (2)", "true", "50%", "#1", "@x", "?",
+    ],
+)  # fmt: skip
 def test_text_keys_take_their_value_as_typed(text: str) -> None:
     assert sample("root=a", f"prompt={text}").prompt == text.strip("'")
     assert sample(f"root={text}").root == Path(text.strip("'"))
+    if "," not in text:
+        assert sample("root=a", f"cameras=[b,{text}]").cameras == ("b", text.strip("'"))
+    if "'" not in text:
+        assert sample("root=a", f"cameras=['{text}']").cameras == (text,)
+
+
+def test_a_key_that_takes_anything_takes_odd_paths() -> None:
+    words = ["extra.a.path=runs/lr=1e-4,seed=0", "extra.a.other=My Videos (2)/x", "extra.a.list=[1,2]", "extra.a.n=3"]
+    assert sample("root=a", *words).extra == {
+        "a": {"path": "runs/lr=1e-4,seed=0", "other": "My Videos (2)/x", "list": [1, 2], "n": 3}
+    }
+
+
+def test_home_is_expanded_in_every_path_and_in_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = sample("root=~/a", "cameras=[~/b,c]", "extra.x.y=~/d", "prompt=~/e")
+    assert config.root == Path("/home/ada/a") and config.cameras == ("/home/ada/b", "c")
+    assert config.extra == {"x": {"y": "/home/ada/d"}} and config.prompt == "~/e"
+
+
+def test_a_preset_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    for name, content in (("latin", "# é\nsteps: 3\n".encode("latin-1")), ("broken", b"steps: [3\n")):
+        (tmp_path / "experiment" / f"{name}.yaml").write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name}|a preset is no YAML in UTF-8"):
+            compose(TrainConfig, "train", [f"experiment={name}"], tmp_path)
 
 
 def test_null_is_no_text() -> None:

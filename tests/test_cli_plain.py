@@ -67,6 +67,23 @@ def test_bare_words_take_their_keys(words: list[str], expected: tuple) -> None:
     assert (str(config.root), config.videos, config.out) == expected
 
 
+def test_file_names_with_an_equals_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drive=1.mp4").touch()
+    (tmp_path / "steps=3").touch()
+    config = sample("./lr=1e-4/art", "drive=1.mp4", "./future=1.mp4", "steps=3")
+    assert config == Sample(Path("./lr=1e-4/art"), ("drive=1.mp4",), "./future=1.mp4", steps=3), "a key stays a key"
+    with pytest.raises(InputError, match=r"a file name with = is written \./future=1\.mp4"):
+        sample("a", "drive=1.mp4", "future=1.mp4")
+
+
+def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert sample("~/a", "videos=[~/b,'c, d']", "prompt=~/e") == Sample(
+        Path("/home/ada/a"), ("/home/ada/b", "c, d"), prompt="~/e"
+    )
+
+
 @pytest.mark.parametrize(
     "text", ["a car, driving", "Zürich (1)/é+@[x].mp4", "it's {odd} \\ = 3", "a=b,c", "~/x", "'q'"]
 )

@@ -6,7 +6,7 @@ Nothing but the standard library is imported before a verb is known, so that `wo
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -267,9 +267,9 @@ def run_verb(name: str, verb: Verb, words: list[str]) -> None:
     if verb.plain:
         run_plain(name, verb, flags, words, folder)
         return
-    words = with_keys(words, verb.positional)
     preset = name.replace(" ", "_")
     config_class = verb.load(verb.config)
+    words = with_keys(words, verb.positional, config_class)
     from worldmodel.conf.compose import compose, compose_values
 
     if "--help" in flags:
@@ -301,10 +301,12 @@ def run_plain(name: str, verb: Verb, flags: set[str], words: list[str], folder: 
         verb.load(verb.function)(config)
 
 
-def with_keys(words: list[str], positional: tuple[str, ...]) -> list[str]:
+def with_keys(words: list[str], positional: tuple[str, ...], config_class: type) -> list[str]:
     """Bare words get the keys that `positional` names, in order; all others stay."""
-    keys = iter(positional)
-    return [word if "=" in word or (key := next(keys, None)) is None else f"{key}={word}" for word in words]
+    from worldmodel.conf.words import is_bare
+
+    keys, known = iter(positional), {field.name for field in fields(config_class)}
+    return [f"{key}={word}" if is_bare(word, known) and (key := next(keys, None)) else word for word in words]
 
 
 def take_flags(words: list[str]) -> tuple[set[str], list[str], Path | None]:

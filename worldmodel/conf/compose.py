@@ -15,9 +15,10 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from worldmodel.conf.schema import build, schema_of
-from worldmodel.conf.words import unknown_key
+from worldmodel.conf.words import items_of, unknown_key
 from worldmodel.errors import InputError
 
 ConfigT = TypeVar("ConfigT")
@@ -56,6 +57,8 @@ def compose_values(config_class: type, preset: str, words: Sequence[str], folder
             return OmegaConf.to_container(hydra_compose(preset, overrides=[*path, *words]), resolve=True)  # type: ignore[return-value]
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(in_one_line(error, known)) from error
+        except (YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"--config-dir {folder}: a preset is no YAML in UTF-8 ({error}); mend the file") from error
 
 
 def keys_of(config: DictConfig, prefix: str = "") -> set[str]:
@@ -116,15 +119,43 @@ def in_one_line(error: BaseException, known: set[str]) -> str:
 
 
 def quoted(word: str, schema: type) -> str:
-    """Text keys take their value as typed: `video=/drives/Zürich (1).mp4` needs no quotes of Hydra's grammar."""
+    """Text keys and lists of text take their values as typed: `video=/drives/Zürich (1).mp4` needs no quotes.
+
+    Where a key takes any value, what Hydra cannot read as one value is text: a path with ``=`` and ``,`` in it.
+    """
     match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.+)", word, flags=re.S)
-    if match is None or match[2][0] in "'\"" or match[2] == "null":
+    if match is None or match[2] == "null":
         return word
+    key, text = match.groups()
+    arms = _arms(schema, key)
+    if arms <= {str, Path, type(None)}:
+        return f"{key}={_as_text(text)}"
+    lists = [arm for arm in arms if get_origin(arm) in (tuple, list)]
+    if any(set(get_args(arm)) <= {str, Path, Ellipsis} for arm in lists) and re.fullmatch(r"\[.*\]", text, flags=re.S):
+        return f"{key}=[{','.join(map(_as_text, items_of(text)))}]"
+    if arms == {object} and not _is_one_value(word):
+        return f"{key}={_as_text(text)}"
+    return word
+
+
+def _arms(schema: type, key: str) -> set[Any]:
+    """The types that a dotted key may have; `object` below a dictionary that takes any key."""
     hint: Any = schema
-    for part in match[1].split("."):
+    for part in key.split("."):
         hint = get_type_hints(hint).get(part, object) if is_dataclass(hint) else object
-    arms = set(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else {hint}
-    if not arms <= {str, Path, type(None)}:
-        return word
-    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", match[2]).replace("'", "\\'")
-    return f"{match[1]}='{escaped}'"
+    return set(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else {hint}
+
+
+def _is_one_value(word: str) -> bool:
+    try:
+        return not OverridesParser.create().parse_override(word).is_sweep_override()
+    except HydraException:
+        return False
+
+
+def _as_text(text: str) -> str:
+    """In quotes of Hydra's grammar, unless it has some."""
+    if text[:1] in ("'", '"'):
+        return text
+    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'")
+    return f"'{escaped}'"

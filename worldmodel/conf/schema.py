@@ -7,10 +7,12 @@ fields. OmegaConf refuses some of these, so it is shown a twin with the same key
 import dataclasses
 import functools
 import types
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
 
+from worldmodel.conf.words import at_home
 from worldmodel.errors import InputError
 
 ConfigT = TypeVar("ConfigT")
@@ -71,15 +73,28 @@ def typed(hint: Any, value: Any, key: str) -> Any:
         return build(hint, value, f"{key}.")
     if get_origin(hint) in (Union, types.UnionType):
         arms = [arm for arm in get_args(hint) if arm is not type(None)]
-        return typed(arms[0], value, key) if value is not None and len(arms) == 1 else value
+        return typed(arms[0], value, key) if value is not None and len(arms) == 1 else with_home(value, key)
     if get_origin(hint) is Literal and value not in get_args(hint):
         raise InputError(f"{key}={value}: choose one of {', '.join(map(str, get_args(hint)))}")
     if get_origin(hint) is tuple:
         return as_tuple(get_args(hint), value, key)
-    return value
+    return with_home(value, key)
 
 
 def as_tuple(arms: tuple[Any, ...], value: list[Any], key: str) -> tuple[Any, ...]:
     if arms[-1] is not Ellipsis and len(arms) != len(value):
         raise InputError(f"{key}={value}: give {len(arms)} values, {key}=[{','.join('…' * len(arms))}]")
-    return tuple(value)
+    return tuple(with_home(list(value), key))
+
+
+def with_home(value: Any, key: str) -> Any:
+    """A value in which every text that begins with ``~/`` is the path that it is, however deep it lies."""
+    if isinstance(value, str):
+        return at_home(value, key)
+    if isinstance(value, Path):
+        return Path(at_home(str(value), key))
+    if isinstance(value, list):
+        return [with_home(item, key) for item in value]
+    if isinstance(value, dict):
+        return {name: with_home(item, f"{key}.{name}") for name, item in value.items()}
+    return value

@@ -44,9 +44,10 @@ def from_words(config_class: type[ConfigT], words: Sequence[str], positional: tu
 def values_of(config_class: type, words: Sequence[str], positional: tuple[str, ...] = ()) -> dict[str, Any]:
     """The same as a dictionary, where a required key that was not given is still ``???``."""
     hints, values = get_type_hints(config_class), defaults_of(config_class)
-    for key, text in assigned(words, positional):
+    for key, text in assigned(words, positional, set(values)):
         if key not in values:
-            raise InputError(unknown_key(key, set(values)))
+            remedy = f"; a file name with = is written ./{key}={text}" if positional else ""
+            raise InputError(unknown_key(key, set(values)) + remedy)
         values[key] = typed(hints[key], text, key)
     return values
 
@@ -64,16 +65,22 @@ def defaults_of(config_class: type) -> dict[str, Any]:
     return values
 
 
-def assigned(words: Sequence[str], positional: tuple[str, ...]) -> list[tuple[str, str | list[str]]]:
+def assigned(words: Sequence[str], positional: tuple[str, ...], known: set[str]) -> list[tuple[str, str | list[str]]]:
     """Key and text of each word; bare words stand for the positional keys that are not written out."""
+    bare = [word for word in words if is_bare(word, known)]
     pairs: list[tuple[str, str | list[str]]] = []
     for word in words:
-        key, equals, text = word.partition("=")
-        if equals:
+        if word not in bare:
+            key, _, text = word.partition("=")
             pairs.append((key, text))
     keys = {key for key, _ in pairs}
-    bare = [word for word in words if "=" not in word]
     return named(bare, tuple(key for key in positional if key.removesuffix(MANY) not in keys)) + pairs
+
+
+def is_bare(word: str, known: set[str]) -> bool:
+    """Whether a word gives a value alone: no `=` in it, or one that belongs to a path, as in `./lr=1e-4/drive.mp4`."""
+    key, equals, _ = word.partition("=")
+    return not equals or "/" in key or (key.partition(".")[0] not in known and Path(word).exists())
 
 
 def named(bare: list[str], positional: tuple[str, ...]) -> list[tuple[str, str | list[str]]]:
@@ -106,7 +113,7 @@ def typed(hint: Any, text: str | list[str], key: str) -> Any:
             raise InputError(f"{key}={text}: choose one of {', '.join(map(str, arms))}")
         return text
     if hint in (str, Path):
-        return hint(unquoted(text))
+        return hint(at_home(unquoted(text), key))
     try:
         return TRUTH[text.lower()] if hint is bool else hint(text)
     except (KeyError, ValueError):
@@ -118,11 +125,39 @@ def listed(arms: tuple[Any, ...], text: str | list[str], key: str) -> tuple[Any,
     if isinstance(text, str):
         if not (text.startswith("[") and text.endswith("]")):
             raise InputError(f"{key}={text}: for a list write '{key}=[a,b]'")
-        text = [item.strip() for item in text[1:-1].split(",")] if text[1:-1].strip() else []
+        text = items_of(text)
     if arms[-1] is not Ellipsis and len(arms) != len(text):
         raise InputError(f"{key}=[{','.join(text)}]: give {len(arms)} values, {key}=[{','.join('…' * len(arms))}]")
     kinds = arms if arms[-1] is not Ellipsis else [arms[0]] * len(text)
     return tuple(typed(kind, item, key) for kind, item in zip(kinds, text, strict=True))
+
+
+def items_of(text: str) -> list[str]:
+    """The items of ``[a,b]`` as typed: at commas outside quotes, without the spaces around them."""
+    items, quote = [""], ""
+    for letter in text[1:-1]:
+        if letter == "," and not quote:
+            items.append("")
+            continue
+        if letter == quote:
+            quote = ""
+        elif letter in "'\"" and not items[-1].strip():
+            quote = letter
+        items[-1] += letter
+    return [item.strip() for item in items] if text[1:-1].strip() else []
+
+
+def at_home(text: str, key: str) -> str:
+    """Text that begins with ``~`` and a slash as the path that it is; shells leave it alone behind a ``=``.
+
+    A prompt is no path.
+    """
+    if not (text == "~" or text.startswith("~/")) or key.endswith("prompt"):
+        return text
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        raise InputError(f"{key}={text}: this user has no home folder; write the whole path, or set HOME") from None
 
 
 def as_yaml(values: dict[str, Any]) -> str:
