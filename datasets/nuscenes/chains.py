@@ -10,10 +10,13 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
+from worldmodel.datasets.nuscenes.timing import check_rate, nominal_rate
 from worldmodel.errors import InputError
 
 RING = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")
 """nuScenes' cameras going round the vehicle, clockwise from the front left."""
+ENOUGH_STEPS = 20
+"""Steps from which on a camera's rate is compared with the others'."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,16 @@ class CameraChains:
     sensors: np.ndarray
     times_S: Float64[np.ndarray, "S"]
 
-    def frame_time(self) -> float:
-        """Median time between two consecutive frames, in seconds."""
-        steps = np.diff(self.times_S)
-        inside = np.ones(len(steps), dtype=bool)
-        inside[self.starts[1:-1] - 1] = False
-        if not inside.any():
-            raise InputError("no camera has two consecutive frames; the tables hold no chain to cut clips from")
-        return float(np.median(steps[inside]))
+    def span(self, scene: int, sensor: int) -> tuple[int, int, np.ndarray]:
+        """One camera's frames of one scene: begin and end in `rows_S`, and where its chains begin.
+
+        Chains are sorted by scene, then sensor, then time: those of one camera in one scene lie side by side.
+        """
+        low, high = np.searchsorted(self.scenes, [scene, scene + 1])
+        mine = low + np.flatnonzero(self.sensors[low:high] == sensor)
+        if not len(mine):
+            return 0, 0, np.zeros(0, dtype=np.int64)
+        return int(self.starts[mine[0]]), int(self.starts[mine[-1] + 1]), self.starts[mine]
 
 
 @lru_cache(maxsize=4)  # cutting one scene after another asks for the same chains again
@@ -58,6 +63,40 @@ def camera_chains(index: NuScenesIndex, cameras: tuple[str, ...]) -> CameraChain
     after = np.where(complete, following, -1)
     after[(after >= 0) & ~complete[after]] = -1
     return _chains(index, complete, after)
+
+
+@lru_cache(maxsize=4)
+def frame_rate(index: NuScenesIndex, cameras: tuple[str, ...]) -> float:
+    """Nominal frames per second of these cameras, in all scenes: 12 for nuScenes (see `nominal_rate`).
+
+    Raises:
+        InputError: no camera has two frames in a row, time stamps are not those of a camera, or rates differ.
+    """
+    chains = camera_chains(index, cameras)
+    chain = np.repeat(np.arange(len(chains.sensors)), np.diff(chains.starts))
+    inside = chain[1:] == chain[:-1]
+    steps, sensors = np.diff(chains.times_S)[inside], chains.sensors[chain[1:][inside]]
+    if not len(steps):
+        raise InputError(f"{_table(index)}: no camera has two frames in a row; choose tables with whole scenes")
+    if not (steps > 0).any():
+        raise InputError(
+            f"{_table(index)}: no time stamp of {', '.join(cameras)} is later than the one before it, from record"
+            f" {chains.rows_S[0]} on; write the capture times in microseconds"
+        )
+    rates = {c: steps[sensors == _sensor_row(index, c)] for c in cameras}
+    _refuse_other_rates(index, {c: nominal_rate(own) for c, own in rates.items() if (own > 0).sum() >= ENOUGH_STEPS})
+    remedy = "write the capture times in microseconds"
+    return check_rate(nominal_rate(steps), f"{_table(index)}: {', '.join(cameras)}", remedy)
+
+
+def _refuse_other_rates(index: NuScenesIndex, rates: dict[str, float]) -> None:
+    if rates and max(rates.values()) > 1.1 * min(rates.values()):
+        each = ", ".join(f"{camera} {rate:g}" for camera, rate in rates.items())
+        raise InputError(f"{_table(index)}: frames per second differ: {each}; choose cameras= of one rate")
+
+
+def _table(index: NuScenesIndex) -> str:
+    return f"{index.root / index.version}/sample_data.json"
 
 
 def _sensor_row(index: NuScenesIndex, camera: str) -> int:

@@ -10,10 +10,12 @@ from torch.utils.data import DataLoader, Dataset
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, read_image
 from worldmodel.datasets.nuscenes import geometry
-from worldmodel.datasets.nuscenes.chains import RING, CameraChains, camera_chains
+from worldmodel.datasets.nuscenes.chains import RING, CameraChains, camera_chains, frame_rate
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
+from worldmodel.datasets.nuscenes.report import Report
 from worldmodel.datasets.nuscenes.splits import scenes_of_split
-from worldmodel.datasets.nuscenes.windows import Report, WindowRule, cut_windows
+from worldmodel.datasets.nuscenes.timing import MAX_GAP
+from worldmodel.datasets.nuscenes.windows import WindowRule, cut_windows
 from worldmodel.errors import InputError
 
 
@@ -182,7 +184,7 @@ def chunk_pairs(
     stride: int = 17,
     size: tuple[int, int] = (256, 384),
     resample: str = "area",
-    max_gap: float = 0.3,
+    max_gap: float = MAX_GAP,
     skip_bad: bool = False,
 ) -> ChunkPairs:
     """Cut every scene's camera chains into consecutive observed and future chunks.
@@ -194,7 +196,8 @@ def chunk_pairs(
             default those of the six nuScenes cameras that are present, in ring order, or all cameras of another rig.
         observed_frames, future_frames: lengths of the two chunks; `stride`: frames between the starts of two pairs.
         size: (H, W) of the frames: centre crop to the aspect, antialiased resize. `resample`: see `read_image`.
-        max_gap: a step between frames may differ from the nominal frame time (their median) by this part of it.
+        max_gap: a step between frames may differ from the nominal frame time by this part of it; a step that
+            differs more is a gap. Frames of nuScenes are 50 or 100 ms apart: below 0.4 there is no window left.
         skip_bad: replace a pair whose picture cannot be read by the next good one, and count it in `.report`.
 
     Returns:
@@ -205,15 +208,18 @@ def chunk_pairs(
     """
     _refuse_nonsense(observed_frames, future_frames, stride, size, resample, max_gap)
     names, absent = _chosen_scenes(index, scenes, split)
-    cameras = _chosen_cameras(index, cameras)
+    by_default, cameras = cameras is None, _chosen_cameras(index, cameras)
     chains = camera_chains(index, cameras)
-    frame_rate = round(1 / chains.frame_time(), 1)
-    rule = WindowRule(observed_frames + future_frames, stride, 1 / frame_rate, max_gap)
+    rate = frame_rate(index, cameras)
+    rule = WindowRule(observed_frames + future_frames, stride, 1 / rate, max_gap)
     report = Report(absent_scenes=absent, dropped_references=index.dropped)
+    report.absent_cameras = [
+        name for name in index.camera_names if by_default and name not in index.cameras_with_frames
+    ]
     starts_PN = _cut_scenes(index, chains, names, cameras, rule, report)
     lengths = (observed_frames, future_frames)
     return ChunkPairs(
-        index, cameras, chains.rows_S, starts_PN, lengths, frame_rate, (size[0], size[1]), resample, skip_bad, report
+        index, cameras, chains.rows_S, starts_PN, lengths, rate, (size[0], size[1]), resample, skip_bad, report
     )
 
 
@@ -232,7 +238,7 @@ def _cut_scenes(
     report.pairs = len(starts_PN)
     if len(starts_PN) == 0:
         more = f" (and {len(names) - 1} more scenes)" if len(names) > 1 else ""
-        remedy = "ask for fewer frames, fewer cameras or a larger max_gap"
+        remedy = "ask for fewer frames or other cameras"
         raise InputError(f"no chunk pair in {index.root / index.version}: {report.short_scenes[0]}{more}; {remedy}")
     return starts_PN
 
@@ -276,14 +282,14 @@ def _chosen_cameras(index: NuScenesIndex, cameras: Sequence[str] | str | None) -
 
 
 def default_cameras(index: NuScenesIndex) -> tuple[str, ...]:
-    """Those of the six nuScenes cameras that are present, in ring order, or all cameras of another rig."""
-    present = index.camera_names
+    """Those of the six nuScenes cameras that have frames, in ring order, or all cameras of another rig that have."""
+    present = index.cameras_with_frames
     ring = tuple(name for name in RING if name in present)
-    if not present:
+    if not index.camera_names:
         raise InputError(
             f"{index.root / index.version}/sensor.json has no sensor of modality 'camera'; use another version"
         )
-    return ring or tuple(present)
+    return ring or tuple(present or index.camera_names)
 
 
 def _refuse_nonsense(

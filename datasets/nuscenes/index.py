@@ -102,6 +102,13 @@ class NuScenesIndex:
             name for name, kind in zip(self.texts("sensor", "channel"), modalities, strict=True) if kind == "camera"
         ]
 
+    @property
+    def cameras_with_frames(self) -> list[str]:
+        """Those of `camera_names` that any row of `sample_data` is of."""
+        sensors = self.column("sample_data", "sensor")
+        frames = np.bincount(sensors[sensors >= 0], minlength=self.rows("sensor"))
+        return [name for name in self.camera_names if frames[self.texts("sensor", "channel").index(name)]]
+
     def _arrow(self, table: str, name: str) -> pa.Array:
         column = self._tables[table].column(name)
         return column.chunk(0) if column.num_chunks else column.combine_chunks()

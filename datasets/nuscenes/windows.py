@@ -4,50 +4,15 @@ Shape legend: P pairs, N cameras (the first leads), L frames of a pair (observed
 one scene.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from worldmodel.datasets.nuscenes.chains import CameraChains
+from worldmodel.datasets.nuscenes.report import Breaks, Report
+from worldmodel.datasets.nuscenes.timing import is_gap
 
-
-@dataclass
-class Report:
-    """What was left out, and why.
-
-    Attributes:
-        pairs: chunk pairs that remain.
-        scenes: scenes looked at.
-        absent_scenes: scenes of the split that these tables do not have (mini has ten of them).
-        gaps: camera -> steps between consecutive frames that are too long or too short.
-        broken_chains: camera -> places inside a scene where `next` ends although frames follow.
-        short_scenes: "scene: why", scenes that give no pair at all.
-        out_of_step: camera -> possible starts that were refused because it could not be matched to the leading camera.
-        bad_images: one sentence per image that could not be read (`skip_bad` or `check`).
-        bad_pairs: pairs that hold such an image.
-        dropped_references: dangling references of the tables (`open_index(..., skip_bad=True)`).
-    """
-
-    pairs: int = 0
-    scenes: int = 0
-    absent_scenes: list[str] = field(default_factory=list)
-    gaps: dict[str, int] = field(default_factory=dict)
-    broken_chains: dict[str, int] = field(default_factory=dict)
-    short_scenes: list[str] = field(default_factory=list)
-    out_of_step: dict[str, int] = field(default_factory=dict)
-    bad_images: list[str] = field(default_factory=list)
-    bad_pairs: int = 0
-    dropped_references: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        lines = [f"{self.pairs} chunk pairs from {self.scenes} scenes"]
-        for name in ("gaps", "broken_chains", "out_of_step"):
-            counts = ", ".join(f"{camera} {number}" for camera, number in getattr(self, name).items())
-            lines += [f"{name.replace('_', ' ')}: {counts}"] if counts else []
-        for name in ("absent_scenes", "short_scenes", "bad_images", "dropped_references"):
-            listed = getattr(self, name)
-            lines += [f"{name.replace('_', ' ')}: {len(listed)}", *(f"  {entry}" for entry in listed)] if listed else []
-        return "\n".join([*lines, f"pairs with a bad image: {self.bad_pairs}"] if self.bad_pairs else lines)
+__all__ = ["Report", "WindowRule", "cut_windows"]
 
 
 @dataclass(frozen=True)
@@ -59,14 +24,25 @@ class WindowRule:
     frame_time: float
     max_gap: float
 
+    @property
+    def furthest_s(self) -> float:
+        """Seconds by which frames of two cameras in step may differ: one frame time, if `max_gap` is half of one.
+
+        Half a frame time, as they may begin anywhere in each other's step, and what either is off an even clock:
+        cameras fired by the lidar up to a fifth of a frame time each. The real rig stays within 35 ms.
+        """
+        return (0.5 + self.max_gap) * self.frame_time
+
 
 @dataclass(frozen=True)
 class _Track:
     """One camera in one scene: first position in `rows_S`, times, and whether frame i + 1 follows frame i."""
 
+    camera: str
     base: int
     times_R: np.ndarray
     step_ok: np.ndarray
+    breaks: Breaks
 
     def whole(self, starts: np.ndarray, length: int) -> np.ndarray:
         """Whether `length` frames from each start are there and consecutive."""
@@ -75,6 +51,11 @@ class _Track:
         first = np.where(inside, starts, 0)
         last = np.minimum(first + length - 1, len(broken) - 1)
         return inside & (broken[last] == broken[first])
+
+    def longest_run(self) -> int:
+        """Frames of the longest run without a break."""
+        ends = np.flatnonzero(~np.append(self.step_ok, False))
+        return int(np.diff(ends, prepend=-1).max(initial=0))
 
 
 def cut_windows(
@@ -90,46 +71,55 @@ def cut_windows(
 
     The leading camera's frames are taken `stride` apart; behind a refused start the next possible one is tried. Every
     other camera gives consecutive frames too, shifted so that they lie nearest to the leader's, none further than
-    (0.5 + max_gap) frame times.
+    `rule.furthest_s`.
     """
     tracks = [
-        _track(chains, scene, sensor, camera, rule, report) for camera, sensor in zip(cameras, sensors, strict=True)
+        _track(chains, scene, scene_name, sensor, camera, rule, report)
+        for camera, sensor in zip(cameras, sensors, strict=True)
     ]
     report.scenes += 1
-    for camera, track in zip(cameras, tracks, strict=True):
+    for track in tracks:
         if len(track.times_R) < rule.length:
-            report.short_scenes.append(f"{scene_name}: {camera} has {len(track.times_R)} frames, {rule.length} needed")
+            report.short_scenes.append(
+                f"{scene_name}: {track.camera} has {len(track.times_R)} frames, {rule.length} needed"
+            )
             return np.zeros((0, len(cameras)), dtype=np.int64)
+    good, starts_RN = _in_step(tracks, rule, report)
+    chosen = _every(good, rule.stride)
+    if not chosen:
+        report.short_scenes.append(f"{scene_name}: {_why_none(tracks, rule)}")
+    return starts_RN[chosen] + np.array([track.base for track in tracks])
+
+
+def _in_step(tracks: list[_Track], rule: WindowRule, report: Report) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each start of the leader gives a window of all cameras, and where the window begins in each."""
     starts = np.arange(len(tracks[0].times_R) - rule.length + 1)
     good = tracks[0].whole(starts, rule.length)
     positions = [starts]
-    for camera, track in zip(cameras[1:], tracks[1:], strict=True):
+    for track in tracks[1:]:
         matched, in_step = _match(tracks[0], track, rule)
-        if good.any() and not (good & in_step).all():
-            report.out_of_step[camera] = report.out_of_step.get(camera, 0) + int((good & ~in_step).sum())
-        good &= in_step
+        report.count("out_of_step", track.camera, int((good & ~in_step).sum()))
+        good = good & in_step
         positions.append(matched)
-    chosen = _every(good, rule.stride)
-    if not chosen:
-        report.short_scenes.append(f"{scene_name}: no {rule.length} frames in a row without a gap, all cameras in step")
-    bases = np.array([track.base for track in tracks])
-    return np.stack(positions, axis=1)[chosen] + bases
+    return good, np.stack(positions, axis=1)
 
 
-def _track(chains: CameraChains, scene: int, sensor: int, camera: str, rule: WindowRule, report: Report) -> _Track:
-    # Chains are sorted by scene, then sensor, then time: those of one camera in one scene lie side by side.
-    low, high = np.searchsorted(chains.scenes, [scene, scene + 1])
-    mine = low + np.flatnonzero(chains.sensors[low:high] == sensor)
-    if len(mine) == 0:
-        return _Track(0, np.zeros(0), np.zeros(0, dtype=bool))
-    begin, end = int(chains.starts[mine[0]]), int(chains.starts[mine[-1] + 1])
+def _track(
+    chains: CameraChains, scene: int, scene_name: str, sensor: int, camera: str, rule: WindowRule, report: Report
+) -> _Track:
+    begin, end, heads = chains.span(scene, sensor)
     times = chains.times_S[begin:end]
-    linked = np.ones(end - begin - 1, dtype=bool)
-    linked[chains.starts[mine[1:]] - begin - 1] = False
-    even = np.abs(np.diff(times) - rule.frame_time) <= rule.max_gap * rule.frame_time
-    _count(report.broken_chains, camera, int((~linked).sum()))
-    _count(report.gaps, camera, int((linked & ~even).sum()))
-    return _Track(begin, times, linked & even)
+    steps = np.diff(times)
+    linked = np.ones(len(steps), dtype=bool)
+    linked[heads[1:] - begin - 1] = False
+    gaps = is_gap(steps, 1 / rule.frame_time, rule.max_gap)
+    report.count("broken_chains", camera, int((~linked).sum()))
+    report.count("gaps", camera, int((linked & gaps).sum()))
+    last = np.flatnonzero(gaps | ~linked)
+    since = times[last] - times[:1]
+    breaks = Breaks(scene_name, camera, last, times[last], since, steps[last], linked[last], 1 / rule.frame_time)
+    report.breaks += [breaks] if len(breaks) else []
+    return _Track(camera, begin, times, linked & ~gaps, breaks)
 
 
 def _match(lead: _Track, other: _Track, rule: WindowRule) -> tuple[np.ndarray, np.ndarray]:
@@ -138,13 +128,32 @@ def _match(lead: _Track, other: _Track, rule: WindowRule) -> tuple[np.ndarray, n
     nearest = np.searchsorted(middles, lead.times_R) - np.arange(len(lead.times_R))
     starts = np.arange(len(lead.times_R) - rule.length + 1)
     shift = np.median(np.lib.stride_tricks.sliding_window_view(nearest, rule.length), axis=1)
-    # At a scene's ends the nearest frame may not exist; the next one is taken if it is near enough.
-    matched = (starts + np.floor(shift).astype(np.int64)).clip(0, max(len(other.times_R) - rule.length, 0))
+    # Frames that lie half a step apart are nearest to one neighbour now and to the other then: of three runs the one
+    # counts whose furthest frame is nearest. At a scene's ends the nearest frame may not exist, and the next one does.
+    tried = starts + np.floor(shift).astype(np.int64) + np.arange(-1, 2)[:, None]
+    apart = np.stack([_apart(lead, other, starts, matched, rule) for matched in tried])
+    best = apart.argmin(axis=0), np.arange(len(starts))
+    return tried[best], apart[best] <= rule.furthest_s
+
+
+def _apart(lead: _Track, other: _Track, starts: np.ndarray, matched: np.ndarray, rule: WindowRule) -> np.ndarray:
+    """Seconds between the furthest two frames of each window; infinite where `other` has no such run."""
     whole = other.whole(matched, rule.length)
     frames = np.arange(rule.length)
     theirs = other.times_R[np.where(whole, matched, 0)[:, None] + frames]
-    apart = np.abs(theirs - lead.times_R[starts[:, None] + frames]).max(axis=1)
-    return matched, whole & (apart <= (0.5 + rule.max_gap) * rule.frame_time)
+    return np.where(whole, np.abs(theirs - lead.times_R[starts[:, None] + frames]).max(axis=1), np.inf)
+
+
+def _why_none(tracks: list[_Track], rule: WindowRule) -> str:
+    broken = sorted((track.breaks for track in tracks if len(track.breaks)), key=len, reverse=True)
+    if not broken:
+        names = ", ".join(track.camera for track in tracks)
+        return f"{names} never have {rule.length} frames within {1e3 * rule.furthest_s:.0f} ms of each other"
+    more = [f"{len(broken) - 3} more cameras miss some"] if len(broken) > 3 else []
+    listed = ", ".join([breaks.describe_all() for breaks in broken[:3]] + more)
+    longest = min(track.longest_run() for track in tracks)
+    whose = "" if len(tracks) == 1 else " of all cameras"
+    return f"no {rule.length} frames in a row{whose}, at most {min(longest, rule.length - 1)}: {listed}"
 
 
 def _every(good: np.ndarray, stride: int) -> list[int]:
@@ -154,8 +163,3 @@ def _every(good: np.ndarray, stride: int) -> list[int]:
         chosen.append(int(possible[place]))
         start = chosen[-1] + stride
     return chosen
-
-
-def _count(counts: dict[str, int], camera: str, number: int) -> None:
-    if number:
-        counts[camera] = counts.get(camera, 0) + number
