@@ -17,10 +17,11 @@ from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import PrecisionName
 from worldmodel.export.work import Work, base_of, work_of_artifact, work_of_family
 from worldmodel.published import published_chunk
+from worldmodel.settings import Count, NotNegative, Positive, Settings, Text
 
 
 @dataclass(frozen=True)
-class BudgetConfig:
+class BudgetConfig(Settings):
     """A size and how often the step runs; or an artifact.
 
     Attributes:
@@ -39,18 +40,18 @@ class BudgetConfig:
     """
 
     family: Literal["ltx", "wan"] = "ltx"
-    frames: int = 17
-    height: int | None = None
-    width: int | None = None
-    cameras: int = 1
-    steps: int = 5
-    guidance: float = 1.0
-    prompt_tokens: int = 1
+    frames: Count = 17
+    height: Count | None = None
+    width: Count | None = None
+    cameras: Count = 1
+    steps: Count = 5
+    guidance: NotNegative = 1.0
+    prompt_tokens: Count = 1
     precision: PrecisionName = "fp16"
     vae_precision: Literal["fp32", "fp16", "bf16"] = "fp16"
-    frame_rate: float = 12.0
-    chip: tuple[str, ...] = ()
-    artifact: str | None = None
+    frame_rate: Positive = 12.0
+    chip: tuple[Text, ...] = ()
+    artifact: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def budget(config: BudgetConfig) -> list[Floor]:
     """Print the floors of chips; the last line is JSON.
 
     Raises:
-        InputError: a size without a latent, an unknown chip, numbers below 1, or an artifact that cannot be counted.
+        InputError: a size without a latent, an unknown chip, or an artifact that cannot be counted.
     """
     job, title = job_of(config)
     floors = [floor_of(chip, job) for chip in chosen(config.chip)]
@@ -107,11 +108,6 @@ def budget(config: BudgetConfig) -> list[Floor]:
 
 def job_of(config: BudgetConfig) -> tuple[Job, str]:
     """The work, and a line that says what it is."""
-    for key in ("cameras", "steps", "prompt_tokens"):
-        if getattr(config, key) < 1:
-            raise InputError(f"{key}={getattr(config, key)}: give at least 1")
-    if config.frame_rate <= 0:
-        raise InputError(f"frame_rate={config.frame_rate:g}: give more than 0")
     if config.artifact is not None:
         return _job_of_artifact(config.artifact, config.steps)
     _, (height, width) = published_chunk(config.family)

@@ -5,10 +5,11 @@ from typing import Literal
 
 from worldmodel.export.check.targets import TargetName
 from worldmodel.export.runtime.manifest import PrecisionName
+from worldmodel.settings import Count, Counts, NotNegative, Positive, Settings, Share, Text
 
 
 @dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(Settings):
     """What to export, for which chunks, in which numbers, and where to put it.
 
     Attributes:
@@ -45,27 +46,27 @@ class ExportConfig:
         overwrite: replace an earlier artifact in `out`.
     """
 
-    checkpoint: str = "tiny"
-    out: str = "outputs/export"
-    frames: int | None = None
-    height: int | None = None
-    width: int | None = None
-    cameras: int = 1
-    frame_rate: float = 12.0
-    steps: tuple[int, ...] = (5, 10)
+    checkpoint: Text = "tiny"
+    out: Text = "outputs/export"
+    frames: Count | None = None
+    height: Count | None = None
+    width: Count | None = None
+    cameras: Count = 1
+    frame_rate: Positive = 12.0
+    steps: Counts = (5, 10)
     precision: PrecisionName = "fp16"
     encoder_precision: Literal["fp32", "fp16"] | None = None
     decoder_precision: Literal["fp32", "fp16"] | None = None
     target: TargetName | None = None
     quantise_from: Literal["fp32", "fp16"] = "fp16"
-    keep: tuple[str, ...] = ()
-    smoothing: float | None = 0.8
-    rounding: float | None = 0.02
-    calibration: str | None = None
-    calibration_batches: int = 8
-    guidance: float | None = None
-    prompt_embeds: str | None = None
-    negative_prompt_embeds: str | None = None
+    keep: tuple[Text, ...] = ()
+    smoothing: Share | None = 0.8
+    rounding: Positive | None = 0.02
+    calibration: Text | None = None
+    calibration_batches: Count = 8
+    guidance: NotNegative | None = None
+    prompt_embeds: Text | None = None
+    negative_prompt_embeds: Text | None = None
     dynamic: bool = False
     single_file: bool = False
     wan_decoder: Literal["sequence", "stream"] = "sequence"

@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from worldmodel.errors import InputError
 from worldmodel.export.check.parsers import parser_of
@@ -18,6 +19,7 @@ from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.engine_files import NAME, Build, Machine, source_sha256
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.files import file_sha256, remove_partial, written_whole
+from worldmodel.settings import Positive, Settings, Text, within
 
 GIB = 2**30
 TIMING_CACHE = "timing.cache"
@@ -25,7 +27,7 @@ MODULE = "tensorrt"
 
 
 @dataclass(frozen=True)
-class BuildConfig:
+class BuildConfig(Settings):
     """What to build, and with how much memory.
 
     Attributes:
@@ -37,10 +39,10 @@ class BuildConfig:
         again: build even what is there already.
     """
 
-    artifact: str
-    parts: tuple[str, ...] = ()
-    workspace_gb: float = 4.0
-    level: int = 3
+    artifact: Text
+    parts: tuple[Text, ...] = ()
+    workspace_gb: Positive = 4.0
+    level: Annotated[int, within(0, 5)] = 3
     timing_cache: bool = True
     again: bool = False
 

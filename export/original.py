@@ -10,10 +10,11 @@ from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.source import Source, open_source
 from worldmodel.provenance import weights_hash
+from worldmodel.settings import Settings, Text
 
 
 @dataclass(frozen=True)
-class OriginalConfig:
+class OriginalConfig(Settings):
     """Where the original is, as far as the manifest cannot say.
 
     Attributes:
@@ -21,9 +22,9 @@ class OriginalConfig:
         prompt_embeds, negative_prompt_embeds: those of the export.
     """
 
-    checkpoint: str | None = None
-    prompt_embeds: str | None = None
-    negative_prompt_embeds: str | None = None
+    checkpoint: Text | None = None
+    prompt_embeds: Text | None = None
+    negative_prompt_embeds: Text | None = None
 
 
 def open_original(artifact: Artifact, config: OriginalConfig) -> Source:

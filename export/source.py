@@ -7,7 +7,6 @@ import torch
 
 from worldmodel.backbones.random import random_backbone
 from worldmodel.backbones.wan import WanBackbone
-from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.export.precision import FLOATS
@@ -42,7 +41,6 @@ def open_source(config: ExportConfig) -> Source:
     Raises:
         InputError: a checkpoint that does not load, a size without a latent, or a prompt that does not fit.
     """
-    _check(config)
     name, pipeline, (frames, (height, width)) = _random(config) if config.weights == "random" else _saved(config)
     chunk = Chunk(
         config.frames or frames,
@@ -78,11 +76,3 @@ def _random(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
     dtype = FLOATS.get(config.precision, torch.float16) if config.sizes == "real" else torch.float32
     pipeline = FlowFramesPipeline.from_backbone(random_backbone(config.family, config.sizes, dtype))
     return f"random {config.family} {config.sizes}", pipeline, published_chunk(config.family)
-
-
-def _check(config: ExportConfig) -> None:
-    for key in ("frames", "height", "width", "cameras", "calibration_batches"):
-        if (value := getattr(config, key)) is not None and value < 1:
-            raise InputError(f"{key}={value}: use at least 1")
-    if not 0 < config.frame_rate < float("inf"):
-        raise InputError(f"frame_rate={config.frame_rate}: give the frames per second that the cameras give")

@@ -13,10 +13,11 @@ from worldmodel.datasets.nuscenes import open_index, scenes_of_split
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 from worldmodel.errors import InputError
 from worldmodel.prediction import PredictConfig, predict
+from worldmodel.settings import Count, Device, Natural, Positive, Seed, Settings, Size, Text
 
 
 @dataclass(frozen=True)
-class DemoConfig:
+class DemoConfig(Settings):
     """What the demo shows.
 
     Attributes:
@@ -33,19 +34,19 @@ class DemoConfig:
         overwrite: make the toy drive anew where `data` holds another one.
     """
 
-    out: str = "outputs/demo"
-    data: str = "data/toyworld-demo"
-    scene: str | None = None
-    chunks: int = 2
-    steps: int = 5
-    frames: int | None = None
-    size: tuple[int, int] | None = None
-    checkpoint: str = "tiny"
-    device: str = "auto"
-    seed: int = 0
-    train_scenes: int = 1
-    val_scenes: int = 2
-    seconds: float = 5.0
+    out: Text = "outputs/demo"
+    data: Text = "data/toyworld-demo"
+    scene: Text | None = None
+    chunks: Count = 2
+    steps: Count = 5
+    frames: Count | None = None
+    size: Size | None = None
+    checkpoint: Text = "tiny"
+    device: Device = "auto"
+    seed: Seed = 0
+    train_scenes: Natural = 1
+    val_scenes: Count = 2
+    seconds: Positive = 5.0
     overwrite: bool = False
 
 

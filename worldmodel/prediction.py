@@ -24,6 +24,7 @@ from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memo
 from worldmodel.published import ChunkSize, published_chunk
 from worldmodel.reporting import headline, report
 from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
+from worldmodel.settings import Count, Device, NotNegative, Positive, Seconds, Seed, Settings, Size, Text
 from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ METHOD, REPEAT, CEILING = "flowframes", "repeat last", "VAE round trip"
 
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(Settings):
     """What to predict from, with what, and where to put it.
 
     Attributes:
@@ -62,24 +63,24 @@ class PredictConfig:
         overwrite: replace an earlier prediction in `out`.
     """
 
-    source: str
-    out: str = "outputs/prediction"
-    version: str | None = None
-    scene: str | None = None
-    cameras: tuple[str, ...] = ()
-    start: float = 0.0
-    frames: int | None = None
-    chunks: int = 2
-    steps: int = 5
-    guidance: float | None = None
+    source: Text
+    out: Text = "outputs/prediction"
+    version: Text | None = None
+    scene: Text | None = None
+    cameras: tuple[Text, ...] = ()
+    start: Seconds = 0.0
+    frames: Count | None = None
+    chunks: Count = 2
+    steps: Count = 5
+    guidance: NotNegative | None = None
     prompt: str | None = None
     feed: Literal["frames", "latents"] = "frames"
-    checkpoint: str = "tiny"
-    size: tuple[int, int] | None = None
-    frame_rate: float | None = None
-    image_rate: float | None = None
-    device: str = "auto"
-    seed: int = 0
+    checkpoint: Text = "tiny"
+    size: Size | None = None
+    frame_rate: Positive | None = None
+    image_rate: Positive | None = None
+    device: Device = "auto"
+    seed: Seed = 0
     save_frames: Literal["png", "webp", "none"] = "png"
     ceiling: bool = False
     overwrite: bool = False
@@ -105,7 +106,6 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 
 
 def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
-    _check_counts(config)
     watch, checkpoint = Stopwatch(), checkpoint_folder(config.checkpoint)
     drive = open_drive(config.source, config.version, config.scene, config.cameras, config.image_rate)
     with watch("load model"):
@@ -283,11 +283,3 @@ def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: 
         "versions": versions(),
         "config": asdict(config),
     }
-
-
-def _check_counts(config: PredictConfig) -> None:
-    for key in ("frames", "chunks", "steps"):
-        if (value := getattr(config, key)) is not None and value < 1:
-            raise InputError(f"{key}={value}: use at least 1")
-    if config.start < 0:
-        raise InputError(f"start={config.start}: give seconds from the first frame, 0 or more")

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Annotated
 
 from worldmodel.benchmarks.clips.check import check_files, file_hashes, refuse_difference
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.documents import header_path, read_clip_list, write_clip_list
 from worldmodel.errors import InputError
+from worldmodel.settings import Settings, Text, within
 
 LISTS: dict[str, str] = {
     "vista-val@1": "worldmodel.benchmarks.clips.vista_val:build_1",
@@ -28,8 +30,11 @@ LISTS: dict[str, str] = {
 GROUP = "worldmodel.clip_lists"
 
 
+ClipFrames = Annotated[int, within(2, remedy="a clip needs an observed and a future frame, give at least 2")]
+
+
 @dataclass(frozen=True)
-class ClipsConfig:
+class ClipsConfig(Settings):
     """Which list, of which data.
 
     Attributes:
@@ -45,19 +50,15 @@ class ClipsConfig:
         overwrite: replace a list that is already at out.
     """
 
-    list: str = "toyworld-val"
-    root: str = "data/toyworld"
-    version: str | None = None
-    csv: str | None = None
-    frames: int | None = None
-    out: str | None = None
+    list: Text = "toyworld-val"
+    root: Text = "data/toyworld"
+    version: Text | None = None
+    csv: Text | None = None
+    frames: ClipFrames | None = None
+    out: Text | None = None
     check: bool = False
     hash_frames: bool = False
     overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.frames is not None and self.frames < 2:
-            raise InputError(f"frames={self.frames}: a clip needs an observed and a future frame, give at least 2")
 
 
 def clips(config: ClipsConfig) -> ClipList:

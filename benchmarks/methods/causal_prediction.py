@@ -29,6 +29,7 @@ from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt
 from worldmodel.prediction import chosen_device
 from worldmodel.prompt_files import read_prompt
+from worldmodel.settings import Count, Device, Settings, Size, Text
 
 PREFIX = "model."  # the published wrapper holds the network under this name
 TRAINED_BLOCK = 3
@@ -36,7 +37,7 @@ VAE_WHERE = "download Wan2.1_VAE.pth from huggingface.co/Wan-AI/Wan2.1-T2V-1.3B"
 
 
 @dataclass(frozen=True)
-class CausalOptions:
+class CausalOptions(Settings):
     """How a causal Wan is run; the defaults are the paper's row.
 
     Attributes:
@@ -51,17 +52,17 @@ class CausalOptions:
         dtype: of the weights. device: auto, cpu, cuda, cuda:N.
     """
 
-    weights: str = "model.pt"
+    weights: Text = "model.pt"
     sizes: Literal["real", "tiny"] = "real"
-    vae: str = "Wan2.1_VAE.pth"
-    config: str | None = None
-    size: tuple[int, int] = (480, 832)
-    observed_frames: int = 17
-    future_frames: int = 17
-    block: int = 5
-    prompt: str | None = None
+    vae: Text = "Wan2.1_VAE.pth"
+    config: Text | None = None
+    size: Size = (480, 832)
+    observed_frames: Count = 17
+    future_frames: Count = 17
+    block: Count = 5
+    prompt: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = "auto"
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)

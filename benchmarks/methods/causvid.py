@@ -14,6 +14,7 @@ from worldmodel.benchmarks.methods.causal_prediction import (
 )
 from worldmodel.benchmarks.methods.causal_wan import FewSteps
 from worldmodel.benchmarks.methods.method import Licences
+from worldmodel.settings import Text
 
 CAUSVID = Recipe(
     "causvid",
@@ -28,7 +29,7 @@ CAUSVID = Recipe(
 class CausVidOptions(CausalOptions):
     """See `CausalOptions`; `block=3` is the mode that the network was trained in (NFE 9)."""
 
-    weights: str = "autoregressive_checkpoint/model.pt"
+    weights: Text = "autoregressive_checkpoint/model.pt"
 
 
 def load_causvid(options: CausVidOptions) -> CausalPrediction:

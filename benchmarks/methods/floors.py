@@ -14,20 +14,21 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks.methods.flowframes import ModelOptions, chunk, licences, open_pipeline
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.settings import Count, Settings, Size
 
 NONE = Licences("Apache-2.0 (this package)", "none")
 
 
 @dataclass(frozen=True)
-class RepeatOptions:
+class RepeatOptions(Settings):
     """Options of `repeat_last`.
 
     Attributes:
         size: height and width of the frames. frames: observed, and predicted.
     """
 
-    size: tuple[int, int] = (256, 384)
-    frames: int = 17
+    size: Size = (256, 384)
+    frames: Count = 17
 
 
 class RepeatLast(Method):

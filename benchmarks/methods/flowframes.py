@@ -21,6 +21,7 @@ from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prediction import checkpoint_folder, chosen_device, trained_chunk
 from worldmodel.prompt_files import read_prompts
+from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Size, Text
 
 CODE = "Apache-2.0 (this package)"
 WEIGHTS = {
@@ -33,7 +34,7 @@ PROMPTS = "The paper names no prompt: here prompt and negative prompt are those 
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(Settings):
     """Which model of this package, and how it is run.
 
     Attributes:
@@ -48,18 +49,18 @@ class ModelOptions:
         dtype: of the weights. device: auto, cpu, cuda, cuda:N.
     """
 
-    checkpoint: str = "tiny"
+    checkpoint: Text = "tiny"
     family: Literal["ltx", "wan"] | None = None
     sizes: Literal["real", "tiny"] = "real"
-    size: tuple[int, int] | None = None
-    frames: int | None = None
-    steps: int = 5
-    guidance: float | None = None
-    frame_rate: float = 12.0
-    prompt: str | None = None
-    negative_prompt: str | None = None
+    size: Size | None = None
+    frames: Count | None = None
+    steps: Count = 5
+    guidance: NotNegative | None = None
+    frame_rate: Positive = 12.0
+    prompt: Text | None = None
+    negative_prompt: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = "auto"
+    device: Device = "auto"
 
 
 class FlowFrames(Method):

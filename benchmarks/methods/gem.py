@@ -38,6 +38,7 @@ from worldmodel.benchmarks.methods.vista_networks import (
 )
 from worldmodel.benchmarks.methods.vista_weights import REFERENCE, UNET, VAE, VistaWeights, refuse_strangers
 from worldmodel.errors import InputError
+from worldmodel.settings import Count, Natural, NotNegative, Size, Text
 
 FILE = "gem.safetensors"
 WHERE = f"download {FILE} from huggingface.co/mariam-hassan/GEM"
@@ -68,12 +69,12 @@ class GemOptions(SvdOptions):
             gives for zeros at this size, `input_blocks.3` and `input_blocks.6`, each [channels, height, width].
     """
 
-    weights: str = FILE
-    size: tuple[int, int] = (576, 576)
-    given: int = 17
-    steps: int = 50
-    guidance: float = 1.5
-    dino: str = "none"
+    weights: Text = FILE
+    size: Size = (576, 576)
+    given: Natural = 17
+    steps: Count = 50
+    guidance: NotNegative = 1.5
+    dino: Text = "none"
 
 
 def pyramid(options: GemOptions) -> Pyramid:

@@ -30,6 +30,7 @@ from worldmodel.flow.solvers import Evaluations
 from worldmodel.prediction import chosen_device
 from worldmodel.prompt_files import read_prompts
 from worldmodel.prompts import rows
+from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Share, Size, Text
 
 WEIGHTS = "ltx-video-2b-v0.9.5.safetensors"
 WHERE = f"download {WEIGHTS} from huggingface.co/Lightricks/LTX-Video, or the folder Lightricks/LTX-Video-0.9.5"
@@ -37,7 +38,7 @@ LICENCES = Licences("Apache-2.0 (LTX-Video, diffusers)", "OpenRAIL-M (LTX-Video 
 
 
 @dataclass(frozen=True)
-class LTXVConditionOptions:
+class LTXVConditionOptions(Settings):
     """How LTXVCondition is run; the defaults are the paper's row.
 
     Attributes:
@@ -54,22 +55,22 @@ class LTXVConditionOptions:
         dtype: of the weights. device: auto, cpu, cuda, cuda:N.
     """
 
-    weights: str = WEIGHTS
+    weights: Text = WEIGHTS
     sizes: Literal["real", "tiny"] = "real"
-    size: tuple[int, int] = (256, 256)
-    observed_frames: int = 17
-    future_frames: int = 17
-    steps: int = 40
-    guidance: float = 3.5
-    frame_rate: float = 12.0
-    image_cond_noise_scale: float = 0.15
-    decode_timestep: float = 0.05
-    decode_noise_scale: float = 0.025
+    size: Size = (256, 256)
+    observed_frames: Count = 17
+    future_frames: Count = 17
+    steps: Count = 40
+    guidance: NotNegative = 3.5
+    frame_rate: Positive = 12.0
+    image_cond_noise_scale: NotNegative = 0.15
+    decode_timestep: Share = 0.05
+    decode_noise_scale: Share = 0.025
     posterior: Literal["sample", "mean"] = "sample"
-    prompt: str | None = None
-    negative_prompt: str | None = None
+    prompt: Text | None = None
+    negative_prompt: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: str = "auto"
+    device: Device = "auto"
 
 
 class GivenNoisePipeline(LTXConditionPipeline):

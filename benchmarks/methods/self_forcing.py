@@ -14,6 +14,7 @@ from worldmodel.benchmarks.methods.causal_prediction import (
 )
 from worldmodel.benchmarks.methods.causal_wan import FewSteps
 from worldmodel.benchmarks.methods.method import Licences
+from worldmodel.settings import Text
 
 SELF_FORCING = Recipe(
     "self_forcing",
@@ -28,7 +29,7 @@ SELF_FORCING = Recipe(
 class SelfForcingOptions(CausalOptions):
     """See `CausalOptions`; `block=3` is the mode that the network was trained in (NFE 11)."""
 
-    weights: str = "checkpoints/self_forcing_dmd.pt"
+    weights: Text = "checkpoints/self_forcing_dmd.pt"
 
 
 def load_self_forcing(options: SelfForcingOptions) -> CausalPrediction:

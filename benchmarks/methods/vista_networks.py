@@ -18,6 +18,7 @@ from worldmodel.benchmarks.methods import vista_weights as official
 from worldmodel.benchmarks.methods.vista_unet import VistaUNet
 from worldmodel.errors import InputError
 from worldmodel.prediction import chosen_device
+from worldmodel.settings import Count, Device, Settings, Size, Text
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 BATCH = 1  # 34 frames of 576x1024 fill an 80 GB card; any batch gives the same frames
@@ -25,7 +26,7 @@ MULTIPLE = 64  # 8 by the VAE, 8 by the three downsamplers of the UNet
 
 
 @dataclass(frozen=True)
-class SvdOptions:
+class SvdOptions(Settings):
     """What Vista and GEM have in common.
 
     Attributes:
@@ -37,15 +38,15 @@ class SvdOptions:
         device: auto, cpu, cuda, cuda:N.
     """
 
-    weights: str = "random"
+    weights: Text = "random"
     sizes: Literal["real", "tiny"] = "real"
-    config: str | None = None
-    size: tuple[int, int] = (576, 1024)
-    observed_frames: int = 17
-    future_frames: int = 17
+    config: Text | None = None
+    size: Size = (576, 1024)
+    observed_frames: Count = 17
+    future_frames: Count = 17
     dtype: Dtype = "float32"
     vae_dtype: Dtype = "float32"
-    device: str = "auto"
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)

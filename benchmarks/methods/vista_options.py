@@ -7,10 +7,11 @@ What `given` means:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from worldmodel.benchmarks.methods.vista_networks import SvdOptions, check_size
 from worldmodel.errors import InputError
+from worldmodel.settings import Count, NotNegative, Text, within
 
 FILE = "vista.safetensors"
 TRAINED_GIVEN, TRAINED_FRAMES = 3, 25
@@ -28,12 +29,12 @@ class VistaOptions(SvdOptions):
             ends).
     """
 
-    weights: str = FILE
-    given: int = 17
-    canvas: int | None = None
-    rounds: int = 1
-    steps: int = 50
-    guidance: float = 2.5
+    weights: Text = FILE
+    given: Count = 17
+    canvas: Count | None = None
+    rounds: Count = 1
+    steps: Annotated[int, within(2)] = 50
+    guidance: NotNegative = 2.5
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,19 @@ from typing import Any
 
 from worldmodel.benchmarks.suites.report import table, with_spread
 from worldmodel.benchmarks.suites.results import Figure, Results, Row, read_results
+from worldmodel.settings import Settings, Text
 
 
 @dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Settings):
     """Two results of `worldmodel benchmark`.
 
     Attributes:
         a: folder of one, or its results.json. b: the other.
     """
 
-    a: str
-    b: str
+    a: Text
+    b: Text
 
 
 def compare(config: CompareConfig) -> None:

@@ -1,16 +1,17 @@
 """What a benchmark is told."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from worldmodel.errors import InputError
+from worldmodel.settings import Count, Counts, Natural, Seed, Settings, Text, within
 
 Rows = dict[str, dict[str, Any]]
 """Row's label -> `method`, its name in the registry (the label, where left out), and its options."""
 
 
 @dataclass(frozen=True)
-class CostConfig:
+class CostConfig(Settings, prefix="cost."):
     """For suite=memory and suite=latency.
 
     Attributes:
@@ -23,24 +24,17 @@ class CostConfig:
         profile: paper takes the sizes of Table 5; small ones that a CPU can do, of the same shape.
     """
 
-    runs: int = 3
-    warmup: int = 1
+    runs: Count = 3
+    warmup: Natural = 1
     guided: bool = True
     compile: bool = False
-    volumes: int = 5
-    clips: int = 1
+    volumes: Annotated[int, within(2, 5, "use 2 to 5, a line needs two points")] = 5
+    clips: Count = 1
     profile: Literal["paper", "small"] = "paper"
-
-    def __post_init__(self) -> None:
-        for key in ("runs", "clips"):
-            if getattr(self, key) < 1:
-                raise InputError(f"cost.{key}={getattr(self, key)}: use at least 1")
-        if not 2 <= self.volumes <= 5:
-            raise InputError(f"cost.volumes={self.volumes}: use 2 to 5, a line needs two points")
 
 
 @dataclass(frozen=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Settings):
     """One benchmark.
 
     Attributes:
@@ -65,26 +59,23 @@ class BenchmarkConfig:
 
     suite: Literal["quality", "nfe", "horizon", "memory", "latency"] = "quality"
     methods: Rows = field(default_factory=dict)
-    clips: str = "toyworld-val"
-    root: str = "data/toyworld"
-    version: str = "v1.0-toy"
-    out: str = "outputs/benchmark"
-    metrics: tuple[str, ...] = ("auto",)
-    references: str | None = None
-    chunks: int = 1
-    evaluations: tuple[int, ...] = (1, 2, 5, 6, 10, 40)
-    most_clips: int | None = None
+    clips: Text = "toyworld-val"
+    root: Text = "data/toyworld"
+    version: Text = "v1.0-toy"
+    out: Text = "outputs/benchmark"
+    metrics: tuple[Text, ...] = ("auto",)
+    references: Text | None = None
+    chunks: Count = 1
+    evaluations: Counts = (1, 2, 5, 6, 10, 40)
+    most_clips: Annotated[int, within(2, remedy="use at least 2, no Fréchet distance has fewer")] | None = None
     resample: Literal["area", "vista"] = "area"
-    seed: int = 0
+    seed: Seed = 0
     recordings: bool = True
     resume: bool = False
     overwrite: bool = False
     cost: CostConfig = field(default_factory=CostConfig)
 
     def __post_init__(self) -> None:
-        if self.chunks < 1 or not self.evaluations or min(self.evaluations) < 1:
-            raise InputError(f"chunks={self.chunks}, evaluations={list(self.evaluations)}: use at least 1")
-        if self.most_clips is not None and self.most_clips < 2:
-            raise InputError(f"most_clips={self.most_clips}: use at least 2, no Fréchet distance has fewer")
+        super().__post_init__()
         if self.resume and self.overwrite:
             raise InputError("resume, overwrite: say one of them")

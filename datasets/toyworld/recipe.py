@@ -4,15 +4,17 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 from worldmodel.errors import InputError
+from worldmodel.settings import Count, Natural, Number, Seed, Settings, Size, Text, within
 
 GENERATOR = 1
 """Version of the scenery and the drawing; to be raised by whatever changes a pixel or a table."""
 
 
 @dataclass(frozen=True)
-class ToyWorldConfig:
+class ToyWorldConfig(Settings):
     """A toy dataset.
 
     Attributes:
@@ -23,28 +25,23 @@ class ToyWorldConfig:
         workers: processes that draw. jpeg_quality: 1 to 100.
     """
 
-    train_scenes: int = 4
-    val_scenes: int = 5
-    seconds: float = 6.0
-    seed: int = 0
-    size: tuple[int, int] = (480, 270)
-    version: str = "v1.0-toy"
-    workers: int = 2
-    jpeg_quality: int = 90
+    train_scenes: Natural = 4
+    val_scenes: Natural = 5
+    seconds: Number = 6.0
+    seed: Seed = 0
+    size: Size = (480, 270)
+    version: Text = "v1.0-toy"
+    workers: Count = 2
+    jpeg_quality: Annotated[int, within(1, 100)] = 90
 
     def __post_init__(self) -> None:
-        if self.train_scenes < 0 or self.val_scenes < 0 or self.train_scenes + self.val_scenes == 0:
-            raise InputError(
-                f"train_scenes={self.train_scenes} val_scenes={self.val_scenes}: ask for at least one scene"
-            )
+        super().__post_init__()
+        if self.train_scenes + self.val_scenes == 0:
+            raise InputError("train_scenes=0 val_scenes=0: ask for at least one scene")
         if self.seconds < 0.5:
             raise InputError(f"seconds={self.seconds}: a scene needs at least 0.5 s, one keyframe interval")
         if min(self.size) < 16:
             raise InputError(f"size={list(self.size)}: use at least [16,16], as width and height")
-        if self.workers < 1:
-            raise InputError(f"workers={self.workers}: use at least 1")
-        if not 1 <= self.jpeg_quality <= 100:
-            raise InputError(f"jpeg_quality={self.jpeg_quality}: use 1 to 100")
 
     def recipe(self) -> dict[str, object]:
         """What decides the bytes: all but the number of processes."""

@@ -9,10 +9,11 @@ from worldmodel.export.bench.measurement import TORCH, BackendName, Order
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.host import cores
+from worldmodel.settings import Count, Natural, Settings, Text
 
 
 @dataclass(frozen=True)
-class BenchConfig:
+class BenchConfig(Settings):
     """What to time, how often, and where to put the figures.
 
     Attributes:
@@ -33,21 +34,21 @@ class BenchConfig:
         out: folder of bench.json and bench.md; by default the first artifact's.
     """
 
-    artifacts: tuple[str, ...]
+    artifacts: tuple[Text, ...]
     backends: tuple[BackendName, ...] = ("eager", "onnxruntime")
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int | None = None
-    warmup: int = 3
-    iterations: int = 10
-    rounds: int = 3
-    parts: tuple[str, ...] = ()
-    steps: int | None = None
-    chunks: int = 2
+    threads: Count | None = None
+    warmup: Natural = 3
+    iterations: Count = 10
+    rounds: Count = 3
+    parts: tuple[Text, ...] = ()
+    steps: Count | None = None
+    chunks: Natural = 2
     end_to_end: bool = True
-    checkpoint: str | None = None
-    prompt_embeds: str | None = None
-    negative_prompt_embeds: str | None = None
-    out: str | None = None
+    checkpoint: Text | None = None
+    prompt_embeds: Text | None = None
+    negative_prompt_embeds: Text | None = None
+    out: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,7 @@ class Entry:
 
 
 def check(config: BenchConfig) -> None:
-    """Raise `InputError` for numbers, backends and a place that can be refused before anything is opened."""
-    least = {"warmup": 0, "iterations": 1, "rounds": 1, "chunks": 0, "threads": 1}
-    for key, smallest in least.items():
-        if (value := getattr(config, key)) is not None and value < smallest:
-            raise InputError(f"{key}={value}: use at least {smallest}")
+    """Raise `InputError` for artifacts, backends and a place that can be refused before anything is opened."""
     for key in ("artifacts", "backends"):
         values = getattr(config, key)
         if not values or len(set(values)) < len(values):

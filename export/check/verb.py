@@ -15,12 +15,13 @@ from worldmodel.export.engine_process import Built
 from worldmodel.export.engines import chosen_parts, profile
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.settings import Settings, Text
 
 SHOWN = 5  # findings of one part and version
 
 
 @dataclass(frozen=True)
-class CheckConfig:
+class CheckConfig(Settings):
     """Which artifact, for which machine.
 
     Attributes:
@@ -30,10 +31,10 @@ class CheckConfig:
         parts: of the artifact, such as [step]; by default all.
     """
 
-    artifact: str
+    artifact: Text
     target: TargetName
     build: bool | None = None
-    parts: tuple[str, ...] = ()
+    parts: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.video import ARRAYS, FILMS, read_frames, write_video
 from worldmodel.files import written_whole
+from worldmodel.settings import Count, Seconds, Settings, Text
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """What to predict from, with what, and where to put it.
 
     Attributes:
@@ -44,18 +45,18 @@ class RunConfig:
         overwrite: replace `out`.
     """
 
-    artifact: str
-    videos: tuple[str, ...]
-    out: str
+    artifact: Text
+    videos: tuple[Text, ...]
+    out: Text
     backend: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int | None = None
+    threads: Count | None = None
     cuda_graph: bool = False
-    steps: int | None = None
-    chunks: int = 1
+    steps: Count | None = None
+    chunks: Count = 1
     feed: Literal["frames", "latents"] = "frames"
-    start: float = 0.0
-    prompt_sha256: str | None = None
+    start: Seconds = 0.0
+    prompt_sha256: Text | None = None
     self_test: bool = False
     overwrite: bool = False
 
@@ -96,10 +97,6 @@ def check(config: RunConfig, manifest: Manifest) -> None:
     if out.exists() and not config.overwrite:
         raise InputError(f"out={out}: exists already; choose another name or say overwrite=true")
     check_replaced(out)
-    if not 0 <= config.start < float("inf"):
-        raise InputError(f"start={config.start}: give seconds from the first frame, 0 or more")
-    if config.chunks < 1:
-        raise InputError(f"chunks={config.chunks}: use at least 1")
     manifest.schedule(config.steps)
 
 

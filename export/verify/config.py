@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from worldmodel.settings import Count, Settings, Text
+
 
 @dataclass(frozen=True)
-class VerifyConfig:
+class VerifyConfig(Settings):
     """Which artifact, with which frames and in what.
 
     Attributes:
@@ -20,13 +22,13 @@ class VerifyConfig:
         threads: of onnxruntime on the CPU; by default one a core.
     """
 
-    artifact: str
-    source: str | None = None
-    samples: int = 1
-    steps: tuple[int, ...] = ()
-    checkpoint: str | None = None
-    prompt_embeds: str | None = None
-    negative_prompt_embeds: str | None = None
+    artifact: Text
+    source: Text | None = None
+    samples: Count = 1
+    steps: tuple[Count, ...] = ()
+    checkpoint: Text | None = None
+    prompt_embeds: Text | None = None
+    negative_prompt_embeds: Text | None = None
     backend: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int | None = None
+    threads: Count | None = None

@@ -140,7 +140,5 @@ def _settings(config: VerifyConfig, artifact: Artifact) -> dict[str, Any]:
 
 
 def _check(config: VerifyConfig) -> None:
-    if config.samples < 1:
-        raise InputError(f"samples={config.samples}: use at least 1")
     if len(set(config.steps)) != len(config.steps):
         raise InputError(f"steps={list(config.steps)}: name each number of steps once")

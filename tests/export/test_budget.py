@@ -132,8 +132,8 @@ def test_the_verb_counts_an_artifact(tmp_path: Path) -> None:
     ("keys", "said"),
     [
         ({"frames": 18}, r"18 frames: this backbone needs 8k\+1; use 17 or 25"),
-        ({"steps": 0}, "steps=0: give at least 1"),
-        ({"frame_rate": 0.0}, "frame_rate=0: give more than 0"),
+        ({"steps": 0}, "steps=0: use at least 1"),
+        ({"frame_rate": 0.0}, r"frame_rate=0\.0: use a number above 0"),
         ({"chip": ("Xavier",)}, r"chip=\[Xavier\]: choose of Jetson AGX Orin 32 GB"),
     ],
     ids=str,

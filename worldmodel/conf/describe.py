@@ -8,6 +8,8 @@ import textwrap
 from importlib import resources
 from typing import Any, get_type_hints
 
+from worldmodel.settings import shown
+
 WIDTH = 112
 
 
@@ -31,17 +33,6 @@ def entry(left: str, doc: str, column: int = 34) -> list[str]:
     head = [f"  {left}".ljust(column) + "  " + wrapped[0]] if len(left) + 2 <= column else [f"  {left}"]
     rest = wrapped[1:] if len(left) + 2 <= column else wrapped
     return [line.rstrip() for line in head + [" " * (column + 2) + line for line in rest]]
-
-
-def shown(value: Any) -> str:
-    """A value as it may be typed after `key=`."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(shown(item) for item in value) + "]"
-    return str(value)
 
 
 def docs_of(config_class: type) -> dict[str, str]:

@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass
 
 from worldmodel.datasets.nuscenes import available_splits, chunk_pairs, open_index
+from worldmodel.settings import Count, Natural, Settings, Text
 
 
 @dataclass(frozen=True)
-class IndexVerb:
+class IndexVerb(Settings):
     """Which tables to index, and which chunk pairs to count in them.
 
     Attributes:
@@ -23,15 +24,15 @@ class IndexVerb:
         skip_bad: leave dangling references and unreadable pictures out and count them, instead of refusing them.
     """
 
-    root: str
-    version: str = "v1.0-mini"
-    split: str | None = None
-    cameras: tuple[str, ...] = ()
-    observed_frames: int = 17
-    future_frames: int = 17
-    stride: int = 17
+    root: Text
+    version: Text = "v1.0-mini"
+    split: Text | None = None
+    cameras: tuple[Text, ...] = ()
+    observed_frames: Count = 17
+    future_frames: Count = 17
+    stride: Count = 17
     check: bool = False
-    workers: int = 0
+    workers: Natural = 0
     skip_bad: bool = False
 
 

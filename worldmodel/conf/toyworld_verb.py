@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
+from worldmodel.settings import Text
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class ToyWorldVerb(ToyWorldConfig):
         overwrite: replace whatever is at `root`.
     """
 
-    root: str = "data/toyworld"
+    root: Text = "data/toyworld"
     overwrite: bool = False
 
 

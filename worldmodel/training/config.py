@@ -1,15 +1,33 @@
 """What a training run is told. Plain dataclasses: the command line fills them, a notebook may too."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from worldmodel.errors import InputError
+from worldmodel.settings import (
+    Count,
+    Decay,
+    Natural,
+    NotNegative,
+    Number,
+    Positive,
+    Rule,
+    Seed,
+    Settings,
+    Share,
+    Size,
+    Text,
+    Texts,
+    one_of,
+)
 
-TRACKERS = ("tensorboard", "wandb", "trackio")
+Tracker = Annotated[str, one_of("tensorboard", "wandb", "trackio")]
+Lengths = Annotated[tuple[Count, ...], Rule(bool, "give at least one length, for example [17,41]")]
+EvenWidth = Annotated[int, Rule(lambda value: value >= 2 and value % 2 == 0, "use an even number, for the positions")]
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Settings, prefix="data."):
     """Which chunks are trained on: those of a nuScenes-format dataset (`root`) or of a collection of videos (`videos`).
 
     Attributes:
@@ -30,34 +48,31 @@ class DataConfig:
         workers: processes that read frames or latents; 0 is the training process itself.
     """
 
-    root: str | None = None
-    version: str = "v1.0-trainval"
-    split: str = "train"
-    cameras: tuple[str, ...] | None = None
-    videos: str | None = None
-    video_folders: tuple[str, ...] = ()
-    video_archives: tuple[str, ...] = ()
-    most_videos: int | None = None
-    size: tuple[int, int] = (256, 384)
-    frames: tuple[int, ...] = (17,)
-    stride: int = 4
+    root: Text | None = None
+    version: Text = "v1.0-trainval"
+    split: Text = "train"
+    cameras: Texts | None = None
+    videos: Text | None = None
+    video_folders: tuple[Text, ...] = ()
+    video_archives: tuple[Text, ...] = ()
+    most_videos: Count | None = None
+    size: Size = (256, 384)
+    frames: Lengths = (17,)
+    stride: Count = 4
     decode_once: bool = False
     latent_cache: bool = True
     skip_bad: bool = False
-    store: str | None = None
-    workers: int = 2
+    store: Text | None = None
+    workers: Natural = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.root is None) == (self.videos is None):
             raise InputError("data.root, data.videos: give exactly one of them")
-        if not self.frames or min(self.frames) < 1:
-            raise InputError(f"data.frames={list(self.frames)}: give at least one length, for example [17,41]")
-        if self.stride < 1:
-            raise InputError(f"data.stride={self.stride}: use at least 1")
 
 
 @dataclass(frozen=True)
-class TinyModelConfig:
+class TinyModelConfig(Settings, prefix="model."):
     """Sizes of a new model of the LTX classes, used where no pretrained folder is given. See `backbones.tiny`.
 
     Attributes:
@@ -71,18 +86,18 @@ class TinyModelConfig:
         caption_channels: width of a prompt's embedding.
     """
 
-    vae_channels: int = 32
-    latent_channels: int = 64
-    spatial: int = 16
-    temporal: int = 4
-    layers: int = 4
-    heads: int = 3
-    head_dim: int = 96
-    caption_channels: int = 16
+    vae_channels: Count = 32
+    latent_channels: Count = 64
+    spatial: Count = 16
+    temporal: Count = 4
+    layers: Count = 4
+    heads: Count = 3
+    head_dim: EvenWidth = 96
+    caption_channels: Count = 16
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Settings, prefix="optimizer."):
     """AdamW and its schedule (paper Table 3 has lr 2e-4, betas 0.9 and 0.99).
 
     Attributes:
@@ -95,17 +110,17 @@ class OptimizerConfig:
         ema: decay of the moving average of the weights, which is what is saved; 0 is none.
     """
 
-    lr: float = 2e-4
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.01
+    lr: Positive = 2e-4
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    weight_decay: NotNegative = 0.01
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
-    warmup: int = 50
-    clip: float = 1.0
-    ema: float = 0.0
+    warmup: Natural = 50
+    clip: Positive = 1.0
+    ema: Decay = 0.0
 
 
 @dataclass(frozen=True)
-class AutoencoderConfig:
+class AutoencoderConfig(Settings, prefix="autoencoder."):
     """The loss of `objective=autoencoder`: mse + l1 * |error| + kl * KL per latent number, on random crops.
 
     Attributes:
@@ -115,14 +130,14 @@ class AutoencoderConfig:
         log_variance: what the posterior's log-variance starts at; a small variance lets pictures be learned first.
     """
 
-    crop: tuple[int, int] = (128, 128)
-    l1: float = 0.1
-    kl: float = 1.25e-5
-    log_variance: float = -4.0
+    crop: Size = (128, 128)
+    l1: NotNegative = 0.1
+    kl: NotNegative = 1.25e-5
+    log_variance: Number = -4.0
 
 
 @dataclass(frozen=True)
-class LoraConfig:
+class LoraConfig(Settings, prefix="lora."):
     """Low-rank adapters in place of training all weights (peft). The saved pipeline has them merged.
 
     Attributes:
@@ -131,13 +146,13 @@ class LoraConfig:
         targets: names of the linear layers that get one.
     """
 
-    rank: int = 0
-    alpha: int = 64
-    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    rank: Natural = 0
+    alpha: Count = 64
+    targets: Texts = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 @dataclass(frozen=True)
-class ValidationConfig:
+class ValidationConfig(Settings, prefix="validation."):
     """Predictions of held-out pairs while training.
 
     Attributes:
@@ -148,15 +163,15 @@ class ValidationConfig:
         evaluations: of the network per prediction.
     """
 
-    every: int = 0
-    split: str = "val"
-    videos: str | None = None
-    pairs: int = 8
-    evaluations: int = 5
+    every: Natural = 0
+    split: Text = "val"
+    videos: Text | None = None
+    pairs: Count = 8
+    evaluations: Count = 5
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """One training run.
 
     Attributes:
@@ -189,49 +204,38 @@ class TrainConfig:
     objective: Literal[
         "flowframes", "independent", "minibatch_ot", "noise_conditioned", "noise_to_video", "autoencoder"
     ] = "flowframes"
-    out: str = "outputs/train"
-    pretrained: str | None = None
+    out: Text = "outputs/train"
+    pretrained: Text | None = None
     from_scratch: bool = False
     model: TinyModelConfig = field(default_factory=TinyModelConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    rho: float = 0.7
-    inversion_steps: int = 25
+    rho: Share = 0.7
+    inversion_steps: Count = 25
     sigma: Literal["logit_normal", "uniform"] = "logit_normal"
-    sigma_shift: float | None = None
-    steps: int = 1450
-    batch_size: int = 8
-    accumulate: int = 1
+    sigma_shift: Number | None = None
+    steps: Count = 1450
+    batch_size: Count = 8
+    accumulate: Count = 1
     precision: Literal["no", "bf16"] = "bf16"
     compile: bool = False
     checkpoint_gradients: bool = False
-    seed: int = 0
-    log_every: int = 10
-    save_every: int = 500
-    keep: int = 2
-    trackers: tuple[str, ...] = ("tensorboard",)
+    seed: Seed = 0
+    log_every: Count = 10
+    save_every: Count = 500
+    keep: Count = 2
+    trackers: tuple[Tracker, ...] = ("tensorboard",)
     resume: bool = False
     overwrite: bool = False
     device: Literal["auto", "cpu"] = "auto"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rho <= 1:
-            raise InputError(f"rho={self.rho}: use a probability from 0 to 1, the paper's is 0.7")
-        for key in ("steps", "batch_size", "accumulate", "inversion_steps", "log_every", "save_every", "keep"):
-            if getattr(self, key) < 1:
-                raise InputError(f"{key}={getattr(self, key)}: use at least 1")
+        super().__post_init__()
         if self.resume and self.overwrite:
             raise InputError("resume, overwrite: say one of them")
-        for name in self.trackers:
-            if name not in TRACKERS:
-                raise InputError(f"trackers: no {name!r}; choose of {', '.join(TRACKERS)}")
         self._check_autoencoder()
-        if self.optimizer.lr <= 0:
-            raise InputError(f"optimizer.lr={self.optimizer.lr}: use a positive number, the paper's is 2e-4")
-        if not 0 <= self.optimizer.ema < 1:
-            raise InputError(f"optimizer.ema={self.optimizer.ema}: use a decay from 0 to below 1")
 
     def _check_autoencoder(self) -> None:
         if self.objective != "autoencoder":
@@ -258,19 +262,19 @@ class CacheBuildConfig(TrainConfig):
         task: which share of the shards this job writes, from 0. tasks: how many jobs there are.
     """
 
-    task: int = 0
-    tasks: int = 1
+    task: Natural = 0
+    tasks: Count = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.task < self.tasks:
+        if self.task >= self.tasks:
             raise InputError(f"task={self.task} tasks={self.tasks}: use a task from 0 to {self.tasks - 1}")
         if self.objective == "autoencoder":
             raise InputError("objective=autoencoder: trains on frames, it has no latent cache")
 
 
 @dataclass(frozen=True)
-class CacheLookConfig:
+class CacheLookConfig(Settings):
     """What of a cache is decoded for a look.
 
     Attributes:
@@ -281,8 +285,8 @@ class CacheLookConfig:
         steps: of the integration that carries inverted noise back to video.
     """
 
-    folder: str
-    pretrained: str
-    out: str = "cache.png"
-    pairs: int = 6
-    steps: int = 25
+    folder: Text
+    pretrained: Text
+    out: Text = "cache.png"
+    pairs: Count = 6
+    steps: Count = 25

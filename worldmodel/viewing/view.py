@@ -10,11 +10,12 @@ from typing import Literal
 
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
+from worldmodel.settings import Count, Natural, Port, Settings, Text
 from worldmodel.viewing.screenshot import write_screenshot
 
 
 @dataclass(frozen=True)
-class ViewConfig:
+class ViewConfig(Settings):
     """What to do with a recording.
 
     Attributes:
@@ -27,21 +28,21 @@ class ViewConfig:
         bind: for `serve`: address to listen on; 0.0.0.0 lets other machines in.
     """
 
-    path: str
+    path: Text
     mode: Literal["open", "serve", "save"] = "open"
-    output: str | None = None
-    frame: int | None = None
-    width: int = 1600
-    height: int = 1000
-    port: int = 9090
-    bind: str = "127.0.0.1"
+    output: Text | None = None
+    frame: Natural | None = None
+    width: Count = 1600
+    height: Count = 1000
+    port: Port = 9090
+    bind: Text = "127.0.0.1"
 
 
 def view(config: ViewConfig) -> None:
     """Do what `config` says; `open` and `serve` return when the viewer is closed or interrupted.
 
     Raises:
-        InputError: no such recording, not a recording, unknown mode, no display, or an output that cannot be written.
+        InputError: no such recording, not a recording, no display, or an output that cannot be written.
     """
     path = checked_recording(config.path)
     if config.mode == "open":
@@ -50,10 +51,8 @@ def view(config: ViewConfig) -> None:
     elif config.mode == "serve":
         ports = ["--web-viewer-port", str(config.port), "--port", str(config.port + 1)]
         _run_viewer([str(path), "--serve-web", "--bind", config.bind, *ports])
-    elif config.mode == "save":
-        _save(path, config)
     else:
-        raise InputError(f"mode {config.mode}: not known; use open, serve or save")
+        _save(path, config)
 
 
 def checked_recording(path: str | Path) -> Path:
