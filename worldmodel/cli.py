@@ -13,6 +13,7 @@ from typing import Any
 
 from worldmodel import __version__
 from worldmodel.errors import InputError, Stopped
+from worldmodel.termination import Terminated, unwound_by_signals
 
 
 @dataclass(frozen=True)
@@ -219,12 +220,16 @@ VERBS: dict[str, Verb] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, 2 after one line `error: ...`, 143 where a run was stopped."""
+    """Runs one command; returns the exit status: 0, 2 after one line `error: ...`, 143 where SIGTERM ended it."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        run(words)
+        with unwound_by_signals():
+            run(words)
         sys.stdout.flush()
         return 0
+    except Terminated as ending:
+        print(ending, file=sys.stderr)
+        return ending.exit_code
     except BrokenPipeError:  # `worldmodel --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

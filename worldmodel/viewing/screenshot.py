@@ -1,23 +1,25 @@
 """A picture of a recording in the real viewer, which runs without a window or an X server."""
 
-import os
-import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
+from worldmodel.viewing.viewer_process import viewer_process
 
 if TYPE_CHECKING:
     from rerun.experimental import ViewerClient
 
 START_SECONDS, SETTLE_SECONDS, TRIES = 60.0, 1.0, 20
+NOT_DRAWING = (
+    "viewer: did not start or ended by itself; it needs a graphics driver, on a machine without a card Mesa's software"
+    " Vulkan (apt-get install mesa-vulkan-drivers)"
+)
 
 
 def write_screenshot(
@@ -54,16 +56,13 @@ def _settled_picture(client: "ViewerClient") -> bytes:
 @contextmanager
 def _windowless_viewer(width: int, height: int) -> "Iterator[ViewerClient]":
     port = _free_port()
-    command = [sys.executable, "-m", "rerun", "--headless", "--hide-welcome-screen", "--bind", "127.0.0.1"]
-    command += ["--port", str(port), "--window-size", f"{width}x{height}"]
-    # `-m rerun` starts the viewer as a child of its own: only their process group ends both.
-    viewer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        yield _connected(viewer, port)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(viewer.pid, signal.SIGTERM)
-        viewer.wait()
+    arguments = ["--headless", "--hide-welcome-screen", "--bind", "127.0.0.1"]
+    arguments += ["--port", str(port), "--window-size", f"{width}x{height}"]
+    with viewer_process(arguments, quiet=True) as viewer:
+        try:
+            yield _connected(viewer, port)
+        except ConnectionError:  # without a driver the viewer answers at first and ends when it is to draw
+            raise InputError(NOT_DRAWING) from None
 
 
 def _connected(viewer: subprocess.Popen, port: int) -> "ViewerClient":
@@ -79,10 +78,7 @@ def _connected(viewer: subprocess.Popen, port: int) -> "ViewerClient":
             return client
         except ConnectionError:
             time.sleep(0.2)
-    raise InputError(
-        "viewer: did not start; it needs a graphics driver, on a machine without a card Mesa's software Vulkan"
-        " (apt-get install mesa-vulkan-drivers)"
-    )
+    raise InputError(NOT_DRAWING)
 
 
 def _free_port() -> int:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.settings import Count, Natural, Port, Settings, Text
 from worldmodel.viewing.screenshot import write_screenshot
+from worldmodel.viewing.viewer_process import viewer_process
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,9 @@ def _need_display() -> None:
 
 def _run_viewer(arguments: list[str]) -> None:
     try:
-        subprocess.run([sys.executable, "-m", "rerun", *arguments], check=True)
+        with viewer_process(arguments) as viewer:
+            code = viewer.wait()
     except KeyboardInterrupt:
         return
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"viewer: ended with code {error.returncode}; its message stands above") from None
+    if code:
+        raise InputError(f"viewer: ended with code {code}; its message stands above")

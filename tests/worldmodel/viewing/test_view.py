@@ -85,6 +85,14 @@ def interrupt_group(server: subprocess.Popen) -> None:
     server.communicate(timeout=20)
 
 
+def test_no_graphics_driver_is_said(recording, tmp_path, monkeypatch):
+    monkeypatch.setenv("VK_DRIVER_FILES", str(tmp_path / "none.json"))
+    monkeypatch.setenv("WGPU_BACKEND", "vulkan")
+    with pytest.raises(InputError, match="it needs a graphics driver, .* mesa-vulkan-drivers"):
+        write_screenshot(recording, tmp_path / "viewer.png", width=400, height=300)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(not has_vulkan(), reason="no Vulkan driver: install mesa-vulkan-drivers")
 def test_the_real_viewer_shows_the_frames(recording, small_rollout, tmp_path):
     path = write_screenshot(recording, tmp_path / "viewer.png", width=1200, height=800, frame=7)
