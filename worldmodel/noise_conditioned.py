@@ -1,10 +1,8 @@
 """The conventional design beside ours: noise flows to the future while the observed chunk is shown to the network."""
 
-import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from worldmodel.pipeline import FlowFramesPipeline, Generators
+from worldmodel.pipeline import FlowFramesPipeline, Generators, normal_like
 
 
 class NoiseConditionedPipeline(FlowFramesPipeline):
@@ -15,8 +13,7 @@ class NoiseConditionedPipeline(FlowFramesPipeline):
     """
 
     def _source(self, observed: Tensor, generator: Generators) -> Tensor:
-        generator = generator or torch.Generator().manual_seed(0)
-        return randn_tensor(observed.shape, generator, observed.device, observed.dtype)
+        return normal_like(observed, generator)
 
     def _shown(self, observed: Tensor, batch: int) -> Tensor:
         return observed.repeat(batch // len(observed), 1, 1, 1, 1)  # guidance doubles the batch

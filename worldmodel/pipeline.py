@@ -13,21 +13,26 @@ import torch
 from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, SchedulerMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
+from worldmodel.backbones.loading import load_networks, read_json
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.wan import WanBackbone
-from worldmodel.backbones.weights import Weights, component_files, refuse_misfit
+from worldmodel.conventions import PAPER, Conventions, conventions_of
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.solvers import Evaluations, Integration, check_scheduler, integrate
 from worldmodel.frames import OutputType, present, video_tensor
-from worldmodel.prompts import PromptCache, PromptReader, encode_text
+from worldmodel.prompts import PromptCache, PromptReader, encode_text, rows
 
 Generators = torch.Generator | list[torch.Generator] | None
 """One for all videos, or one for each, so that a video's answer does not depend on its batch."""
+
+GivenPrompt = tuple[str | list[str] | None, Tensor | None, Tensor | None]
+"""Text, or embeddings with their mask."""
 
 StepEnd = Callable[["FlowFramesPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """callback(pipeline, step from 0, timestep, {"latents": [B, C, f, h, w]}) -> {"latents": ...} to replace them"""
@@ -38,6 +43,12 @@ FAMILIES: dict[type, tuple[Callable[..., Backbone], tuple[str, ...]]] = {
     AutoencoderKLWan: (WanBackbone, ("text_length",)),
 }
 """VAE class -> backbone class and the options of it that a pipeline keeps in its model_index.json"""
+
+
+BY_CONVENTIONS = ("conventions", "decode_timestep", "decode_noise_scale", "fixed_rate")
+"""Options of a pipeline that its conventions decide where they are None."""
+DIFFUSERS_LOADS = {"device_map", "max_memory", "quantization_config", "variant", "use_safetensors"}
+"""Arguments of `from_pretrained` with which diffusers loads the networks as it always does."""
 
 
 def family_of(vae: object) -> tuple[Callable[..., Backbone], tuple[str, ...]]:
@@ -89,10 +100,11 @@ class FlowFramesPipeline(DiffusionPipeline):
     text_encoder: Any
     tokenizer: Any
     prompt_cache: PromptCache | None
+    negative_prompt_cache: PromptCache | None
 
     model_cpu_offload_seq: Any = "text_encoder->transformer->vae"
-    _optional_components = ["text_encoder", "tokenizer", "prompt_cache"]
-    _exclude_from_cpu_offload = ["prompt_cache"]
+    _optional_components = ["text_encoder", "tokenizer", "prompt_cache", "negative_prompt_cache"]
+    _exclude_from_cpu_offload = ["prompt_cache", "negative_prompt_cache"]
 
     def __init__(
         self,
@@ -104,19 +116,26 @@ class FlowFramesPipeline(DiffusionPipeline):
         prompt_cache: PromptCache | None = None,
         backbone_name: str | None = None,
         default_guidance: float | None = None,
-        decode_timestep: float = 0.05,
-        decode_noise_scale: float = 0.025,
+        decode_timestep: float | None = None,
+        decode_noise_scale: float | None = None,
         text_length: int = 512,
+        conventions: str = "paper",
+        fixed_rate: float | None = None,
+        negative_prompt_cache: PromptCache | None = None,
     ) -> None:
         """Raise `InputError` for a VAE of no known family or a scheduler that is not a plain flow from 1 to 0.
 
         Args:
             prompt_cache: the empty prompt, for use without text encoder.
             backbone_name, default_guidance: None takes the backbone's own.
-            decode_timestep, decode_noise_scale: see `LTXBackbone`; unused by Wan.
+            decode_timestep, decode_noise_scale: see `LTXBackbone`; None is as `conventions` say; unused by Wan.
             text_length: see `WanBackbone`; unused by LTX.
+            conventions: `paper`, or `published` for what FlowC2S computes; see `worldmodel.conventions`.
+            fixed_rate: frames a second that the network is told whatever the video's; None is as `conventions` say.
+            negative_prompt_cache: the negative prompt of `conventions`, for use without text encoder.
         """
         super().__init__()
+        conventions_of(conventions)
         self.register_modules(
             vae=vae,
             transformer=transformer,
@@ -124,6 +143,7 @@ class FlowFramesPipeline(DiffusionPipeline):
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             prompt_cache=prompt_cache,
+            negative_prompt_cache=negative_prompt_cache,
         )
         self.register_to_config(
             backbone_name=backbone_name,
@@ -131,6 +151,8 @@ class FlowFramesPipeline(DiffusionPipeline):
             decode_timestep=decode_timestep,
             decode_noise_scale=decode_noise_scale,
             text_length=text_length,
+            conventions=conventions,
+            fixed_rate=fixed_rate,
         )
         check_scheduler(scheduler)
         self.backbone  # noqa: B018  refuses modules that do not belong together
@@ -156,6 +178,7 @@ class FlowFramesPipeline(DiffusionPipeline):
             tokenizer,
             backbone_name=backbone.name,
             default_guidance=backbone.default_guidance,
+            conventions=backbone.conventions.name,
             **{option: getattr(backbone, option) for option in options},
         )
         pipeline.register_modules(prompt_cache=PromptCache.of(*backbone.empty_prompt()))
@@ -167,27 +190,46 @@ class FlowFramesPipeline(DiffusionPipeline):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> "FlowFramesPipeline":
         """As diffusers', but strict: a saved folder with a missing, stray or misshapen weight raises `InputError`.
 
-        Weights then lie in memory as they did when saved, so that outputs are equal bit for bit.
+        Weights then lie in memory as they did when saved, so that outputs are equal bit for bit. Given other
+        `conventions` than the saved ones, saved options that conventions decide count no more.
         """
         folder = Path(args[0] if args else kwargs["pretrained_model_name_or_path"])
         if cls is FlowFramesPipeline:
             _refuse_other_design(folder)
-        files = {name: component_files(folder, name) for name in ("transformer", "vae") if name not in kwargs}
+        if (folder / "model_index.json").is_file():
+            kwargs = _options_of(folder, kwargs)
+            dtype = kwargs.get("dtype") or kwargs.get("torch_dtype") or torch.float32
+            if isinstance(dtype, torch.dtype) and not kwargs.keys() & DIFFUSERS_LOADS:
+                kwargs |= load_networks(folder, kwargs.keys(), dtype)
         pipeline = super().from_pretrained(*args, **kwargs)
-        for name, component in pipeline.components.items():
-            if files.get(name):
-                refuse_misfit(component, Weights(files[name]))
+        for component in pipeline.components.values():
             if isinstance(component, torch.nn.Module):
                 align_weights(component)
         return pipeline
 
     def cache_empty_prompt(self) -> None:
-        """Keep the text encoder's empty prompt as a component; the encoder may then be dropped before saving."""
+        """Keep the text encoder's empty prompt, and the negative one of the conventions where they have one.
+
+        Both are components; the encoder may then be dropped before saving.
+        """
         if self.text_encoder is None or self.tokenizer is None:
             raise InputError("cache_empty_prompt: load text_encoder and tokenizer first")
-        prompt = self._encode([""])
         # Not by assignment: diffusers keeps a component that was None out of model_index.json then.
-        self.register_modules(prompt_cache=PromptCache.of(prompt.embeds_BLD, prompt.mask_BL))
+        texts = {"prompt_cache": "", "negative_prompt_cache": self.conventions.sampling.negative_prompt}
+        for name, text in texts.items():
+            if text is not None:
+                prompt = self._encode([text])
+                self.register_modules(**{name: PromptCache.of(prompt.embeds_BLD, prompt.mask_BL)})
+
+    @property
+    def conventions(self) -> Conventions:
+        """What a prediction follows where it is not told otherwise."""
+        return conventions_of(self.config["conventions"])
+
+    def network_rate(self, frame_rate: float) -> float:
+        """Frames a second that the network is told of a video with `frame_rate`."""
+        fixed = self.config["fixed_rate"] or self.conventions.sampling.frame_rate
+        return frame_rate if fixed is None else fixed
 
     @property
     def backbone(self) -> Backbone:
@@ -199,6 +241,7 @@ class FlowFramesPipeline(DiffusionPipeline):
             self.transformer,
             empty_prompt_embeds=None if cache is None else cache.embeds.data,
             empty_prompt_mask=None if cache is None or cache.mask is None else cache.mask.data,
+            conventions=self.conventions,
             **{option: self.config[option] for option in options},
         )
         backbone.name = self.config["backbone_name"] or backbone.name
@@ -234,12 +277,14 @@ class FlowFramesPipeline(DiffusionPipeline):
                 array [B, F, H, W, 3], or (lists of) lists of PIL images. The cameras of a rig are the batch.
             num_frames: may be left out; FlowFrames predicts as many frames as it sees.
             num_inference_steps: guided evaluations (the paper's NFE).
-            guidance_scale: None takes the backbone's default; without a prompt guidance is a no-op and is skipped.
+            guidance_scale: None takes the backbone's default; without a prompt guidance is a no-op and is skipped,
+                unless the conventions have a negative prompt.
             prompt, negative_prompt: one text or B; need a text encoder unless empty.
             prompt_embeds, prompt_mask, negative_prompt_embeds, negative_prompt_mask: the same, embedded: [1 or B, L, D]
                 with mask [1 or B, L].
-            frame_rate: frames per second of `video`.
-            generator: for the little noise of a timestep-conditioned LTX decoder, one or B; None is a fixed seed.
+            frame_rate: frames per second of `video`; the network is told `network_rate` of it.
+            generator: for the little noise of a timestep-conditioned LTX decoder and for a Wan source that the
+                conventions sample, one or B; None is a fixed seed.
             latents: observed chunks as normalised latents [B, C, f, h, w], instead of `video`.
             output_type: "pt", "np", "pil" or "latent".
             return_dict: False gives `(frames,)`.
@@ -252,24 +297,27 @@ class FlowFramesPipeline(DiffusionPipeline):
         """
         _check_options(output_type, frame_rate, vae_batch_size)
         backbone = self.backbone
-        observed = self._observed(backbone, video, latents, vae_batch_size)
+        observed = self._observed(backbone, video, latents, vae_batch_size, generator)
         _check_num_frames(num_frames, backbone, observed)
-        batch, prompts = len(observed), self._prompts(backbone)
+        batch, rate = len(observed), self.network_rate(frame_rate)
         if isinstance(generator, list) and len(generator) != batch:
             raise InputError(f"generator: {len(generator)} for {batch} videos; give one, or one for each")
-        condition = prompts.read("prompt", prompt, prompt_embeds, prompt_mask, batch)
-        negative = prompts.read("negative_prompt", negative_prompt, negative_prompt_embeds, negative_prompt_mask, batch)
-        given = (prompt, negative_prompt, prompt_embeds, negative_prompt_embeds)
+        scale = backbone.default_guidance if guidance_scale is None else guidance_scale
+        condition, negative = self._both_prompts(
+            backbone, batch, scale, (prompt, prompt_embeds, prompt_mask),
+            (negative_prompt, negative_prompt_embeds, negative_prompt_mask),
+        )  # fmt: skip
         velocity = guided_velocity(
             lambda x, sigma_B, text: backbone.velocity(
-                x, sigma_B, text.embeds_BLD, text.mask_BL, frame_rate, self._shown(observed, len(x))
+                x, sigma_B, text.embeds_BLD, text.mask_BL, rate, self._shown(observed, len(x)), backbone.whole_timesteps
             ),
             condition,
-            None if all(one is None for one in given) else negative,
-            backbone.default_guidance if guidance_scale is None else guidance_scale,
+            negative,
+            scale,
         )
         x_source = self._source(observed, generator)
-        reached = self._integrate(velocity, x_source, num_inference_steps, callback_on_step_end)
+        reached = self._integrate(velocity, x_source, num_inference_steps, callback_on_step_end, backbone.first_sigma)
+        refuse_not_finite(reached.x, "the network's prediction")
         frames = reached.x
         if output_type != "latent":
             frames = present(_decode(backbone, reached.x, generator, vae_batch_size), output_type)
@@ -319,7 +367,14 @@ class FlowFramesPipeline(DiffusionPipeline):
         """What the network sees in front of the flowing latents: nothing."""
         return None
 
-    def _observed(self, backbone: Backbone, video: Any, latents: Tensor | None, vae_batch_size: int | None) -> Tensor:
+    def _observed(
+        self,
+        backbone: Backbone,
+        video: Any,
+        latents: Tensor | None,
+        vae_batch_size: int | None,
+        generator: Generators,
+    ) -> Tensor:
         """Latents of the observed chunks, float32: the solver's state keeps float32 whatever the network runs in."""
         if (video is None) == (latents is None):
             raise InputError("video and latents: give exactly one of them")
@@ -331,8 +386,32 @@ class FlowFramesPipeline(DiffusionPipeline):
         video_BCFHW = video_tensor(video)
         backbone.geometry.check(*video_BCFHW.shape[2:])
         parts = video_BCFHW.split(vae_batch_size or len(video_BCFHW))
-        means = [backbone.encode(part.to(self._execution_device)).mean_BCfhw.float() for part in parts]
-        return torch.cat(means)
+        posteriors = [backbone.encode(part.to(self._execution_device)) for part in parts]
+        mean_BCfhw = torch.cat([one.mean_BCfhw.float() for one in posteriors])
+        if backbone.source == "mean":
+            return mean_BCfhw
+        std_BCfhw = torch.cat([one.std_BCfhw.float() for one in posteriors])
+        return mean_BCfhw + std_BCfhw * normal_like(mean_BCfhw, generator)
+
+    def _both_prompts(
+        self, backbone: Backbone, batch: int, scale: float, positive: GivenPrompt, negative: GivenPrompt
+    ) -> tuple[Prompt, Prompt | None]:
+        """What guidance goes to and away from; the latter None where neither the caller nor the conventions say."""
+        prompts, told = self._prompts(backbone), self.conventions.sampling.negative_prompt
+        condition = prompts.read("prompt", *positive, batch)
+        if negative[:2] != (None, None) or told is None or scale == 1:
+            read = prompts.read("negative_prompt", *negative, batch)
+            given = (*positive[:2], *negative[:2])
+            return condition, None if all(one is None for one in given) else read
+        if self.negative_prompt_cache is not None:
+            cached = self.negative_prompt_cache.prompt(self._execution_device)
+            return condition, rows(cached, batch, "negative_prompt_cache")
+        if prompts.encode is None:
+            raise InputError(
+                f"conventions={self.conventions.name} guides away from a negative prompt, and no text encoder is "
+                "loaded: load text_encoder and tokenizer, give negative_prompt_embeds, or use guidance 1"
+            )
+        return condition, prompts.read("negative_prompt", told, None, None, batch)
 
     def _encode(self, texts: list[str]) -> Prompt:
         text_length = self.config["text_length"] if isinstance(self.vae, AutoencoderKLWan) else None
@@ -348,7 +427,12 @@ class FlowFramesPipeline(DiffusionPipeline):
         return PromptReader(Prompt(embeds.to(self._execution_device), mask), encode)
 
     def _integrate(
-        self, velocity: Any, x_source: Tensor, num_inference_steps: int, callback_on_step_end: StepEnd | None
+        self,
+        velocity: Any,
+        x_source: Tensor,
+        num_inference_steps: int,
+        callback_on_step_end: StepEnd | None,
+        first_sigma: float | None,
     ) -> Integration:
         with self.progress_bar(total=num_inference_steps) as bar:
 
@@ -359,7 +443,7 @@ class FlowFramesPipeline(DiffusionPipeline):
                 replaced = callback_on_step_end(self, step, self.scheduler.timesteps[step], {"latents": x})
                 return None if replaced is None else replaced.get("latents")
 
-            return integrate(velocity, x_source, self.scheduler, num_inference_steps, after_step)
+            return integrate(velocity, x_source, self.scheduler, num_inference_steps, after_step, first_sigma)
 
 
 def _decode(
@@ -370,7 +454,32 @@ def _decode(
         parts = [backbone.decode(part, own) for part, own in zip(latents.split(1), generator, strict=True)]
     else:
         parts = [backbone.decode(part, generator) for part in latents.split(vae_batch_size or len(latents))]
-    return (torch.cat(parts).float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
+    pixels_BCFHW = torch.cat(parts)
+    refuse_not_finite(pixels_BCFHW, "what the VAE decoded")
+    return (pixels_BCFHW.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
+
+
+def normal_like(like: Tensor, generator: Generators) -> Tensor:
+    """Standard normal numbers, drawn on the CPU so that they are the same on every device; None is a fixed seed."""
+    return randn_tensor(like.shape, generator or torch.Generator().manual_seed(0), like.device, like.dtype)
+
+
+def refuse_not_finite(tensor: Tensor, what: str) -> None:
+    """Numbers beyond a dtype's range become junk frames, silently; raise `InputError` instead."""
+    if not tensor.isfinite().all():
+        raise InputError(
+            f"{what} is not finite: use a checkpoint whose training did not diverge, and float32 or bfloat16 "
+            "where float16 is too narrow"
+        )
+
+
+def _options_of(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """What is given to `from_pretrained`, made complete where it changes the conventions of the folder."""
+    given = {key: value for key, value in given.items() if value is not None or key not in BY_CONVENTIONS}
+    saved = read_json(folder / "model_index.json").get("conventions", PAPER.name)
+    if given.get("conventions", saved) != saved:
+        given = dict.fromkeys(BY_CONVENTIONS) | given
+    return given
 
 
 def _refuse_other_design(folder: Path) -> None:

@@ -38,6 +38,11 @@ class PromptCache(ModelMixin, ConfigMixin):
             cache.mask.data.copy_(mask_1L)
         return cache
 
+    def prompt(self, device: torch.device) -> Prompt:
+        """What is kept, on `device`."""
+        mask = None if self.mask is None else self.mask.data.to(device)
+        return Prompt(self.embeds.data.to(device), mask)
+
 
 @torch.no_grad()
 def encode_text(

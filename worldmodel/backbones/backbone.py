@@ -6,6 +6,7 @@ lower-case f, h, w count latents. Latents are always the normalised ones, (z - m
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from diffusers import ModelMixin, SchedulerMixin
@@ -78,11 +79,20 @@ class Backbone(ABC):
     """What the pipeline and the trainer ask of a pretrained video model.
 
     `vae` and `transformer` are the plain diffusers modules, so that saving, compiling, LoRA and
-    export see nothing of ours. `conventions` say which positions and decoder settings are meant.
+    export see nothing of ours.
+
+    Attributes:
+        conventions: which positions and decoder settings are meant, and for Wan the three below.
+        source: what of the posterior a prediction starts from.
+        first_sigma: see `worldmodel.flow.solvers.set_sigmas`.
+        whole_timesteps: in a prediction; see `timesteps`.
     """
 
     name: str
     conventions: Conventions = PAPER
+    source: Literal["mean", "sample"] = "mean"
+    first_sigma: float | None = None
+    whole_timesteps: bool = False
     vae: ModelMixin
     transformer: ModelMixin
     default_guidance: float = 1.0

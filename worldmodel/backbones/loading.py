@@ -6,7 +6,7 @@ Wan 2.1 `diffusion_pytorch_model.safetensors` with `Wan2.1_VAE.pth` beside it.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from worldmodel.backbones import official_keys as keys
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.wan import WanBackbone
-from worldmodel.backbones.weights import Weights, load_strictly
+from worldmodel.backbones.weights import Weights, load_strictly, weight_files
 from worldmodel.errors import InputError
 
 WAN_TRANSFORMER_FILE = "diffusion_pytorch_model.safetensors"
@@ -43,6 +43,7 @@ def load_backbone(
     device: torch.device | str = "cpu",
     config: configs.Config | Path | str | None = None,
     vae: Path | None = None,
+    transformer: Path | None = None,
     **options: Any,
 ) -> Backbone:
     """The backbone that `source` holds: a diffusers folder, a folder or file of official weights, or a hub id.
@@ -50,8 +51,9 @@ def load_backbone(
     `family` ("ltx", "wan") is read from the source unless given. `dtype` (None: as stored) is the transformer's,
     `vae_dtype` the VAE's (None: `dtype`). `config` (a dict or a JSON file with `transformer` and `vae`, in the official
     words) replaces the one that official files carry; a file without any must hold the published LTX 2B 0.9.5 or
-    Wan 2.1 1.3B. `vae` is the path of `Wan2.1_VAE.pth` where it does not lie beside the transformer. `options` go to
-    the backbone's constructor.
+    Wan 2.1 1.3B. `vae` is the path of `Wan2.1_VAE.pth` where it does not lie beside the transformer. `transformer` is
+    a folder with one that was trained alone and takes the place of the source's. `options` go to the backbone's
+    constructor.
 
     Raises `InputError` for a source that cannot be found or read, and for the first missing, extra or misshapen key.
     """
@@ -68,6 +70,8 @@ def load_backbone(
         found, (load_vae, load_transformer) = _official_files(place, config, vae, to, vae_to)
     if family not in (None, found):
         raise InputError(f"{source}: holds {found}, not {family}; leave family out or give the other source")
+    if transformer is not None:
+        load_transformer = partial(transformer_of, found, transformer, **to)
     backbone: Backbone = FAMILIES[found][0](load_vae(), load_transformer(), **options)
     return backbone
 
@@ -150,18 +154,64 @@ def load_wan_vae(
     return module
 
 
-def load_component(cls: Any, folder: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Any:
+def load_component(
+    cls: Any,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> Any:
     """One model of a diffusers folder: `config.json` and safetensors weights, sharded or not, loaded strictly."""
     config = read_json(folder / "config.json")
     if config.get("_class_name") != cls.__name__:
         raise InputError(f"{folder / 'config.json'}: is a {config.get('_class_name')}, {cls.__name__} expected")
-    index = folder / "diffusion_pytorch_model.safetensors.index.json"
-    single = folder / "diffusion_pytorch_model.safetensors"
-    shards = sorted(set(read_json(index).get("weight_map", {}).values())) if index.is_file() else []
-    with init_empty_weights(include_buffers=False):
-        module = cls.from_config(config)
-    load_strictly(module, Weights([folder / name for name in shards] or single), dtype=dtype, device=device)
+    try:
+        with init_empty_weights(include_buffers=False):
+            module = cls.from_config(config)
+    except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError, RuntimeError) as error:
+        raise InputError(f"{folder / 'config.json'}: {_no_module(cls, error)}; check its entries") from None
+    load_strictly(module, Weights(weight_files(folder)), dtype=dtype, device=device)
     return module.eval()
+
+
+def transformer_of(
+    family: str, folder: Path, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> Any:
+    """A transformer of this family that was saved alone: `folder` or its `transformer` has config.json and weights.
+
+    Raises `InputError` for a folder without it, a transformer of another family, or weights that do not fit.
+    """
+    folder = folder.expanduser()
+    place = folder / "transformer" if (folder / "transformer" / "config.json").is_file() else folder
+    if not (place / "config.json").is_file():
+        raise InputError(
+            f"transformer={folder}: no config.json in it; give the folder that holds config.json and "
+            "diffusion_pytorch_model.safetensors"
+        )
+    cls, name = FAMILIES[family][2], read_json(place / "config.json").get("_class_name")
+    if name != cls.__name__:
+        raise InputError(
+            f"transformer={folder}: holds a {name}, the base takes a {cls.__name__}; give one of its family"
+        )
+    return load_component(cls, place, dtype, device)
+
+
+def load_networks(folder: Path, given: Collection[str], dtype: torch.dtype) -> dict[str, Any]:
+    """VAE and transformer of a diffusers pipeline folder by name, those of known classes that are not `given`.
+
+    diffusers itself would fill what is missing with random numbers and say so in a warning. Raises `InputError` where
+    one is not there or does not fit.
+    """
+    listed, found = read_json(folder / "model_index.json"), {}
+    classes = {cls.__name__: cls for _, *pair in FAMILIES.values() for cls in pair}
+    for name in sorted({"vae", "transformer"} - set(given)):
+        entry = listed.get(name)
+        cls = classes.get(entry[1]) if isinstance(entry, list) and len(entry) == 2 else None
+        if cls is None:
+            continue
+        if not (folder / name).is_dir():
+            raise InputError(f"{folder}: has no {name}/ in it; save the pipeline again")
+        found[name] = load_component(cls, folder / name, dtype)
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -261,8 +311,11 @@ def _empty(
     except InputError:
         raise
     except (TypeError, ValueError, KeyError, IndexError, ZeroDivisionError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: no {cls.__name__} has this configuration ({reason}); check its entries") from None
+        raise InputError(f"{path}: {_no_module(cls, error)}; check its entries") from None
+
+
+def _no_module(cls: Any, error: Exception) -> str:
+    return f"no {cls.__name__} has this configuration ({(str(error).splitlines() or [''])[0]})"
 
 
 def _from_hub(name: str) -> Path:

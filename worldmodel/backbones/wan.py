@@ -24,6 +24,7 @@ class WanBackbone(Backbone):
     `text_length` tokens are what the network was trained on: shorter prompts are padded with zeros, unmasked.
     `flow_shift` is the scheduler's; 3.0 is what diffusers ships for this model, the paper does not say.
     `empty_prompt_embeds` "1 L D" is a cached embedding of the empty prompt; without it zeros stand for it.
+    `conventions` say what a prediction starts from, its sigmas and whether timesteps are whole.
     """
 
     vae: Any  # diffusers' classes carry no types for what is read here
@@ -48,7 +49,12 @@ class WanBackbone(Backbone):
                 "channels; load a pair that belongs together (text to video, not image to video)"
             )
         self.name = name
-        self.conventions = conventions
+        self.conventions, told = conventions, conventions.sampling
+        self.source, self.first_sigma, self.whole_timesteps = (
+            told.wan_source,
+            told.wan_first_sigma,
+            told.wan_whole_timesteps,
+        )
         self.vae = vae
         self.transformer = transformer
         self.flow_shift = flow_shift

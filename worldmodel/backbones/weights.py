@@ -4,9 +4,13 @@ diffusers' own loaders only warn about keys that are missing or left over, so a 
 random parts. Here the first missing, extra or misshapen key stops the loading and is named as the file names it.
 """
 
+import json
+import logging
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -16,12 +20,19 @@ from torch import Tensor, nn
 from worldmodel.errors import InputError
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+WRAPPED = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What torch.compile, FSDP and activation checkpointing put into the names of a module's weights."""
+PARALLEL = "module."
+"""What DDP and DataParallel put in front of all of them."""
+
+logger = logging.getLogger(__name__)
 
 
 class Weights:
     """Names and tensors of one model's weight files (.safetensors, or .pth read with `weights_only=True`).
 
-    Tensors stay on disk until `tensor(name)` asks for them. `metadata` is the safetensors header's.
+    Tensors stay on disk until `tensor(name)` asks for them. `metadata` is the safetensors header's. Names are those of
+    the bare model: what compilers and wrappers add is left out, and a warning says so.
     """
 
     def __init__(self, paths: Path | Iterable[Path]) -> None:
@@ -36,6 +47,7 @@ class Weights:
                 self._open_safetensors(path)
             else:
                 self._open_pickle(path)
+        self._unwrap()
 
     @property
     def path(self) -> Path:
@@ -44,7 +56,7 @@ class Weights:
 
     @property
     def names(self) -> list[str]:
-        """All keys, as the file spells them."""
+        """All keys, as the file spells them but for what wrappers add."""
         return list(self._shapes)
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -52,8 +64,27 @@ class Weights:
         return self._shapes[name]
 
     def tensor(self, name: str) -> Tensor:
-        """One tensor on the CPU, in the file's dtype."""
-        return self._read[name](name)
+        """One tensor on the CPU, in the file's dtype; raises `InputError` where it holds NaN or infinity."""
+        tensor = self._read[name](name)
+        if tensor.dtype in FLOATS and tensor.numel() and not all(end.isfinite() for end in tensor.aminmax()):
+            raise InputError(
+                f"{self.path}: key {name} holds NaN or infinity: its training diverged, or the file is damaged; use an "
+                "earlier checkpoint, or download it again"
+            )
+        return tensor
+
+    def _unwrap(self) -> None:
+        bare = {name: WRAPPED.sub("", name) for name in self._shapes}
+        if bare and all(name.startswith(PARALLEL) for name in bare.values()):
+            bare = {name: short.removeprefix(PARALLEL) for name, short in bare.items()}
+        changed = [name for name, short in bare.items() if name != short]
+        if not changed:
+            return
+        if len(set(bare.values())) < len(bare):
+            raise InputError(f"{self.path}: holds keys twice, with and without what wrappers add; save the bare model")
+        _say_unwrapped(str(self.path), changed[0], bare[changed[0]])
+        self._read = {bare[name]: partial(_read_as, read, name) for name, read in self._read.items()}
+        self._shapes = {bare[name]: shape for name, shape in self._shapes.items()}
 
     def _open_safetensors(self, path: Path) -> None:
         try:
@@ -113,23 +144,27 @@ def load_strictly(
     module.to(device)  # buffers that no file holds
 
 
-def component_files(folder: Path, name: str) -> list[Path]:
-    """Safetensors files of one network of a saved pipeline; none where `folder` is a hub id.
+def weight_files(folder: Path, stem: str = "diffusion_pytorch_model") -> list[Path]:
+    """The files of one network's weights in a diffusers folder: whole or in shards, else of the one variant there is.
 
-    Raises `InputError` if the folder is a pipeline without that network.
+    Raises `InputError` for a folder without weights, with several variants, or with a damaged list of shards.
     """
-    if not (folder / "model_index.json").is_file():
-        return []
-    if not (folder / name).is_dir():
-        raise InputError(f"{folder}: has no {name}/ in it; save the pipeline again")
-    return sorted((folder / name).glob("*.safetensors"))
-
-
-def refuse_misfit(module: nn.Module, weights: Weights) -> None:
-    """Raises `InputError` unless `weights` has the module's keys and shapes, no more and no fewer; loads nothing."""
-    targets = {name: name for name in module.state_dict()}
-    _refuse_other_keys(weights, targets, set(weights.names))
-    _refuse_other_shapes(module, weights, targets)
+    whole, shards = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
+    if shards.is_file():
+        return [folder / name for name in _shard_names(shards)]
+    if whole.is_file():
+        return [whole]
+    lists = {path.name[len(shards.name) - 4 : -5]: path for path in folder.glob(f"{stem}.safetensors.index.*.json")}
+    files = {path.name[len(stem) + 1 : -12]: path for path in folder.glob(f"{stem}.*.safetensors")}
+    variants = sorted({name for name in lists | files if "-of-" not in name})
+    if len(variants) > 1:
+        raise InputError(f"{folder}: weights in {len(variants)} variants ({', '.join(variants)}); keep one of them")
+    if not variants:
+        raise InputError(f"{folder}: no {whole.name} in it; save or download the model again, as safetensors")
+    logger.warning("%s: reads the variant %s, the only weights in it", folder, variants[0])
+    if variants[0] in lists:
+        return [folder / name for name in _shard_names(lists[variants[0]])]
+    return [files[variants[0]]]
 
 
 def _refuse_other_shapes(module: nn.Module, weights: Weights, targets: dict[str, str]) -> None:
@@ -162,6 +197,22 @@ def _read_float(weights: Weights, key: str, dtype: torch.dtype | None) -> Tensor
     if tensor.dtype not in FLOATS:
         raise InputError(f"{weights.path}: key {key} is {tensor.dtype}; use the float32, float16 or bfloat16 file")
     return tensor.to(dtype or tensor.dtype)
+
+
+def _read_as(read: Callable[[str], Tensor], stored: str, _: str) -> Tensor:
+    return read(stored)
+
+
+@cache
+def _say_unwrapped(path: str, stored: str, bare: str) -> None:
+    logger.warning("%s: reads key %s as %s, without what a wrapper or compiler added", path, stored, bare)
+
+
+def _shard_names(index: Path) -> list[str]:
+    try:
+        return sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index}: not a readable list of shards ({_line(error)}); restore it") from None
 
 
 def _refuse_what_is_no_weight_file(path: Path) -> None:

@@ -88,6 +88,7 @@ def integrate(
     scheduler: Any,
     num_inference_steps: int,
     callback: StepCallback | None = None,
+    first_sigma: float | None = None,
 ) -> Integration:
     """Carry `x_source` from sigma 1 to sigma 0 in `num_inference_steps` evaluations.
 
@@ -95,6 +96,7 @@ def integrate(
     The velocity sees the scheduler's own sigmas, not its `timesteps`: UniPC truncates those to integers, while the
     network is trained on continuous 1000 * sigma. UniPC starts at 1 - 1e-6, where its logarithms are finite.
     The state keeps the dtype of `x_source`; give float32 where the network runs in bfloat16. No gradients.
+    `first_sigma`: see `set_sigmas`.
 
     Raises:
         InputError: fewer than 1 step, or a scheduler that does not run deterministically from sigma 1 to 0.
@@ -102,7 +104,7 @@ def integrate(
     counted = velocity if isinstance(velocity, CountedVelocity) else CountedVelocity(velocity)
     counted.restart()
     x = x_source
-    sigmas = set_sigmas(scheduler, num_inference_steps, x.device)
+    sigmas = set_sigmas(scheduler, num_inference_steps, x.device, first_sigma)
     for step, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
         sigma_B = torch.full((len(x),), sigma, dtype=torch.float32, device=x.device)
         predicted = counted(x, sigma_B).to(x.dtype)
@@ -112,21 +114,27 @@ def integrate(
     return Integration(x, counted.evaluations)
 
 
-def set_sigmas(scheduler: Any, num_inference_steps: int, device: torch.device | str = "cpu") -> list[float]:
+def set_sigmas(
+    scheduler: Any,
+    num_inference_steps: int,
+    device: torch.device | str = "cpu",
+    first_sigma: float | None = None,
+) -> list[float]:
     """Prepare `scheduler` and give its num_inference_steps + 1 sigmas, from 1 (UniPC: 1 - 1e-6) down to 0.
 
     Euler gets equal steps 1, 1 - 1/n, ..., 1/n: its own default would spend the last evaluation on 0.001 to 0.
-    UniPC keeps its own flow sigmas. Either applies its configured shift.
+    UniPC keeps its own flow sigmas, or, given `first_sigma`, takes equal steps from there: first_sigma * k / n for
+    k = n ... 1, as diffusers 0.33 had it with 0.999. Either applies its configured shift.
     """
     if num_inference_steps < 1:
         raise InputError(f"num_inference_steps={num_inference_steps}: use at least 1")
     check_scheduler(scheduler)
-    is_euler = isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
-    if is_euler:
-        equal = np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps)
-        scheduler.set_timesteps(num_inference_steps, device=device, sigmas=equal.tolist())
-    else:
+    first = 1.0 if isinstance(scheduler, FlowMatchEulerDiscreteScheduler) else first_sigma
+    if first is None:
         scheduler.set_timesteps(num_inference_steps, device=device)
+    else:
+        equal = np.linspace(first, first / num_inference_steps, num_inference_steps)
+        scheduler.set_timesteps(num_inference_steps, device=device, sigmas=equal)
     scheduler.set_begin_index(0)  # truncated timesteps may repeat, so a step is never looked up by its timestep
     return scheduler.sigmas.tolist()
 
