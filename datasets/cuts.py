@@ -135,12 +135,11 @@ def histograms(source: VideoSource) -> Iterator[Float32[np.ndarray, "1024"]]:
     """One for every frame of the index; for a lost frame that of the last sound one."""
     index = source.index()
     number_of = {int(stamp): number for number, stamp in enumerate(index.pts)}
-    key_stamps = set(index.pts[index.keys].tolist())
     given, last = 0, None
     with source.open_container() as container:
-        stream = container.streams.video[0]
+        stream = source.film(container)
         frames = decoded(container.demux(stream), stream)
-        for stamp, frame, sound in trusted(frames, int(index.pts[0]), key_stamps, index.stamped):
+        for stamp, frame, sound in trusted(frames, index):
             number = number_of.get(stamp, -1)
             if number < given or not sound:
                 continue

@@ -13,7 +13,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from worldmodel.datasets.fitting import crop_box
-from worldmodel.datasets.video import Numbers, VideoIndex, VideoSource, asked
+from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video_file import Numbers, asked
+from worldmodel.datasets.video_index import VideoIndex
 from worldmodel.errors import InputError
 
 

@@ -22,6 +22,7 @@ from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.media_files import IMAGES, VIDEOS, is_media
 from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video_index import nearest
 from worldmodel.errors import InputError
 
 SWEEP_RATE = 12.0  # frames per second of nuScenes' sweeps, on which the models are trained
@@ -97,12 +98,7 @@ class Track:
 
     def nearest(self, times_s: Float64[np.ndarray, " F"]) -> Int64[np.ndarray, " F"]:
         """Numbers of the frames nearest to these times."""
-        own_s = self.times_s
-        right = np.clip(np.searchsorted(own_s, times_s), 1, max(1, len(own_s) - 1))
-        left = right - 1
-        if len(own_s) == 1:
-            return np.zeros(len(times_s), np.int64)
-        return np.where(times_s - own_s[left] <= own_s[right] - times_s, left, right)
+        return nearest(self.times_s, times_s)
 
 
 @dataclass(frozen=True)

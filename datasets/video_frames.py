@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
 import numpy as np
-import torch
-from torch import Tensor
 
 from worldmodel.datasets.fitting import Picture
+from worldmodel.datasets.video_index import VideoIndex
 from worldmodel.errors import InputError
 
 B_PICTURE = 3  # FFmpeg's AV_PICTURE_TYPE_B; PyAV gives the bare number
@@ -59,52 +58,58 @@ def leaves(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, bool]]:
 
 
 def trusted(
-    frames: Iterable[av.VideoFrame | int | None], start: int, key_stamps: set[int], stamped: bool
+    frames: Iterable[av.VideoFrame | int | None], index: VideoIndex, first: int = 0
 ) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-    """(stamp, frame, sound) of every frame from stamp `start` on.
+    """(stamp, frame, sound) of every frame from number `first` of the index on.
 
     A decoder flags the picture whose bits are wrong, not those predicted from it. So damage holds until the next key
     frame, and B pictures wait for the picture after them, which they may be predicted from. On a film with 400
     random bytes changed this keeps exactly the frames that equal the undamaged film. (Bits can change so that the
     stream stays valid; no decoder sees that, and such a frame counts as sound.) A failure shows before pictures
     that the decoder still holds back, so only a key frame later than its stamp ends it.
+
+    Stamps that rise from packet to packet say that no picture is decoded before its turn. Where B pictures show that
+    some are, the stamps are times of decoding, and a frame's number is unknown.
     """
+    start, key_stamps, rising = int(index.pts[first]), set(index.pts[index.keys].tolist()), index.rises
     damaged, failures, waiting, count = False, [], [], -1
     for frame in frames:
         if not isinstance(frame, av.VideoFrame):
             failures.append(np.inf if frame is None else frame)
             continue
         count += 1
-        stamp = frame.pts if stamped else count
+        stamp = frame.pts if index.stamped else count
         if stamp is None or stamp < start:
             continue
         waiting.append((stamp, frame))
         if frame.pict_type == B_PICTURE and len(waiting) < MOST_WAITING:
             continue
-        yield from (released := judged(waiting, damaged or bool(failures), key_stamps))
+        yield from (released := judged(waiting, damaged or bool(failures), key_stamps, rising))
         if stamp in key_stamps:
             failures = [failed for failed in failures if failed > stamp]
         damaged, waiting = not released[-1][2], []
-    yield from judged(waiting, damaged or bool(failures), key_stamps)
+    yield from judged(waiting, damaged or bool(failures), key_stamps, rising)
 
 
 def judged(
-    group: list[tuple[int, av.VideoFrame]], damaged: bool, key_stamps: set[int]
+    group: list[tuple[int, av.VideoFrame]], damaged: bool, key_stamps: set[int], rising: bool
 ) -> list[tuple[int, av.VideoFrame, bool]]:
     """One run of B pictures and the picture that ends it, each with whether it can be trusted."""
     spoilt = damaged or any(frame.is_corrupt for _, frame in group)
+    if rising and any(after < before for (before, _), (after, _) in pairwise(group)):
+        return [(stamp, frame, False) for stamp, frame in group]
     return [(stamp, frame, not (frame.is_corrupt if stamp in key_stamps else spoilt)) for stamp, frame in group]
 
 
 class Filling:
-    """Decoded frames on their way into one tensor per span.
+    """Decoded frames on their way into one array per span.
 
     `places` says for every frame which spans want it, and where.
     """
 
     def __init__(self, spans: list[list[int]], size: tuple[int, int] | None, path: Path) -> None:
         self.lengths, self.path, self.picture = [len(span) for span in spans], path, Picture(size)
-        self.videos: list[Tensor] = []
+        self.videos: list[np.ndarray] = []
         self.places: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for span, frames in enumerate(spans):
             for place, frame in enumerate(frames):
@@ -116,10 +121,10 @@ class Filling:
         planes = self.picture.planes(frame, aspect)
         height, width = planes[0].shape
         if not self.videos:
-            self.videos = [torch.empty(length, 3, height, width, dtype=torch.uint8) for length in self.lengths]
+            self.videos = [np.empty((length, 3, height, width), np.uint8) for length in self.lengths]
         if self.videos[0].shape[2:] != (height, width):
             raise InputError(f"{self.path}: its pictures change size at frame {number}; read it with a size")
         for span, place in self.places[number]:
-            picture_CHW = self.videos[span][place].numpy()
+            picture_CHW = self.videos[span][place]
             for colour, plane in enumerate(planes):
                 picture_CHW[colour] = plane

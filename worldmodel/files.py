@@ -21,6 +21,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("WORLDMODEL_CACHE") or Path.home() / ".cache" / "worldmodel")
 
 
+def media_url(path: str | Path) -> str:
+    """A file's name as FFmpeg takes it: without the prefix, `14:30:15.mp4` is an address of the protocol `14`."""
+    return f"file:{path}"
+
+
 @contextmanager
 def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
     """A temporary file or folder name beside `path`; it takes the name `path` when the block ends well.

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.datasets.video import VideoIndex, VideoSource
+from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video_index import VideoIndex
 from worldmodel.files import written_whole
 
-VERSION = 1  # of the layout and of how a video is indexed; part of every kept file's name
-ROW = np.dtype([("times_s", "<f8"), ("pts", "<i8"), ("dts", "<i8"), ("keys", "?"), ("stamped", "?")])
+VERSION = 2  # of the layout and of how a video is indexed; part of every kept file's name
+ROW = np.dtype([("times_s", "<f8"), ("pts", "<i8"), ("dts", "<i8"), ("keys", "?"), ("stamped", "?"), ("stream", "<i4")])
 
 
 class IndexedVideo(VideoSource):
@@ -47,7 +48,7 @@ def _keep(index: VideoIndex, place: Path) -> None:
 
 def _of_rows(rows_F: np.ndarray) -> VideoIndex:
     times_s, pts, dts, keys = (np.ascontiguousarray(rows_F[name]) for name in ("times_s", "pts", "dts", "keys"))
-    return VideoIndex(times_s, keys, pts, dts, bool(rows_F["stamped"].all()))
+    return VideoIndex(times_s, keys, pts, dts, bool(rows_F["stamped"].all()), int(rows_F["stream"][0]))
 
 
 def _key(path: Path) -> str:

@@ -16,7 +16,8 @@ import torch
 
 from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
 from worldmodel.datasets.fitting import Picture
-from worldmodel.datasets.video import VideoSource, seek_runs
+from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video_file import seek_runs
 from worldmodel.datasets.video_frames import decoded
 from worldmodel.errors import InputError
 

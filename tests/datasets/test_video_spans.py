@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
-from worldmodel.datasets import video
+from worldmodel.datasets import video_file
 from worldmodel.datasets.video import VideoReader, VideoSource, open_video
 from worldmodel.errors import InputError
 
@@ -45,8 +45,8 @@ def test_spans_share_no_memory(film: Path) -> None:
 
 def test_one_seek_for_spans_that_touch(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeks = []
-    own = video.packets_from
-    monkeypatch.setattr(video, "packets_from", lambda *given: seeks.append(given[2][0]) or own(*given))
+    own = video_file.packets_from
+    monkeypatch.setattr(video_file, "packets_from", lambda *given: seeks.append(given[2][0]) or own(*given))
     source = VideoSource(film)
     source.read_spans([range(20, 30), range(10, 22), range(35, 40), range(48, 52)], SIZE)
     assert len(seeks) == 1  # frame 50 is a key frame, and the frame before it is wanted anyway

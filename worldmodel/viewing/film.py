@@ -15,7 +15,7 @@ from torch import Tensor
 
 from worldmodel.datasets.nuscenes import RING
 from worldmodel.errors import InputError
-from worldmodel.files import written_whole
+from worldmodel.files import media_url, written_whole
 from worldmodel.viewing.labels import PAPER, as_image, write_centred
 from worldmodel.viewing.rollout import Rollout, short_name
 
@@ -42,7 +42,7 @@ def write_film(path: str | Path, rollout: Rollout, method: str) -> Path:
 
     rollout.prediction(method)
     with written_whole(path, ".mp4") as partial:
-        with av.open(str(partial), "w", format="mp4") as container:
+        with av.open(media_url(partial), "w", format="mp4") as container:
             rate = Fraction(rollout.frame_rate).limit_denominator(1001)
             stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})
             stream.pix_fmt = "yuv420p"

@@ -10,7 +10,7 @@ import pytest
 from worldmodel.datasets.footage import open_footage
 from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.video import Fitting, nearest, read_frames, write_video
+from worldmodel.export.runtime.video import Fitting, read_frames, write_video
 
 RATE = 12.0
 
@@ -69,14 +69,6 @@ def test_frames_are_the_nearest_in_time(tmp_path: Path, rate: int, start: float)
     )
 
 
-def test_nearest_serves_each_time_once() -> None:
-    timed = [(0.0, "a"), (0.1, "b"), (0.2, "c"), (0.4, "d")]
-    said = [(frame, count) for frame, count in nearest(timed, [0.0, 0.02, 0.05, 0.06, 0.3, 0.31, 0.45, 0.5]) if count]
-    assert said == [("a", 3), ("b", 1), ("c", 1), ("d", 3)], "ties go to the earlier, the last lasts half a step more"
-    assert sum(count for _, count in nearest(timed, [0.4, 0.51])) == 1
-    assert list(nearest([], [0.0])) == []
-
-
 def test_pictures_of_a_camera_fit_as_well(tmp_path: Path) -> None:
     picture = np.random.default_rng(1).integers(0, 256, (45, 61, 3), dtype=np.uint8)
     fits = Fitting((45, 61))
@@ -95,7 +87,7 @@ def test_a_short_video_says_what_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "no such video file; check the path"), (b"", "not a readable video"), (b"x" * 999, "not a readable video")],
+    [(None, "no such video file; check the path"), (b"", "empty file"), (b"x" * 999, "not a readable video")],
 )
 def test_what_is_no_video(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "film.mp4"
