@@ -1,17 +1,22 @@
 """A decoded video frame to RGB of one size: centre crop to the aspect, scaled, turned upright.
 
 Training, benchmarks and the vehicle's runtime see the same pixels through this one module; the runtime's environment
-has only numpy and PyAV, so nothing else is imported here.
+has only numpy and PyAV, so nothing else is imported here, and PyAV only where a film is read: training from latents
+and still pictures do without.
 
 Legend: C colours (3), H height, W width.
 """
 
-from fractions import Fraction
-from typing import Any
+from __future__ import annotations
 
-import av
-import av.filter
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import av
+    import av.filter
 
 Box = tuple[int, int, int, int]
 
@@ -54,7 +59,7 @@ class Picture:
 
     def __init__(self, size: tuple[int, int] | None) -> None:
         self.size = size
-        self._graph = av.filter.Graph()
+        self._graph: Any = None
         self._made_for: tuple[int, int, str, int, float] | None = None
 
     def __call__(self, frame: av.VideoFrame, pixel_aspect: Fraction | None = None) -> np.ndarray:
@@ -72,6 +77,8 @@ class Picture:
         return [np.rot90(colour, quarter_turns) for colour in (red, green, blue)]
 
     def _new_graph(self, frame: av.VideoFrame, lies: bool, pixel_aspect: float) -> av.filter.Graph:
+        import av.filter
+
         (left, top, width, height), (scaled_h, scaled_w) = fitting(
             frame.width, frame.height, pixel_aspect, self.size[::-1] if self.size and lies else self.size
         )

@@ -16,7 +16,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 from jaxtyping import Float64, UInt8
 from PIL import ExifTags, Image
 
@@ -71,6 +70,8 @@ def _bytes(path: str | Path) -> bytes:
 
 
 def _read_jpeg(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:
+    import simplejpeg  # here, since training from latents and the suites of cost read no picture
+
     height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     if colours in ("CMYK", "YCCK"):
         return _read_other(data, size, resample)

@@ -75,7 +75,7 @@ def test_a_paper_preset_says_what_is_missing(capsys: pytest.CaptureFixture[str])
     from worldmodel.cli import main
 
     assert main(["train", "experiment=flowframes_ltxv"]) == 2
-    assert "data.root, data.videos: give exactly one of them" in capsys.readouterr().err
+    assert "data.root, data.videos, data.latents: give exactly one of them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", TOPOLOGIES, ids=lambda path: path.stem)

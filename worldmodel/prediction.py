@@ -16,8 +16,6 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from worldmodel.datasets.clip import ChunkPair
-from worldmodel.datasets.drive import open_drive
-from worldmodel.datasets.footage import repeated_frames
 from worldmodel.errors import InputError
 from worldmodel.files import new_folder
 from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memory_mb, versions
@@ -106,6 +104,8 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 
 
 def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
+    from worldmodel.datasets.drive import open_drive  # reads films and pictures, which others here do not
+
     watch, checkpoint = Stopwatch(), checkpoint_folder(config.checkpoint)
     drive = open_drive(config.source, config.version, config.scene, config.cameras, config.image_rate)
     with watch("load model"):
@@ -260,6 +260,8 @@ def write_outputs(
 
 
 def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: torch.device) -> dict[str, Any]:
+    from worldmodel.datasets.footage import repeated_frames
+
     frames = pair.observed_NFCHW.shape[1]
     return {
         "scene": pair.scene,

@@ -122,6 +122,11 @@ class Method(ABC):
     def networks(self) -> Mapping[str, torch.nn.Module]:
         """Its modules by name: what is moved to a device, hashed, and measured. Empty for methods without weights."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU for a method without any."""
+        return next((one.device for net in self.networks.values() for one in net.parameters()), torch.device("cpu"))
+
     @abstractmethod
     def predict(self, observed: Float[Tensor, "B F 3 H W"], noise: Noise) -> Float[Tensor, "B G 3 H W"]:
         """The frames right after `observed`, both in [-1, 1] and of `spec.size`; sets `evaluations`."""

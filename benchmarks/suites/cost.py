@@ -11,7 +11,6 @@ from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.published import MEMORY
 from worldmodel.benchmarks.suites import latency, memory, volumes
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
-from worldmodel.benchmarks.suites.over_clips import device_of
 from worldmodel.benchmarks.suites.results import Results, Row
 from worldmodel.provenance import device_name
 
@@ -39,7 +38,7 @@ def _open(label: str, which: int | None, config: BenchmarkConfig) -> Method:
 
 def _latency(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:
     method = _open(label, None, config)
-    device = device_of(method)
+    device = method.device
     measured = latency.measure(method, config.cost, device)
     return _row(label, method, measured.figures(method)), device
 
@@ -48,10 +47,10 @@ def _memory(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:
     points, small = [], config.cost.profile == "small"
     for which in range(config.cost.volumes):
         method = _open(label, which, config)
-        device = device_of(method)
+        device = method.device
         points.append(memory.measure(method, volumes.volume_of(label, which, small), config.cost, device))
     row = _row(label, method, memory.figures(points))
-    row.by_volume.extend(asdict(point) for point in points)
+    row.by_volume.extend(point.numbers() for point in points)
     if label in MEMORY:
         row.published.update({"k": MEMORY[label].k, "b": MEMORY[label].b})
     return row, device

@@ -129,7 +129,7 @@ def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder
     with state.main_process_first():
         if state.is_main_process:
             row.say(asdict(spec), {name: weights_hash(module) for name, module in method.networks.items()})
-    samples, device = ground.samples(spec.size), device_of(method)
+    samples, device = ground.samples(spec.size), method.device
     truth = {
         name: folder.truth(spec.size, name)
         for name, extractor in ground.instruments.extractors.items()
@@ -165,14 +165,6 @@ def answer(
     for name, extractor in ground.instruments.extractors.items():
         found |= features_of(predicted, name, extractor, ground.chunks)
     row.scores.write(number, found)
-
-
-def device_of(method: Method) -> torch.device:
-    """Where its weights are."""
-    for module in method.networks.values():
-        for weight in module.parameters():
-            return weight.device
-    return torch.device("cpu")
 
 
 def samples_of(clips: ClipList, numbers: Sequence[int]) -> list[Sample]:

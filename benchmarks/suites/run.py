@@ -3,20 +3,21 @@
 import datetime
 import json
 from dataclasses import asdict, replace
-
-from accelerate import PartialState
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from worldmodel.benchmarks import machine
-from worldmodel.benchmarks.suites import over_clips
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.cost import run_cost
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
 from worldmodel.benchmarks.suites.plots import draw
-from worldmodel.benchmarks.suites.recordings import write_recordings
 from worldmodel.benchmarks.suites.report import page
 from worldmodel.benchmarks.suites.results import Results, write_results
 from worldmodel.benchmarks.suites.table import Table
 from worldmodel.files import written_whole
+
+if TYPE_CHECKING:
+    from worldmodel.benchmarks.suites.over_clips import Ground
 
 
 def benchmark(config: BenchmarkConfig) -> Results | None:
@@ -32,15 +33,15 @@ def benchmark(config: BenchmarkConfig) -> Results | None:
         )
         results = run_cost(config)
     else:
-        ground = over_clips.open_ground(config)
-        labels = over_clips.fill(ground, folder)
-        if not PartialState().is_main_process:
+        found = _over_clips(config, folder)
+        if found is None:
             return None
-        results = _added_up(ground, folder, labels)
+        results = found
     about = machine.describe(("torch", "diffusers")) | {"date": str(datetime.date.today())}
     results = replace(results, machine=about | results.machine)
     write_results(results, folder.out / "results.json")
-    draw(results, folder.out / "plots.png")
+    if find_spec("matplotlib") is not None:
+        draw(results, folder.out / "plots.png")
     text = page(results)
     with written_whole(folder.out / "report.md") as part:
         part.write_text(text)
@@ -54,8 +55,21 @@ def headline(results: Results) -> dict[str, dict[str, float]]:
     return {row.label: {name: round(one.value, 6) for name, one in row.figures.items()} for row in results.rows}
 
 
-def _added_up(ground: over_clips.Ground, folder: BenchmarkFolder, labels: dict[str, str]) -> Results:
+def _over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results | None:
+    """The first process' results; the others have none."""
+    from accelerate import PartialState
+
+    from worldmodel.benchmarks.suites import over_clips  # reads pictures and films, which memory and latency do not
+
+    ground = over_clips.open_ground(config)
+    labels = over_clips.fill(ground, folder)
+    return _added_up(ground, folder, labels) if PartialState().is_main_process else None
+
+
+def _added_up(ground: "Ground", folder: BenchmarkFolder, labels: dict[str, str]) -> Results:
     if ground.config.recordings and labels:
+        from worldmodel.benchmarks.suites.recordings import write_recordings
+
         write_recordings(ground, folder, list(labels))
     table = Table(ground.references, ground.instruments, skipped=ground.skipped)
     rows = [table.row(label, method, folder) for label, method in labels.items()]

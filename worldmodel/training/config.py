@@ -28,7 +28,8 @@ EvenWidth = Annotated[int, Rule(lambda value: value >= 2 and value % 2 == 0, "us
 
 @dataclass(frozen=True)
 class DataConfig(Settings, prefix="data."):
-    """Which chunks are trained on: those of a nuScenes-format dataset (`root`) or of a collection of videos (`videos`).
+    """Which chunks are trained on: those of a nuScenes-format dataset (`root`), of a collection of videos (`videos`),
+    or a latent cache alone (`latents`), where the frames are not at hand.
 
     Attributes:
         root: folder of a nuScenes-format dataset.
@@ -38,6 +39,8 @@ class DataConfig(Settings, prefix="data."):
         videos: OpenVid's CSV, another CSV, a JSONL, a text file of paths, or a folder searched through.
         video_folders: where the listed videos lie. video_archives: zips, or folders of them, that hold them.
         most_videos: take so many rows of the list; null is all.
+        latents: folder of a latent cache, which `cache build` made with the same model; `size` and `frames` say what
+            it was made of.
         size: frame height and width.
         frames: frames of a chunk; a pair is twice as long. With several lengths, each batch is of one length.
         stride: frames between the starts of two pairs.
@@ -56,6 +59,7 @@ class DataConfig(Settings, prefix="data."):
     video_folders: tuple[Text, ...] = ()
     video_archives: tuple[Text, ...] = ()
     most_videos: Count | None = None
+    latents: Text | None = None
     size: Size = (256, 384)
     frames: Lengths = (17,)
     stride: Count = 4
@@ -67,8 +71,10 @@ class DataConfig(Settings, prefix="data."):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.root is None) == (self.videos is None):
-            raise InputError("data.root, data.videos: give exactly one of them")
+        if [self.root, self.videos, self.latents].count(None) != 2:
+            raise InputError("data.root, data.videos, data.latents: give exactly one of them")
+        if self.latents is not None and (len(self.frames) > 1 or not self.latent_cache):
+            raise InputError("data.latents: a cache has one length; give one data.frames, and leave latent_cache true")
 
 
 @dataclass(frozen=True)

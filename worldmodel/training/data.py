@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from accelerate import Accelerator
 from worldmodel.datasets.frame_store import FrameStore, open_frame_store
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs, open_index, scenes_of_split
 from worldmodel.datasets.nuscenes.dataset import default_cameras
-from worldmodel.datasets.openvid import Collection, VideoFiles, open_collection, read_list
 from worldmodel.errors import InputError
 from worldmodel.training.chunks import ChunkCrops, ClipPairs, Pairs, Readable, StorePairs
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache, write_shards
 from worldmodel.training.latents import LatentEncoder
+
+if TYPE_CHECKING:
+    from worldmodel.datasets.openvid import Collection
 
 logger = logging.getLogger(__name__)
 LEAST_STD = 1e-3  # of a normalised latent
@@ -32,6 +34,8 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
     With several processes, each builds its share of a latent cache; nothing else is done twice.
     """
     data, store = config.data, store_folder(config)
+    if data.latents is not None:
+        return [_given_cache(config, encoder)]
     if config.objective == "autoencoder":
         with accelerator.main_process_first():
             frames = _frame_store(data, store)
@@ -50,6 +54,23 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
     if encoder.inversion_steps and float(caches[0][0]["std"].float().mean()) < LEAST_STD:
         logger.warning("the VAE's posterior is so narrow that target inversion changes nothing: rho=0 costs less")
     return caches
+
+
+def _given_cache(config: TrainConfig, encoder: LatentEncoder) -> LatentCache:
+    """The cache `data.latents`; `InputError` where another model made it, or it lacks what the run needs."""
+    assert config.data.latents is not None
+    cache = LatentCache(config.data.latents)
+    card = cache.card
+    made_by = {"pretrained VAE": (card.vae, encoder.vae_sha256)}
+    if encoder.inversion_steps:
+        made_by["inversion_steps"] = (str(card.inversion_steps), str(encoder.inversion_steps))
+        made_by["pretrained transformer"] = (card.network, encoder.network_sha256)
+    for name, (there, wanted) in made_by.items():
+        if there != wanted:
+            raise InputError(
+                f"{cache.folder}: made with another {name}, {there[:12]} not {wanted[:12]}; build it again"
+            )
+    return cache
 
 
 def store_folder(config: TrainConfig) -> Path:
@@ -133,7 +154,9 @@ def _scene_pairs(data: DataConfig, frames: int) -> ClipPairs:
     return ClipPairs(sequences, _identity(said, [Path(index.root) / name for name in names]))
 
 
-def _collection(data: DataConfig, shortest: int, store: Path) -> Collection:
+def _collection(data: DataConfig, shortest: int, store: Path) -> "Collection":
+    from worldmodel.datasets.openvid import VideoFiles, open_collection, read_list  # needs PyAV
+
     assert data.videos is not None
     given = Path(data.videos)
     folders = data.video_folders or ((data.videos,) if given.is_dir() else (str(given.parent),))
@@ -141,7 +164,7 @@ def _collection(data: DataConfig, shortest: int, store: Path) -> Collection:
     return open_collection(read_list(given), files, shortest, store / "cuts", data.workers, data.most_videos)
 
 
-def _video_pairs(data: DataConfig, videos: Collection, frames: int) -> ClipPairs:
+def _video_pairs(data: DataConfig, videos: "Collection", frames: int) -> ClipPairs:
     pairs = videos.pairs(frames, frames, data.stride, data.size)
     logger.info("%s", pairs.report)
     said = [list(data.size), frames, data.stride, [[place.video, place.start] for place in pairs.places]]

@@ -6,7 +6,6 @@ Shape legend: T frames, C colours (3), H height, W width.
 import io
 
 import numpy as np
-import simplejpeg
 import torch
 from jaxtyping import UInt8
 from PIL import Image
@@ -24,6 +23,8 @@ def encode_image(frame_CHW: UInt8[Tensor, "3 H W"], image_format: str = "jpeg", 
     """One RGB frame as JPEG (4:2:0) or PNG bytes; `InputError` for another format."""
     frame_HWC = np.ascontiguousarray(frame_CHW.permute(1, 2, 0).numpy())
     if image_format == "jpeg":
+        import simplejpeg
+
         return simplejpeg.encode_jpeg(frame_HWC, quality=quality, colorspace="RGB", colorsubsampling="420")
     if image_format == "png":
         buffer = io.BytesIO()
