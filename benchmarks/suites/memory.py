@@ -4,7 +4,7 @@ V is the number of latent numbers of the observed chunk, c f h w. The paper prin
 say whether Mem is the peak or what lies above the weights; both lines are given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.benchmarks.suites.latency import random_frames
-from worldmodel.benchmarks.suites.peak_memory import Peak, peak_memory
+from worldmodel.benchmarks.suites.peak_memory import peaks_by_stage, settled_mb
 from worldmodel.benchmarks.suites.results import Figure, Measure
 
 MEASURES = {
@@ -25,22 +25,42 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Point:
-    """Mean peak at one volume. volume: latent numbers of the observed chunk."""
+    """Mean peak at one volume.
+
+    Attributes:
+        volume: latent numbers of the observed chunk.
+        peak_mb: in all. above_mb: beyond what was held before. stages_mb: within each stage, and between them.
+    """
 
     volume: int
     peak_mb: float
     above_mb: float
+    stages_mb: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> str:
+        """In which stage memory was highest."""
+        return max(self.stages_mb, key=self.stages_mb.__getitem__)
+
+    def numbers(self) -> dict[str, float]:
+        """All as one flat table."""
+        stages = {f"{stage}_mb": value for stage, value in self.stages_mb.items()}
+        return {"volume": self.volume, "peak_mb": self.peak_mb, "above_mb": self.above_mb} | stages
 
 
 def measure(method: Method, volume: int, config: CostConfig, device: torch.device) -> Point:
     """Mean over `config.runs` predictions of random frames, after `config.warmup`."""
-    observed, peaks = random_frames(method, config.clips, device), []
+    observed, runs = random_frames(method, config.clips, device), []
     for run in range(-config.warmup, config.runs):
-        with peak_memory(device) as peak:
+        before = settled_mb(device)
+        with peaks_by_stage(method.networks, device) as stages:
             method.run(observed, SeededNoise(range(config.clips)))
         if run >= 0:
-            peaks.append(peak)
-    return Point(volume, _mean("peak_mb", peaks), _mean("above_mb", peaks))
+            runs.append((before, stages))
+    peaks = [max(stages.values()) for _, stages in runs]
+    above = [peak - before for peak, (before, _) in zip(peaks, runs, strict=True)]
+    by_stage = {name: _mean([stages[name] for _, stages in runs]) for name in runs[0][1]}
+    return Point(volume, _mean(peaks), _mean(above), by_stage)
 
 
 def line(points: list[Point], what: str) -> tuple[float, float]:
@@ -57,5 +77,5 @@ def figures(points: list[Point]) -> dict[str, Figure]:
     return {name: Figure(value) for name, value in values.items()}
 
 
-def _mean(what: str, peaks: list[Peak]) -> float:
-    return round(float(np.mean([getattr(peak, what) for peak in peaks])), 3)
+def _mean(values: list[float]) -> float:
+    return round(float(np.mean(values)), 3)

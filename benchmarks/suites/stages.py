@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 VAE_STAGES = ("encode", "decode")
+Call = Callable[..., Any]
 
 
 @dataclass
@@ -29,20 +30,30 @@ class Stages:
 @contextmanager
 def timed_stages(networks: Mapping[str, torch.nn.Module], device: torch.device) -> Iterator[Stages]:
     """Note every call of `networks` within the block. A network called within another's call counts for both."""
-    stages, before = Stages(), []
+    stages = Stages()
+    with wrapped_stages(networks, lambda call, stage: _noted(call, stage, stages, device)):
+        yield stages
+
+
+@contextmanager
+def wrapped_stages(networks: Mapping[str, torch.nn.Module], wrap: Callable[[Call, str], Call]) -> Iterator[None]:
+    """Every stage's call replaced by `wrap(call, stage)` within the block; stages are those of `timed_stages`."""
+    before = []
     for name, network in networks.items():
         for method in VAE_STAGES if name == "vae" else ("forward",):
-            before.append((network, method))
-            stage = method if name == "vae" else name
-            setattr(network, method, _noted(getattr(network, method), stage, stages, device))
+            before.append((network, method, vars(network).get(method)))
+            setattr(network, method, wrap(getattr(network, method), method if name == "vae" else name))
     try:
-        yield stages
+        yield
     finally:
-        for network, method in before:
-            delattr(network, method)  # the class's own is seen again
+        for network, method, own in before:
+            if own is None:
+                delattr(network, method)  # the class's own is seen again
+            else:
+                setattr(network, method, own)
 
 
-def _noted(call: Callable[..., Any], stage: str, stages: Stages, device: torch.device) -> Callable[..., Any]:
+def _noted(call: Call, stage: str, stages: Stages, device: torch.device) -> Call:
     def noted(*given: Any, **named: Any) -> Any:
         begun = now(device)
         result = call(*given, **named)

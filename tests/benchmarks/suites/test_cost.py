@@ -10,7 +10,7 @@ from worldmodel.benchmarks.methods.method import SeededNoise
 from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.suites import memory, volumes
 from worldmodel.benchmarks.suites.config import BenchmarkConfig, CostConfig
-from worldmodel.benchmarks.suites.peak_memory import peak_memory
+from worldmodel.benchmarks.suites.peak_memory import peak_mb, settled_mb
 from worldmodel.benchmarks.suites.run import benchmark
 from worldmodel.benchmarks.suites.stages import timed_stages
 from worldmodel.errors import InputError
@@ -39,12 +39,12 @@ def test_a_line_is_found_again() -> None:
 
 
 def test_peak_memory_sees_what_is_gone_again() -> None:
-    with peak_memory(CPU) as peak:
-        torch.ones(50_000_000 // 4).add_(1)
-    assert 45 < peak.above_mb < 70
-    with peak_memory(CPU) as peak:
-        torch.ones(1000)
-    assert peak.above_mb < 10
+    before = settled_mb(CPU)
+    torch.ones(50_000_000 // 4).add_(1)
+    assert 45 < peak_mb(CPU) - before < 70
+    before = settled_mb(CPU)
+    torch.ones(1000)
+    assert peak_mb(CPU) - before < 10
 
 
 def test_stages_are_found_from_outside() -> None:
@@ -81,6 +81,8 @@ def test_memory(small: BenchmarkConfig) -> None:
     assert results is not None
     for row in results.rows:
         assert len(row.by_volume) == 2 and row.by_volume[0]["peak_mb"] > 0
+        stages = {row.by_volume[1][f"{stage}_mb"] for stage in ("encode", "transformer", "decode", "between")}
+        assert max(stages) == row.by_volume[1]["peak_mb"]
         assert row.published["k"] > 0 and "k above weights" in row.figures
 
 
