@@ -27,6 +27,7 @@ class ChunkPair:
         ego_poses: ego vehicle to global frame at each frame's own time, metres.
         frame_rate: nominal frames per second (12 for nuScenes sweeps).
         paths: image file behind each frame, N rows of F + G, empty where frames came from a video.
+        notes: where the chunk is not the one asked for, and why.
     """
 
     scene: str
@@ -39,6 +40,7 @@ class ChunkPair:
     ego_poses: Float64[np.ndarray, "N F+G 4 4"] | None
     frame_rate: float
     paths: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def collate(pairs: Sequence[ChunkPair]) -> dict[str, Any]:

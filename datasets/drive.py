@@ -14,6 +14,9 @@ import torch
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.footage import open_footage
 from worldmodel.datasets.nuscenes import ChunkPairs, NuScenesIndex, chunk_pairs, open_index
+from worldmodel.datasets.nuscenes.chains import camera_chains
+from worldmodel.datasets.nuscenes.locate import find_versions
+from worldmodel.datasets.nuscenes.report import first_break
 from worldmodel.errors import InputError
 
 
@@ -52,14 +55,14 @@ def open_drive(
         InputError: nothing usable there, an unknown version, scene or camera.
     """
     root = Path(source)
-    versions = sorted(tables.parent.name for tables in root.glob("*/sample_data.json"))
+    versions = find_versions(root)
     if not versions and version is None:
         if scene is not None:
             raise InputError(f"scene={scene}: {root} holds no nuScenes tables, footage is one scene; leave scene out")
         return open_footage(root, cameras or None, image_rate)
     if version is None and len(versions) > 1:
         raise InputError(f"{root}: has versions {', '.join(versions)}; choose one with version=")
-    index = open_index(root, version or versions[0])
+    index = open_index(root, version)
     if not index.scene_names:
         raise InputError(f"{root / index.version}/scene.json: no scene in it; choose another version")
     return NuScenesDrive(index, scene or index.scene_names[0], tuple(cameras))
@@ -81,9 +84,10 @@ class NuScenesDrive:
         size: tuple[int, int],
         frame_rate: float | None = None,
     ) -> ChunkPair:
-        """The first frames in a row, all cameras in step, at or after `start_s` seconds from the first such frame.
+        """The first frames in a row, all cameras in step, at or after `start_s` seconds from the scene's first frame.
 
-        Where the scene ends or a frame is missing soon after, fewer future frames are given, down to none.
+        Where the scene ends or a frame is missing soon after, fewer future frames are given, down to none. The pair's
+        `notes` say which camera misses which frame where that moved the start or cut the future short.
 
         Raises:
             InputError: `frame_rate` differs from the sweeps', the scene is too short, a picture cannot be read.
@@ -95,10 +99,13 @@ class NuScenesDrive:
                 f"frame_rate={frame_rate}: {self.scene} has {own_rate:g} frames per second and nuScenes frames are"
                 " not resampled; leave frame_rate out"
             )
-        row = self._start_row(observed, start_s)
+        row, notes = self._start(observed, start_s)
         given = self._longest(observed_frames, future_frames, size, row)
         windows = self._windows(observed_frames + given, size)
-        return _cut(windows[_first_rows(windows).index(row)], observed_frames)
+        run = windows[_first_rows(windows).index(row)]
+        if given < future_frames:
+            notes += _why_cut(windows, run, f"{given} of {future_frames} future frames")
+        return _cut(replace(run, notes=notes), observed_frames)
 
     def _windows(self, frames: int, size: tuple[int, int]) -> ChunkPairs:
         """All runs of this many frames; the split into observed and future is made later, a future may be empty."""
@@ -112,16 +119,29 @@ class NuScenesDrive:
             size=size,
         )
 
-    def _start_row(self, windows: ChunkPairs, start_s: float) -> int:
-        rows = np.array(_first_rows(windows))
-        since_s = (self.index.column("sample_data", "timestamp")[rows] - self._begin(rows)) * 1e-6
+    def _start(self, windows: ChunkPairs, start_s: float) -> tuple[int, tuple[str, ...]]:
+        """The `sample_data` row of the leading camera to begin at, and a note where that is later than asked for."""
+        rows, times_us = np.array(_first_rows(windows)), self.index.column("sample_data", "timestamp")
+        begin_us = int(times_us[self._lead_rows(windows.cameras)[0]])
+        since_s = (times_us[rows] - begin_us) * 1e-6
         late = np.flatnonzero(since_s >= start_s - 0.5 / windows.frame_rate)
         if start_s < 0 or not len(late):
-            raise InputError(f"start={start_s}: {self.scene} can start between 0 and {since_s[-1]:.2f} s; choose there")
-        return int(rows[late[0]])
+            raise InputError(
+                f"start={start_s}: {self.scene} can start between {since_s[0]:.2f} and {since_s[-1]:.2f} s;"
+                " choose there"
+            )
+        place = int(late[0])
+        if since_s[place] <= start_s + 1.5 / windows.frame_rate:
+            return int(rows[place]), ()
+        met = first_break(windows.report.breaks, begin_us * 1e-6 + start_s - 0.5 / windows.frame_rate)
+        return int(rows[place]), (f"start={start_s:g}: begins at {since_s[place]:.2f} s; {met}",)
 
-    def _begin(self, rows: np.ndarray) -> int:
-        return int(self.index.column("sample_data", "timestamp")[rows[0]])
+    def _lead_rows(self, cameras: tuple[str, ...]) -> np.ndarray:
+        """Rows of all frames of the leading camera in this scene."""
+        chains = camera_chains(self.index, cameras)
+        sensor = self.index.texts("sensor", "channel").index(cameras[0])
+        begin, end, _ = chains.span(self.index.scene_names.index(self.scene), sensor)
+        return chains.rows_S[begin:end]
 
     def _longest(self, observed_frames: int, future_frames: int, size: tuple[int, int], row: int) -> int:
         """The most future frames, up to those asked for, that a run beginning at this row has."""
@@ -142,6 +162,17 @@ class NuScenesDrive:
 def _first_rows(windows: ChunkPairs) -> list[int]:
     """`sample_data` rows of the leading camera's first frames."""
     return windows.frame_rows()[:, 0, 0].tolist()
+
+
+def _why_cut(windows: ChunkPairs, run: ChunkPair, what: str) -> tuple[str, ...]:
+    """A note if a missing frame right behind the run is why it is no longer; none if the scene ends there."""
+    last_s = dict(zip(run.cameras, run.times_s[:, -1].tolist(), strict=True))
+    here = [
+        breaks.describe(number)
+        for breaks in windows.report.breaks
+        for number in np.flatnonzero(np.abs(breaks.times_K - last_s[breaks.camera]) < 1e-4).tolist()
+    ]
+    return (f"{what}: {', '.join(here)}",) if here else ()
 
 
 def _cut(run: ChunkPair, observed_frames: int) -> ChunkPair:

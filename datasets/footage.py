@@ -19,13 +19,14 @@ from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
 from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.frame_rate import check_rate
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.media_files import IMAGES, VIDEOS, is_media
+from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE, mean_step
 from worldmodel.datasets.video import VideoSource
 from worldmodel.datasets.video_index import nearest
 from worldmodel.errors import InputError
 
-SWEEP_RATE = 12.0  # frames per second of nuScenes' sweeps, on which the models are trained
 JOINT_SIZE = (72, 128)
 # A part repeats its predecessor's last frame if the two differ, in squared error, by less than a quarter of what one
 # frame of motion changes. On seven 30 fps cameras cut into overlapping parts: 44.7 to 47.8 dB at a joint, where a step
@@ -70,7 +71,7 @@ class Track:
             times_s = source.times_s if isinstance(source, ImageSequence) else source.index().times_s
             begin_s = frames[-1][2] if frames else 0.0
             if frames and not repeated:
-                begin_s += float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+                begin_s += mean_step(np.diff(times_s))
             since_first_s = times_s - times_s[0] + begin_s
             frames += [(part, k, float(t)) for k, t in enumerate(since_first_s) if k >= int(repeated)]
         return frames
@@ -82,9 +83,8 @@ class Track:
 
     @property
     def step_s(self) -> float:
-        """Usual distance of two frames; 0.0 for a single frame."""
-        times_s = self.times_s
-        return float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
+        """Mean distance of two frames, without gaps; 0.0 for a single frame."""
+        return mean_step(np.diff(self.times_s))
 
     def read(self, frames: Sequence[int], size: tuple[int, int]) -> UInt8[Tensor, "F 3 H W"]:
         """Frames by their number in the whole track, in the order asked for."""
@@ -142,12 +142,13 @@ class Footage:
         Raises:
             InputError: a camera ends before the last observed frame, or a frame that is needed is damaged.
         """
-        frame_rate = SWEEP_RATE if frame_rate is None else frame_rate
+        frame_rate = NOMINAL_RATE if frame_rate is None else frame_rate
         if start_s < 0 or observed_frames < 1 or future_frames < 0 or frame_rate <= 0:
             raise InputError(
                 f"{self.path}: start {start_s} s, {observed_frames} observed and {future_frames} future frames at"
                 f" {frame_rate}/s; give a start and rates above 0 and at least one observed frame"
             )
+        check_rate(frame_rate, str(self.path), "give another frame_rate")
         wanted_s = start_s + np.arange(observed_frames + future_frames) / frame_rate
         kept = min(self._reach(track, wanted_s, observed_frames, frame_rate) for track in self.tracks)
         numbers = [track.nearest(wanted_s[:kept]) for track in self.tracks]
@@ -210,9 +211,8 @@ def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_r
     if images and videos:
         raise InputError(f"{path}: {len(images)} images and {len(videos)} videos in one folder; keep one kind")
     if images:
-        rate = SWEEP_RATE if frame_rate is None else float(frame_rate)
-        if rate <= 0:
-            raise InputError(f"{path}: frame_rate {rate}; give frames per second above 0")
+        rate = NOMINAL_RATE if frame_rate is None else float(frame_rate)
+        check_rate(rate, str(path), "give the rate at which the images were taken, image_rate=12 or so")
         return Footage(path, (_one_camera(cameras, path, (ImageSequence(images, rate),)),))
     if not videos:
         raise InputError(f"{path}: neither images (.jpg, .png, ...) nor videos (.mp4, .mkv, ...) in it; check the path")

@@ -58,6 +58,17 @@ def read_image(path: str | Path, size: tuple[int, int], resample: str = "area") 
         raise InputError(f"image {path} is truncated or corrupt ({reason}); copy or download it again") from None
 
 
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture as `read_image` sees it, upright; raises InputError as it does."""
+    data = _bytes(path)
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (opened.height, opened.width) if turned else (opened.width, opened.height)
+    except Exception as why:  # decoders raise what they like over a stranger's bytes
+        raise InputError(f"image {path} is truncated or corrupt ({why}); copy or download it again") from None
+
+
 def _bytes(path: str | Path) -> bytes:
     try:
         data = Path(path).read_bytes()

@@ -42,7 +42,8 @@ class PredictConfig(Settings):
         version: tables of a nuScenes root, for example v1.0-mini; may be left out where there is only one.
         scene: name of a nuScenes scene; the first by default.
         cameras: which cameras in which order, all by default; in a folder of videos file names, or NAME:file_name.
-        start: seconds from the first frame to the first observed one.
+        start: seconds from the first frame to the first observed one. Where nuScenes misses a frame there, the next
+            possible frame begins, and the report says so.
         frames: frames that the model sees and predicts at once; by default as many as it was trained on, else 17.
         chunks: how many times the prediction goes on, each time from its own frames.
         steps: network evaluations per chunk.
@@ -275,6 +276,7 @@ def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: 
         "predicted_frames": config.chunks * frames,
         "truth_frames": pair.future_NGCHW.shape[1],
         "repeated_frames": repeated_frames(pair),
+        "notes": list(pair.notes),
         "first_observed_time_s": pair.times_s[:, 0].tolist(),
         "last_observed_time_s": pair.times_s[:, frames - 1].tolist(),
         "chunks": config.chunks,

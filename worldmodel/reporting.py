@@ -14,6 +14,7 @@ def report(result: dict[str, Any]) -> str:
         f" {result['observed_frames']} at {result['frame_rate']:g}/s, {height}x{width},"
         f" checkpoint {result['checkpoint']} ({result['checkpoint_sha256'][:12]})"
     ]
+    lines += result["notes"]
     if repeated := {camera: count for camera, count in result["repeated_frames"].items() if count}:
         lines.append(f"the footage is slower: frames that repeat the one before: {_listed(repeated)}")
     if result["scores"]:

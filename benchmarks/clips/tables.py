@@ -13,6 +13,7 @@ from jaxtyping import Int32
 from worldmodel.benchmarks.clips.actions import actions_of
 from worldmodel.benchmarks.clips.clip_list import Clip, ClipList, View
 from worldmodel.datasets.nuscenes import NuScenesIndex, open_index, scenes_of_split
+from worldmodel.datasets.nuscenes.tokens import token_key
 from worldmodel.errors import InputError
 
 FRAME_RATE = 12.0
@@ -43,7 +44,7 @@ class ValScenes:
 def open_val(root: str | Path, version: str) -> ValScenes:
     """Open the tables and look up the val split; raises InputError where none of its scenes is there."""
     index = open_index(root, version)
-    wanted = scenes_of_split(root, version, "val")
+    wanted = scenes_of_split(index.root, index.version, "val")
     names = tuple(sorted(set(wanted) & set(index.scene_names)))
     if not names:
         raise InputError(f"{index.root / version}: no scene of the val split; give a version that holds it")
@@ -77,7 +78,7 @@ def file_names(index: NuScenesIndex, rows_PL: np.ndarray) -> list[list[str]]:
 def rows_of_tokens(index: NuScenesIndex, tokens: list[str]) -> Int32[np.ndarray, "P"]:
     """Rows of `sample_data`, all looked up in one pass; raises InputError naming the first token it lacks."""
     column = index.column("sample_data", "token")
-    wanted = [bytes.fromhex(token) for token in tokens]
+    wanted = [token_key(token) for token in tokens]
     heads = np.frombuffer(b"".join(wanted), dtype=np.uint8).reshape(-1, 16)
     near = np.flatnonzero(np.isin(_first_half(column), _first_half(heads)))
     row_of = {column[row].tobytes(): row for row in near.tolist()}

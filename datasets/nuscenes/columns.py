@@ -1,17 +1,19 @@
 """From records to columns: tokens to 16 bytes, vectors to float64 rows, references to row numbers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from worldmodel.datasets.nuscenes.tables import TABLES, Table, read_records
+from worldmodel.datasets.nuscenes.clock import as_microseconds, time_unit, unit_like
+from worldmodel.datasets.nuscenes.rotations import quaternions
+from worldmodel.datasets.nuscenes.tables import TABLES, Table, read_records, read_values
+from worldmodel.datasets.nuscenes.tokens import plain, refuse_empty, token_keys
 from worldmodel.errors import InputError
 
 Column: TypeAlias = Any  # np.ndarray or pa.Array (pyarrow ships no types)
-NO_TOKEN = "0" * 32
 
 _FIXED: dict[str, type[np.integer]] = {
     "is_key_frame": np.uint8,
@@ -20,68 +22,77 @@ _FIXED: dict[str, type[np.integer]] = {
     "nbr_samples": np.int32,
     "timestamp": np.int64,
 }
-_VECTORS = {"translation": 3, "rotation": 4, "camera_intrinsic": 9}
 
 
 def read_columns(path: Path, table: Table) -> dict[str, Column]:
-    """Columns of one raw table. Token columns, references among them, are still [rows, 16] uint8 here."""
+    """Columns of one raw table. Token columns, references among them, are still [rows, 16] uint8 here.
+
+    `token_text` is there too where a token of the table is not 32 hexadecimal digits. Time stamps are as written.
+    """
     names = table.record.__struct_fields__
     pieces: dict[str, list[Column]] = {name: [] for name in names}
+    texts: list[list[str] | None] = []
     done = 0
     for records in read_records(path, table.record):
         for name in names:
             values = [getattr(record, name) for record in records]
+            if name == "token":
+                refuse_empty(path, values, done)
+                texts.append(None if plain(values) else values)
             pieces[name].append(_column(path, table, name, values, done))
         done += len(records)
-    return {name: _join(pieces.pop(name)) for name in names}
+    columns = {name: _join(pieces.pop(name)) for name in names if name != "token"}
+    if any(texts):
+        columns["token_text"] = _join([_texts(*piece) for piece in zip(texts, pieces["token"], strict=True)])
+    return {"token": _join(pieces.pop("token"))} | columns
+
+
+def _texts(written: list[str] | None, keys: np.ndarray) -> pa.Array:
+    return pa.array(written if written is not None else [key.tobytes().hex() for key in keys], type=pa.string())
+
+
+def no_rows(table: Table) -> dict[str, Column]:
+    """Columns of a table that the version lacks."""
+    return {name: _column(Path(), table, name, [], 0) for name in table.record.__struct_fields__}
 
 
 def _column(path: Path, table: Table, name: str, values: list, done: int) -> Column:
     if name == "token" or name in table.references:
-        return _tokens(path, name, values, done)
+        return token_keys(values)
     if name in _FIXED:
         return _numbers(path, name, values, done)
-    if name in _VECTORS:
-        return _vectors(path, name, values, done)
+    if name == "translation":
+        return np.array(values, dtype=np.float64).reshape(-1, 3)
+    if name == "rotation":
+        return quaternions(path, values, done)
+    if name == "camera_intrinsic":
+        return _intrinsics(path, values, done)
     return pa.array(values, type=pa.string())
 
 
-def _tokens(path: Path, name: str, values: Sequence[str], done: int) -> np.ndarray:
-    filled = values if name == "token" else [value or NO_TOKEN for value in values]
+def _numbers(path: Path, name: str, values: list, done: int) -> np.ndarray:
+    """Whole numbers of the column's type; time stamps may be float64."""
+    limits = np.iinfo(_FIXED[name])
     try:
-        if set(map(len, filled)) - {32}:
-            raise ValueError
-        return np.frombuffer(bytes.fromhex("".join(filled)), dtype=np.uint8).reshape(-1, 16)
-    except ValueError:
-        bad = next(number for number, value in enumerate(filled) if not _is_token(value))
-        raise InputError(
-            f"table {path}, record {done + bad}: {name} {filled[bad]!r} is not 32 hexadecimal digits; restore the table"
-        ) from None
-
-
-def _is_token(value: str) -> bool:
-    return len(value) == 32 and all(letter in "0123456789abcdefABCDEF" for letter in value)
-
-
-def _numbers(path: Path, name: str, values: list[int], done: int) -> np.ndarray:
-    try:
+        if float in set(map(type, values)):
+            numbers = np.array(values, dtype=np.float64)
+            if not (np.abs(numbers) <= limits.max).all():
+                raise OverflowError
+            return numbers
         return np.array(values, dtype=_FIXED[name])
     except OverflowError:
-        limits = np.iinfo(_FIXED[name])
         bad = next(number for number, value in enumerate(values) if not limits.min <= value <= limits.max)
         raise InputError(
             f"table {path}, record {done + bad}: {name} {values[bad]} is out of range; restore the table"
         ) from None
 
 
-def _vectors(path: Path, name: str, values: list, done: int) -> np.ndarray:
-    if name == "camera_intrinsic":  # lidar and radar have none
-        none = (np.nan,) * 9
-        bad = [number for number, matrix in enumerate(values) if len(matrix) not in (0, 3)]
-        if bad:
-            raise InputError(f"table {path}, record {done + bad[0]}: camera_intrinsic is not 3 x 3; restore the table")
-        values = [sum(matrix, ()) if matrix else none for matrix in values]
-    return np.array(values, dtype=np.float64).reshape(-1, _VECTORS[name])
+def _intrinsics(path: Path, values: list, done: int) -> np.ndarray:
+    none = (np.nan,) * 9  # lidar and radar have none
+    bad = [number for number, matrix in enumerate(values) if matrix and len(matrix) != 3]
+    if bad:
+        raise InputError(f"table {path}, record {done + bad[0]}: camera_intrinsic is not 3 x 3; restore the table")
+    return np.array([sum(matrix, ()) if matrix else none for matrix in values], dtype=np.float64).reshape(-1, 9)
 
 
 def _join(pieces: list[Column]) -> Column:
@@ -93,13 +104,13 @@ def _join(pieces: list[Column]) -> Column:
 class _Rows:
     """Token -> row of one table, for whole columns at once."""
 
-    def __init__(self, name: str, tokens: np.ndarray) -> None:
+    def __init__(self, path: Path, tokens: np.ndarray) -> None:
         self.high, self.low = _halves(tokens)
         self.order = np.argsort(self.high, kind="stable")
         self.high, self.low = self.high[self.order], self.low[self.order]
-        self._refuse_repeats(name, tokens)
+        self._refuse_repeats(path, tokens)
 
-    def _refuse_repeats(self, name: str, tokens: np.ndarray) -> None:
+    def _refuse_repeats(self, path: Path, tokens: np.ndarray) -> None:
         if not (self.high[1:] == self.high[:-1]).any():
             return
         self.order = np.lexsort(_halves(tokens)[::-1])
@@ -107,9 +118,9 @@ class _Rows:
         same = (self.high[1:] == self.high[:-1]) & (self.low[1:] == self.low[:-1])
         if same.any():
             first, second = sorted(self.order[np.flatnonzero(same)[0] :][:2].tolist())
-            token = tokens[first].tobytes().hex()
+            token = _as_written(path.parent, path.stem, "token", [first])[first]
             raise InputError(
-                f"table {name}: records {first} and {second} have the same token {token}; restore the table"
+                f"table {path}: records {first} and {second} have the same token {token}; restore the table"
             )
 
     def find(self, tokens: np.ndarray) -> np.ndarray:
@@ -141,14 +152,15 @@ def resolve_references(tables: dict[str, dict[str, Column]], folder: Path, skip_
     Raises:
         InputError: without `skip_bad` the first such reference, naming table, record and token; repeated tokens always.
     """
-    rows = {name: _Rows(str(folder / f"{name}.json"), tables[name]["token"]) for name in TABLES}
+    rows = {name: _Rows(folder / f"{name}.json", tables[name]["token"]) for name in TABLES}
     dropped: list[str] = []
     for name, table in TABLES.items():
         for column, target in table.references.items():
-            found, missing = _resolve(tables[name][column], rows[target], optional=column in ("prev", "next"))
-            complaints = (_dangling(folder, name, tables[name], column, row, target) for row in missing.tolist())
-            _collect(dropped, complaints, skip_bad)
-            tables[name][column] = found
+            if not len(tables[target]["token"]) and column in table.optional:  # a table that the version lacks
+                tables[name][column] = np.full(len(tables[name]["token"]), -1, dtype=np.int32)
+                continue
+            tables[name][column], missing = _resolve(tables[name][column], rows[target], column in table.optional)
+            _collect(dropped, _dangling(folder, name, column, missing.tolist(), target, skip_bad), skip_bad)
     tables["sample_data"]["sensor"] = _sensor_column(tables)
     _collect(dropped, _broken_links(folder, tables["sample_data"]), skip_bad)
     return dropped
@@ -162,9 +174,18 @@ def _resolve(tokens: np.ndarray, rows: _Rows, optional: bool) -> tuple[np.ndarra
     return found, np.flatnonzero(missing)
 
 
-def _dangling(folder: Path, name: str, columns: dict[str, Column], column: str, row: int, target: str) -> str:
-    token, points_to = columns["token"][row].tobytes().hex(), columns[column][row].tobytes().hex()
-    return f"table {folder / name}.json, record {row} (token {token}): {column} {points_to} is not in {target}.json"
+def _dangling(folder: Path, name: str, column: str, missing: list[int], target: str, every: bool) -> Iterator[str]:
+    """A sentence per reference that leads nowhere, or about the first alone."""
+    missing = missing if every else missing[:1]
+    tokens, points_to = (_as_written(folder, name, which, missing) for which in ("token", column))
+    for row in missing:
+        where = f"{folder / name}.json, record {row} (token {tokens[row]})"
+        yield f"table {where}: {column} {points_to[row] or 'is empty and'} is not in {target}.json"
+
+
+def _as_written(folder: Path, name: str, column: str, rows: list[int]) -> dict[int, object]:
+    # Tokens that are no hexadecimal digits are hashes by now, so a message takes them from the file again.
+    return read_values(folder / f"{name}.json", TABLES[name].record, column, set(rows)) if rows else {}
 
 
 def _sensor_column(tables: dict[str, dict[str, Column]]) -> np.ndarray:
@@ -183,10 +204,38 @@ def _broken_links(folder: Path, columns: dict[str, Column]) -> Iterator[str]:
     wrong = linked[
         (columns["prev"][after[linked]] != linked) | (columns["sensor"][after[linked]] != columns["sensor"][linked])
     ]
-    for row in wrong.tolist():
-        token, other = columns["token"][row].tobytes().hex(), columns["token"][after[row]].tobytes().hex()
-        after[row] = -1
-        yield f"table {folder}/sample_data.json, record {row} (token {token}): next {other} does not point back by prev"
+    followed = after[wrong].copy()
+    after[wrong] = -1
+    tokens = _as_written(folder, "sample_data", "token", [*wrong.tolist(), *followed.tolist()])
+    for row, other in zip(wrong.tolist(), followed.tolist(), strict=True):
+        where = f"{folder}/sample_data.json, record {row} (token {tokens[row]})"
+        yield f"table {where}: next {tokens[other]} does not point back by prev"
+
+
+def unify_times(tables: dict[str, dict[str, Column]], folder: Path) -> str:
+    """Turn all time stamps into whole microseconds, in place, once references are resolved.
+
+    Returns:
+        The unit in which `sample_data` has them.
+
+    Raises:
+        InputError: it has milliseconds.
+    """
+    columns = tables["sample_data"]
+    times, camera = columns["timestamp"], np.array(tables["sensor"]["modality"].to_pylist()) == "camera"
+    linked = np.flatnonzero((columns["next"] >= 0) & (columns["sensor"] >= 0))
+    linked = linked[camera[columns["sensor"][linked]]] if len(camera) else linked
+    unit = time_unit(times, (times[columns["next"][linked]] - times[linked]).astype(np.float64))
+    if unit == "milliseconds":
+        raise InputError(
+            f"table {folder}/sample_data.json: time stamps in milliseconds ({times[0]}); write microseconds"
+        )
+    columns["timestamp"] = as_microseconds(times, unit)
+    median_us = float(np.median(columns["timestamp"])) if len(times) else 0.0
+    for name in ("sample", "ego_pose"):
+        own = tables[name]["timestamp"]
+        tables[name]["timestamp"] = as_microseconds(own, unit_like(own, median_us))
+    return unit
 
 
 def _collect(dropped: list[str], complaints: Iterable[str], skip_bad: bool) -> None:

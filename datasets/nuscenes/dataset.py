@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from worldmodel.datasets.clip import ChunkPair
-from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, read_image
+from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, picture_size, read_image
 from worldmodel.datasets.nuscenes import geometry
 from worldmodel.datasets.nuscenes.chains import RING, CameraChains, camera_chains, frame_rate
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
@@ -152,8 +152,13 @@ class ChunkPairs(Dataset[ChunkPair]):
         raw = geometry.intrinsics(self.index, rows_N)
         if np.isnan(raw).any():  # a rig may be uncalibrated
             return None
-        widths, heights = (self.index.column("sample_data", name)[rows_N].tolist() for name in ("width", "height"))
-        return np.stack([adjust_intrinsics(k, w, h, self.size) for k, w, h in zip(raw, widths, heights, strict=True)])
+        sizes = [self._picture_size(row) for row in rows_N.tolist()]
+        return np.stack([adjust_intrinsics(k, w, h, self.size) for k, (w, h) in zip(raw, sizes, strict=True)])
+
+    def _picture_size(self, row: int) -> tuple[int, int]:
+        """Width and height as the tables say, or the picture's own where they say none."""
+        width, height = (int(self.index.column("sample_data", name)[row]) for name in ("width", "height"))
+        return (width, height) if width > 0 and height > 0 else picture_size(self._path(row))
 
 
 class _Pictures(Dataset[str]):

@@ -1,11 +1,12 @@
 """A columnar index of the raw tables on disk: built once, opened in milliseconds, memory-mapped by every worker.
 
 Layout: `<root>/<version>/.worldmodel-index/<key>/<table>.arrow`, one Arrow IPC file of a single record batch per
-table, rows in the table's own order. Tokens are 16 raw bytes, references are int32 rows of the table they point into
-(-1: none), vectors are fixed-size float64 lists. `sample_data` has one column more than the raw table, `sensor`,
-taken through `calibrated_sensor`. The key is a hash of every table's name, size and modification time: changed tables
-get a new index and the old one is removed. Where the version folder cannot be written, `$WORLDMODEL_CACHE` (default
-`~/.cache/worldmodel`) holds it.
+table, rows in the table's own order. Tokens are 16 bytes (see `tokens`; `token_text` beside them where they are not
+nuScenes' own 32 hexadecimal digits), references are int32 rows of the table they point into (-1: none), vectors are
+fixed-size float64 lists, rotations quaternions and times whole microseconds, whatever the writer has. `sample_data` has
+one column more than the raw table, `sensor`, taken through `calibrated_sensor`. The key is a hash of every table's
+name, size and modification time: changed tables get a new index and the old one is removed. Where the version folder
+cannot be written, `$WORLDMODEL_CACHE` (default `~/.cache/worldmodel`) holds it.
 """
 
 import hashlib
@@ -18,12 +19,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from worldmodel.datasets.nuscenes.columns import Column, read_columns, resolve_references
+from worldmodel.datasets.nuscenes.columns import Column, no_rows, read_columns, resolve_references, unify_times
+from worldmodel.datasets.nuscenes.locate import locate
 from worldmodel.datasets.nuscenes.tables import TABLES, table_path
+from worldmodel.datasets.nuscenes.tokens import token_key
 from worldmodel.errors import InputError
 from worldmodel.files import cache_folder
 
-FORMAT = 1
+FORMAT = 2
 ABANDONED_S = 24 * 3600  # an unfinished index of changed tables that is older than this was left by a killed process
 
 
@@ -31,15 +34,18 @@ class NuScenesIndex:
     """The tables of one version as memory-mapped columns. Pickles as its path: workers share the pages, not copies.
 
     Attributes:
-        root, version: the dataset's root folder and version name.
+        root, version: the folder that file names are relative to, and that of the tables in it.
         folder: where the index lies.
+        time_unit: of the time stamps as written; all columns have microseconds.
         dropped: references that were dangling and left out (only with `skip_bad`), one sentence each.
     """
 
     def __init__(self, root: Path, version: str, folder: Path) -> None:
         self.root, self.version, self.folder = root, version, folder
         try:
-            self.dropped: list[str] = json.loads((folder / "index.json").read_text())["dropped"]
+            about = json.loads((folder / "index.json").read_text())
+            self.dropped: list[str] = about["dropped"]
+            self.time_unit = str(about["time_unit"])
             self._tables = {name: _open_table(folder / f"{name}.arrow") for name in TABLES}
         except (OSError, ValueError, KeyError, pa.ArrowException) as why:
             raise InputError(
@@ -73,16 +79,15 @@ class NuScenesIndex:
         return self._arrow(table, name).to_pylist()
 
     def token(self, table: str, row: int | np.integer) -> str:
-        """The record's token, 32 hexadecimal digits."""
+        """The record's token as it is written."""
+        if "token_text" in self._tables[table].column_names:
+            return self.text(table, "token_text", row)
         return self.column(table, "token")[int(row)].tobytes().hex()
 
     def row(self, table: str, token: str) -> int:
         """Row of the record with this token; raises InputError where there is none."""
-        try:
-            wanted = np.frombuffer(bytes.fromhex(token), dtype=np.uint8)
-        except ValueError:
-            wanted = np.zeros(0, dtype=np.uint8)
-        found = np.flatnonzero((self.column(table, "token") == wanted).all(axis=1)) if wanted.size == 16 else wanted
+        wanted = np.frombuffer(token_key(token), dtype=np.uint8)
+        found = np.flatnonzero((self.column(table, "token") == wanted).all(axis=1))
         if found.size == 0:
             raise InputError(
                 f"{table} has no record with token {token!r}; take one from {self.root / self.version}/{table}.json"
@@ -114,20 +119,22 @@ class NuScenesIndex:
         return column.chunk(0) if column.num_chunks else column.combine_chunks()
 
 
-def open_index(root: str | Path, version: str = "v1.0-mini", *, skip_bad: bool = False) -> NuScenesIndex:
+def open_index(root: str | Path, version: str | None = None, *, skip_bad: bool = False) -> NuScenesIndex:
     """Open the index of `<root>/<version>/*.json`, building it first where it is absent or the tables have changed.
 
     Args:
-        root: folder that holds `samples/`, `sweeps/` and the version folders.
-        version: v1.0-mini, v1.0-trainval, v1.0-test or any other folder in nuScenes' format.
+        root: folder that holds `samples/`, `sweeps/` and the version folders, or tables as other writers lay them out
+            (see `locate`).
+        version: v1.0-mini, v1.0-trainval, v1.0-test or any other folder in nuScenes' format; None is the only one, or
+            v1.0-mini where there are several.
         skip_bad: leave out records whose references dangle, and say which in `.dropped`, instead of refusing the
         tables.
 
     Raises:
         InputError: a table is missing, truncated, lacks a column, or has a dangling or repeated token.
     """
-    root = Path(root)
-    key = _identity(root, version)
+    root, version = locate(root, version)
+    key = _identity(root / version)
     keys = [key, f"{key}-skip-bad"] if skip_bad else [key]  # what the strict reading accepted needs no second index
     places = [root / version / ".worldmodel-index", _cache_folder(root, version)]
     for folder in (place / name for place in places for name in keys):
@@ -136,10 +143,10 @@ def open_index(root: str | Path, version: str = "v1.0-mini", *, skip_bad: bool =
     return NuScenesIndex(root, version, _build(root, version, keys[-1], _writable(places), skip_bad))
 
 
-def _identity(root: Path, version: str) -> str:
-    stats = [(name, table_path(root, version, name).stat()) for name in TABLES]
-    identity = [FORMAT, [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
-    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+def _identity(folder: Path) -> str:
+    paths = [(name, table_path(folder, name)) for name in TABLES]
+    stats = [(name, (path.stat().st_size, path.stat().st_mtime_ns) if path else None) for name, path in paths]
+    return hashlib.sha256(json.dumps([FORMAT, stats]).encode()).hexdigest()[:16]
 
 
 def _cache_folder(root: Path, version: str) -> Path:
@@ -164,16 +171,22 @@ def _build(root: Path, version: str, key: str, place: Path, skip_bad: bool) -> P
     """Write the index into a folder of its own and rename it: readers see all of it or nothing, builders may race."""
     part = Path(tempfile.mkdtemp(prefix=f"{key}-", suffix=".part", dir=place))
     try:
-        tables = {name: read_columns(table_path(root, version, name), TABLES[name]) for name in TABLES}
+        tables = {name: _read(root / version, name) for name in TABLES}
         dropped = resolve_references(tables, root / version, skip_bad)
+        unit = unify_times(tables, root / version)
         for name, columns in tables.items():
             _write_table(part / f"{name}.arrow", columns)
         about = {"format": FORMAT, "version": version, "rows": {name: len(c["token"]) for name, c in tables.items()}}
-        (part / "index.json").write_text(json.dumps(about | {"dropped": dropped}, indent=1))
+        (part / "index.json").write_text(json.dumps(about | {"time_unit": unit, "dropped": dropped}, indent=1))
         part.chmod(0o755)
         return _publish(part, place / key)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _read(folder: Path, name: str) -> dict[str, Column]:
+    path = table_path(folder, name)
+    return read_columns(path, TABLES[name]) if path else no_rows(TABLES[name])
 
 
 def _publish(part: Path, final: Path) -> Path:

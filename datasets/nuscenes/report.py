@@ -51,6 +51,20 @@ class Breaks:
         return self.describe() + (f" and {len(self) - 1} times more" if len(self) > 1 else "")
 
 
+def first_break(breaks: list[Breaks], from_s: float) -> str:
+    """In words, the earliest break of any camera at or after a capture time; that nothing is in step if there is none.
+
+    Args:
+        from_s: seconds of the datasets' clock.
+    """
+    later = [
+        (float(one.times_K[number]), one.describe(number))
+        for one in breaks
+        for number in np.flatnonzero(one.times_K >= from_s).tolist()
+    ]
+    return min(later)[1] if later else "the cameras are not in step before"
+
+
 @dataclass
 class Report:
     """What was left out, and why.

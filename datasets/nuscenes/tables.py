@@ -1,7 +1,8 @@
 """The raw nuScenes tables: which of their columns we read, and how a JSON array is read piece by piece.
 
 Format: nuScenes schema v1.0 (docs/schema_nuscenes.md of nutonomy/nuscenes-devkit). Columns that are not listed here are
-skipped by the parser and cost nothing.
+skipped by the parser and cost nothing. Columns with a default may be absent, as they are in tables of other writers
+(Lyft Level 5, TIER IV's T4, own vehicles); so may the table `log`.
 """
 
 import mmap
@@ -15,33 +16,34 @@ import msgspec
 from worldmodel.errors import InputError
 
 Vector = tuple[float, float, float]
-Quaternion = tuple[float, float, float, float]
+Rotation = list[float | Vector]  # a quaternion (w, x, y, z), or the nine numbers or three rows of a matrix
+Time = int | float
 
 
 class Log(msgspec.Struct, gc=False):
     token: str
-    logfile: str
-    vehicle: str
-    date_captured: str
-    location: str
+    logfile: str = ""
+    vehicle: str = ""
+    date_captured: str = ""
+    location: str = ""
 
 
 class Scene(msgspec.Struct, gc=False):
     token: str
     name: str
-    description: str
-    log_token: str
-    nbr_samples: int
-    first_sample_token: str
-    last_sample_token: str
+    description: str = ""
+    log_token: str = ""
+    nbr_samples: int = 0
+    first_sample_token: str = ""
+    last_sample_token: str = ""
 
 
 class Sample(msgspec.Struct, gc=False):
     token: str
-    timestamp: int
+    timestamp: Time
     scene_token: str
-    prev: str
-    next: str
+    prev: str = ""
+    next: str = ""
 
 
 class Sensor(msgspec.Struct, gc=False):
@@ -54,15 +56,15 @@ class CalibratedSensor(msgspec.Struct, gc=False):
     token: str
     sensor_token: str
     translation: Vector
-    rotation: Quaternion
-    camera_intrinsic: list[Vector]  # three rows, or none for lidar and radar
+    rotation: Rotation
+    camera_intrinsic: list[Vector] | None = None  # three rows, or none for lidar, radar and uncalibrated cameras
 
 
 class EgoPose(msgspec.Struct, gc=False):
     token: str
-    timestamp: int
     translation: Vector
-    rotation: Quaternion
+    rotation: Rotation
+    timestamp: Time = 0
 
 
 class SampleData(msgspec.Struct, gc=False):
@@ -70,26 +72,34 @@ class SampleData(msgspec.Struct, gc=False):
     sample_token: str
     ego_pose_token: str
     calibrated_sensor_token: str
-    timestamp: int
+    timestamp: Time
     is_key_frame: bool
-    height: int
-    width: int
     filename: str
     prev: str
     next: str
+    height: int = 0  # of the picture; 0 where the writer does not say
+    width: int = 0
 
 
 class Table(NamedTuple):
-    """One raw table: its record type and, per token column, the table that the token points into."""
+    """One raw table: its record type and, per token column, the table that the token points into.
+
+    `optional` names the token columns that may be empty.
+    """
 
     record: type[msgspec.Struct]
     references: dict[str, str]
+    optional: tuple[str, ...] = ()
 
 
 TABLES: dict[str, Table] = {
     "log": Table(Log, {}),
-    "scene": Table(Scene, {"log_token": "log", "first_sample_token": "sample", "last_sample_token": "sample"}),
-    "sample": Table(Sample, {"scene_token": "scene", "prev": "sample", "next": "sample"}),
+    "scene": Table(
+        Scene,
+        {"log_token": "log", "first_sample_token": "sample", "last_sample_token": "sample"},
+        ("log_token", "first_sample_token", "last_sample_token"),
+    ),
+    "sample": Table(Sample, {"scene_token": "scene", "prev": "sample", "next": "sample"}, ("prev", "next")),
     "sensor": Table(Sensor, {}),
     "calibrated_sensor": Table(CalibratedSensor, {"sensor_token": "sensor"}),
     "ego_pose": Table(EgoPose, {}),
@@ -102,28 +112,35 @@ TABLES: dict[str, Table] = {
             "prev": "sample_data",
             "next": "sample_data",
         },
+        ("prev", "next"),
     ),
 }
+ABSENT = ("log",)
+"""Tables that a version may lack."""
 
 _BETWEEN_RECORDS = re.compile(rb"\}\s*,\s*(?=\{)")
 
 
-def table_path(root: str | Path, version: str, name: str) -> Path:
-    """Path of one table; raises InputError where the root, the version or the table is absent."""
-    root, folder = Path(root), Path(root) / version
+def table_path(folder: Path, name: str) -> Path | None:
+    """Path of one table, None where one that a version may lack is absent; raises InputError for any other."""
     path = folder / f"{name}.json"
     if path.is_file():
         return path
-    if not root.is_dir():
-        raise InputError(
-            f"nuScenes root {root} is not a folder; give the folder that holds samples/, sweeps/ and v1.0-*/"
-        )
-    if not folder.is_dir():
-        found = sorted(table.parent.name for table in root.glob("*/sample_data.json"))
-        raise InputError(
-            f"nuScenes version {version!r} is not in {root}; found: {', '.join(found) or 'no version at all'}"
-        )
-    raise InputError(f"table {path} is missing; unpack the complete metadata archive of {version}")
+    if name in ABSENT:
+        return None
+    raise InputError(f"table {path} is missing; unpack the complete metadata archive of {folder.name}")
+
+
+def read_values(path: Path, record: type[msgspec.Struct], column: str, rows: set[int]) -> dict[int, object]:
+    """One column of some records as the file has it; for messages."""
+    found: dict[int, object] = {}
+    done = 0
+    for records in read_records(path, record):
+        found.update({row: getattr(records[row - done], column) for row in rows if 0 <= row - done < len(records)})
+        done += len(records)
+        if len(found) == len(rows):
+            break
+    return found
 
 
 def read_records(path: Path, record: type[msgspec.Struct], window: int = 1 << 26) -> Iterator[list[msgspec.Struct]]:

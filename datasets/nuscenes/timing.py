@@ -12,9 +12,6 @@ the nominal one is a gap. At 12 Hz that is more than 125 ms, two and a half turn
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from worldmodel.datasets.frame_rate import check_rate as check_rate  # who takes the rate from here checks it
-from worldmodel.errors import InputError
-
 NOMINAL_RATE = 12.0
 """Frames per second of nuScenes' cameras in the mean; what is printed and what networks are told."""
 LIDAR_TURN_S = 0.05
@@ -41,25 +38,34 @@ def missing_frames(step_s: float, rate: float) -> int:
     return max(0, round(step_s * rate) - 1)
 
 
-def nominal_rate(steps_s: Float64[np.ndarray, "R"]) -> float:
-    """Frames per second from the steps between consecutive frames: their mean without gaps, snapped to a usual rate.
+def mean_step(steps_s: Float64[np.ndarray, "R"]) -> float:
+    """Seconds from one frame to the next: the mean of the steps without gaps; 0.0 if none is above 0.
 
     Not their median, which is 100 ms on nuScenes. The search for gaps begins with the short steps, as missing frames
-    only make steps longer: at first, what is up to twice the shortest tenth. A mean within 3 % of a usual rate is that
-    rate (12 and not 11.97); a few steps may be further off, by what begins or ends in the middle of a pattern.
-
-    Raises:
-        InputError: no step is above 0.
+    only make steps longer: at first, what is up to twice the shortest tenth.
     """
     rising = steps_s[steps_s > 0]
     if not len(rising):
-        raise InputError("no time stamp is later than the one before it")
+        return 0.0
     kept = rising[rising <= 2.2 * np.quantile(rising, 0.1, method="lower")]
     for _ in range(20):  # settles in two or three rounds
-        rate, before = 1 / float(kept.mean()), len(kept)
-        kept = rising[~is_gap(rising, rate)]
+        mean, before = float(kept.mean()), len(kept)
+        kept = rising[~is_gap(rising, 1 / mean)]
         if len(kept) in (0, before):
             break
+    return mean
+
+
+def nominal_rate(steps_s: Float64[np.ndarray, "R"]) -> float:
+    """Frames per second from the steps between consecutive frames: 1 / `mean_step`, snapped to a usual rate.
+
+    What is within 3 % of a usual rate is that rate (12 and not 11.97); a few steps may be further off, by what begins
+    or ends in the middle of a pattern. 0.0 if no step is above 0.
+    """
+    mean = mean_step(steps_s)
+    if not mean:
+        return 0.0
+    rate = 1 / mean
     usual = min(USUAL_RATES, key=lambda known: abs(np.log(known / rate)))
-    near = abs(rate / usual - 1) <= USUAL_WITHIN + 0.4 / max(1, len(kept))
+    near = abs(rate / usual - 1) <= USUAL_WITHIN + 0.4 / len(steps_s)
     return float(usual) if near else float(f"{rate:.3g}")

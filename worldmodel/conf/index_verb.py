@@ -13,7 +13,8 @@ class IndexVerb(Settings):
 
     Attributes:
         root: folder that holds `samples/`, `sweeps/` and the version folders.
-        version: folder with the tables: v1.0-mini, v1.0-trainval, v1.0-test or your own.
+        version: folder with the tables: v1.0-mini, v1.0-trainval, v1.0-test or your own; null: the only one, or
+            v1.0-mini where there are several.
         split: a split of that version to count pairs in, for example mini_val; null: all scenes.
         cameras: camera names; empty: the six of nuScenes, or all of another rig.
         observed_frames: frames of the observed chunk.
@@ -25,7 +26,7 @@ class IndexVerb(Settings):
     """
 
     root: Text
-    version: Text = "v1.0-mini"
+    version: Text | None = None
     split: Text | None = None
     cameras: tuple[Text, ...] = ()
     observed_frames: Count = 17
@@ -47,7 +48,9 @@ def index(config: IndexVerb) -> None:
     print(f"{tables.folder} opened in {time.perf_counter() - started:.3f} s")
     for name in ("scene", "sample", "sample_data", "ego_pose"):
         print(f"  {name.ljust(12)}{tables.rows(name):>10,}")
-    print(f"  splits      {', '.join(available_splits(config.root, config.version))}")
+    print(f"  splits      {', '.join(available_splits(tables.root, tables.version))}")
+    if tables.time_unit != "microseconds":
+        print(f"  time stamps {tables.time_unit}, read as microseconds")
     pairs = chunk_pairs(
         tables,
         split=config.split,

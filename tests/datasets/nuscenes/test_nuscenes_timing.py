@@ -71,8 +71,7 @@ def test_what_is_a_gap(rate: float, step_s: float, gap: bool, missing: int) -> N
 
 
 def test_time_that_does_not_pass_and_rates_that_no_camera_has() -> None:
-    with pytest.raises(InputError, match="no time stamp is later"):
-        nominal_rate(np.zeros(9))
+    assert nominal_rate(np.zeros(9)) == 0.0
     assert check_rate(12.0, "drive", "remedy") == 12.0
     for rate in (12048.2, 0.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="^drive: .*frames per second.*; give microseconds$"):
