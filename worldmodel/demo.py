@@ -30,7 +30,8 @@ class DemoConfig(Settings):
         size: height and width that the model sees; by default as it was trained.
         checkpoint: a shipped one by name, or the folder of a saved pipeline.
         device: auto, cpu, cuda or cuda:N.
-        seed, train_scenes, val_scenes, seconds: of the toy drive; 5 s hold three chunks of 17 frames.
+        seed, train_scenes, val_scenes, seconds: of the toy drive; 5 s hold three chunks of 17 frames. Where a frame is
+            missing on the way, as in some scenes of some seeds, less of the prediction has a truth.
         overwrite: make the toy drive anew where `data` holds another one.
     """
 

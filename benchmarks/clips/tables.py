@@ -17,7 +17,6 @@ from worldmodel.datasets.nuscenes.tokens import token_key
 from worldmodel.errors import InputError
 
 FRAME_RATE = 12.0
-MAX_GAP = 0.3  # a step between two frames may differ by this part of 1/12 s
 
 
 @dataclass(frozen=True)

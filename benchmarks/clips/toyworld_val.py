@@ -1,4 +1,4 @@
-"""`toyworld-val@1`: the held-out drives of the toy world, six cameras at once. Its card is toyworld_val.md."""
+"""`toyworld-val`: the held-out drives of the toy world, six cameras at once. Its card is toyworld_val.md."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,27 +6,33 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldmodel.benchmarks.clips.clip_list import ClipList
-from worldmodel.benchmarks.clips.tables import FRAME_RATE, MAX_GAP, ValScenes, clips_of, open_val
+from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import RING, camera_chains
+from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S, MAX_GAP, NOMINAL_RATE, is_gap
 from worldmodel.datasets.nuscenes.windows import Report, WindowRule, cut_windows
-from worldmodel.datasets.toyworld.recipe import read_recipe
+from worldmodel.datasets.toyworld.firing import Firing, scene_firing
+from worldmodel.datasets.toyworld.recipe import GENERATOR, read_recipe
+from worldmodel.datasets.toyworld.rig import RIG
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.clips.verb import ClipsConfig
 
-FRAMES, EVERY = 34, 18
+FRAMES, EVERY = 34, 17
 CAMERAS = ("CAM_FRONT", *(camera for camera in RING if camera != "CAM_FRONT"))  # CAM_FRONT leads
 RULE = """Toy world, val split, all six cameras. A clip is 34 frames (17 more for every further chunk of a rollout) of
-CAM_FRONT from one of its key frames on, the next begun 18 frames (three key frames) or more after the last; the other
-cameras' frames are those nearest in time. Sorted by scene name, then time."""
+CAM_FRONT from one of its key frames on, no frame of any camera missing in between, the next begun 17 frames or more
+after the last; the other cameras' frames are those nearest in time, within half a frame time (42 ms) of CAM_FRONT's.
+Sorted by scene name, then time."""
+IN_STEP_S = 0.5 / NOMINAL_RATE
 
 
 def build(config: "ClipsConfig") -> ClipList:
     """The list of one toy world; the recipe it was drawn by is part of the hash, as file names do not tell it.
 
     Raises:
-        InputError: no toy world at `root`, `frames` is not 17 times two or more, or no clip at all.
+        InputError: no toy world at `root` or one of an earlier generator, `frames` is not 17 times two or more, or no
+            clip at all.
     """
     root, frames = Path(config.root), config.frames or FRAMES
     if frames < FRAMES or frames % 17:
@@ -34,16 +40,21 @@ def build(config: "ClipsConfig") -> ClipList:
     recipe = read_recipe(root)
     if recipe is None:
         raise InputError(f"{root}: no toy world; draw one with worldmodel data toyworld root={root}")
+    if recipe.get("generator") != GENERATOR:
+        raise InputError(
+            f"{root}: a toy world by another version of this package; draw it again with worldmodel data toyworld"
+            f" root={root} overwrite=true"
+        )
     val = open_val(root, config.version or str(recipe["version"]))
     rows = _rows(val, frames)
     return ClipList(
         name="toyworld-val",
-        version=1,
+        version=2,
         rule=" ".join(RULE.split()),
         expected=expected(recipe, frames),
         frames=frames,
         observed_frames=17,
-        frame_rate=FRAME_RATE,
+        frame_rate=NOMINAL_RATE,
         tables=val.index.version,
         clips=tuple(clips_of(val.index, RING, rows)),
         source=recipe,
@@ -52,22 +63,37 @@ def build(config: "ClipsConfig") -> ClipList:
 
 
 def expected(recipe: dict[str, Any], frames: int) -> int:
-    """Clips of a toy world drawn by this recipe: 15 of the default one."""
-    sweeps = round(recipe["seconds"] * FRAME_RATE) + 1
-    return recipe["val_scenes"] * max(0, 1 + (sweeps - frames) // EVERY)
+    """Clips of a toy world drawn by this recipe, counted where its cameras fire: 13 of the default one."""
+    drives = [scene_firing(recipe["seed"], "val", n, recipe["seconds"]) for n in range(recipe["val_scenes"])]
+    return sum(_fired_clips(drive, frames) for drive in drives)
+
+
+def _fired_clips(drive: Firing, frames: int) -> int:
+    lead = [camera.channel for camera in RIG].index(CAMERAS[0])
+    turns = np.array(drive.turns(lead))
+    found, next_from = 0, 0
+    for place in np.flatnonzero(np.isin(turns, drive.samples_S)).tolist():
+        window = turns[place : place + frames]
+        taken = drive.taken_TN[window[0] : window[-1] + 1].sum(axis=0)
+        whole = not is_gap(np.diff(window) * LIDAR_TURN_S, NOMINAL_RATE).any() and (taken == frames).all()
+        if whole and place >= next_from:
+            found, next_from = found + 1, place + EVERY
+    return found
 
 
 def _rows(val: ValScenes, frames: int) -> np.ndarray:
     """Rows of `sample_data` [clips, six cameras round the vehicle, frames]."""
     index, chains = val.index, camera_chains(val.index, CAMERAS)
     channels, row_of = index.texts("sensor", "channel"), {name: row for row, name in enumerate(index.scene_names)}
-    sensors, rule = [channels.index(camera) for camera in CAMERAS], WindowRule(frames, 1, 1 / FRAME_RATE, MAX_GAP)
+    sensors, rule = [channels.index(camera) for camera in CAMERAS], WindowRule(frames, 1, 1 / NOMINAL_RATE, MAX_GAP)
     key = index.column("sample_data", "is_key_frame")[chains.rows_S] == 1
     starts: list[np.ndarray] = []
     for name in val.names:
         next_from = -1
         for start in cut_windows(chains, row_of[name], name, CAMERAS, sensors, rule, Report()):
-            if key[start[0]] and start[0] >= next_from:
+            times_NL = chains.times_S[start[:, None] + np.arange(frames)]
+            in_step = np.abs(times_NL - times_NL[0]).max() < IN_STEP_S
+            if in_step and key[start[0]] and start[0] >= next_from:
                 starts.append(start)
                 next_from = start[0] + EVERY
     if not starts:

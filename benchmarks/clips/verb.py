@@ -24,7 +24,7 @@ LISTS: dict[str, str] = {
     "flowframes-val@2": "worldmodel.benchmarks.clips.flowframes_val:build",
     "openvid-val@1": "worldmodel.benchmarks.clips.openvid_val:build_1",
     "openvid-val@2": "worldmodel.benchmarks.clips.openvid_val:build",
-    "toyworld-val@1": "worldmodel.benchmarks.clips.toyworld_val:build",
+    "toyworld-val@2": "worldmodel.benchmarks.clips.toyworld_val:build",
 }
 """Label -> `module:function` that makes a `ClipList` of a `ClipsConfig`."""
 GROUP = "worldmodel.clip_lists"

@@ -1,6 +1,7 @@
 """nuScenes tables of any size for measurements: right in form and in all references, made up in content.
 
 At 850 scenes they have the size of v1.0-trainval: 2.63 M sample_data and ego_pose, 1.17 M annotations, 34,149 samples.
+Cameras fire as the real ones do, 50, 100, 100 ms apart, each at its own phase; cameras and the lidar lack some frames.
 """
 
 import json
@@ -10,12 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S
+from worldmodel.datasets.toyworld.firing import triggered_turns
+from worldmodel.datasets.toyworld.rig import RIG
+
 VERSION = "v1.0-trainval"
-CAMERAS = [f"CAM_{side}" for side in ("FRONT", "FRONT_RIGHT", "BACK_RIGHT", "BACK", "BACK_LEFT", "FRONT_LEFT")]
+FIRES_S = {camera.channel: camera.fires_s for camera in RIG}
+CAMERAS = list(FIRES_S)
 RADARS = [f"RADAR_{side}" for side in ("FRONT", "FRONT_LEFT", "FRONT_RIGHT", "BACK_LEFT", "BACK_RIGHT")]
-FRAMES = {"CAM": 228, "LIDAR": 394, "RADAR": 267}  # sweeps a scene: 12, 20, 13 Hz for 20 s; 3,097 x 850 = 2.63 M
+FRAMES = {"CAM": 228, "LIDAR": 394, "RADAR": 267}  # of a scene, the missing ones not counted; 3,097 x 850 = 2.63 M
+TURNS, RADAR_STEP_S = 401, 0.075  # of the lidar in a scene of 20 s
 SAMPLES, ANNOTATIONS, INSTANCES = 34_149, 1_166_187, 64_386  # of all 850 scenes
-START_US, SCENE_US = 1_530_000_000_000_000, 20_000_000
+START_US, SCENE_US, SAMPLE_US = 1_530_000_000_000_000, 30_000_000, 500_000
 
 # Written as text: building 2.63 M dictionaries would take the generator's memory to that of the devkit.
 SWEEP = """{
@@ -140,9 +147,14 @@ def _write_rig(folder: Path, tokens: dict[str, list[str]], channels: list[str]) 
     return _write(folder, "sensor", sensors) | _write(folder, "calibrated_sensor", records)
 
 
+def _bounds(tokens: dict[str, list[str]]) -> list[int]:
+    """Places of each scene's first sample, and the number of samples."""
+    return np.linspace(0, len(tokens["sample"]), len(tokens["scene"]) + 1).astype(int).tolist()
+
+
 def _write_scenes(folder: Path, tokens: dict[str, list[str]]) -> dict[str, int]:
     logs, samples, scenes = tokens["log"], tokens["sample"], tokens["scene"]
-    bounds = np.linspace(0, len(samples), len(scenes) + 1).astype(int).tolist()
+    bounds = _bounds(tokens)
     scene_records, sample_records = [], []
     for number, (token, first, end) in enumerate(zip(scenes, bounds[:-1], bounds[1:], strict=True)):
         scene_records.append(
@@ -160,7 +172,7 @@ def _write_scenes(folder: Path, tokens: dict[str, list[str]]) -> dict[str, int]:
             sample_records.append(
                 {
                     "token": samples[i],
-                    "timestamp": START_US + SCENE_US * len(scenes) * i // len(samples),
+                    "timestamp": START_US + SCENE_US * number + SAMPLE_US * (i - first),
                     "prev": samples[i - 1] if i > first else "",
                     "next": samples[i + 1] if i + 1 < end else "",
                     "scene_token": token,
@@ -206,27 +218,44 @@ def _write_sweeps(
     folder: Path, tokens: dict[str, list[str]], channels: list[str], rng: np.random.Generator
 ) -> dict[str, int]:
     """`sample_data` and `ego_pose`, both in the same shuffled order."""
-    scenes, samples, calibrated = len(tokens["scene"]), tokens["sample"], tokens["calibrated_sensor"]
-    length_K = np.tile([FRAMES[channel.partition("_")[0]] for channel in channels], scenes)  # of the K chains
-    chain = np.repeat(np.arange(len(length_K)), length_K)
-    place = np.arange(len(chain)) - np.repeat(np.cumsum(length_K) - length_K, length_K)
-    scene, part = chain // len(channels), place / length_K[chain]
-    sample = ((scene + part) * (len(samples) / scenes)).astype(int).clip(0, len(samples) - 1)
-    stamp = START_US + scene * SCENE_US + (part * SCENE_US).astype(int) + rng.integers(-2000, 2000, len(chain))
-    own, order = _tokens(rng, len(chain)), rng.permutation(len(chain)).tolist()
-    chains, places, sample_of, stamps = (column.tolist() for column in (chain, place, sample, stamp))
-    lengths = length_K.tolist()
+    samples, calibrated, bounds = tokens["sample"], tokens["calibrated_sensor"], _bounds(tokens)
+    parts = [
+        _frames(channel, first, end, START_US + number * SCENE_US, rng)
+        for number, (first, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
+        for channel in channels
+    ]
+    chains = [number for number, (stamps, _, _) in enumerate(parts) for _ in stamps]
+    stamps, sample_of, keys = (np.concatenate(column).tolist() for column in zip(*parts, strict=True))
+    own, order = _tokens(rng, len(chains)), rng.permutation(len(chains)).tolist()
 
     def sweep(row: int) -> str:
-        at, frame, time = chains[row], places[row], stamps[row]
-        channel = channels[at % len(channels)]
+        channel = channels[chains[row] % len(channels)]
         form, high, wide = ("jpg", 900, 1600) if channel.startswith("CAM") else ("pcd", 0, 0)
-        key = frame % 6 == 0
-        links = (own[row], samples[sample_of[row]], own[row], calibrated[at], time)
-        name = ("samples" if key else "sweeps", channel, channel, time, form)
-        around = (own[row - 1] if frame else "", own[row + 1] if frame + 1 < lengths[at] else "")
-        return SWEEP % (*links, form, "true" if key else "false", high, wide, *name, *around)
+        links = (own[row], samples[sample_of[row]], own[row], calibrated[chains[row]], stamps[row])
+        name = ("samples" if keys[row] else "sweeps", channel, channel, stamps[row], form)
+        before, after = (near if chains[near : near + 1] == [chains[row]] else None for near in (row - 1, row + 1))
+        around = ("" if before is None else own[before], "" if after is None else own[after])
+        return SWEEP % (*links, form, "true" if keys[row] else "false", high, wide, *name, *around)
 
     _write_text(folder, "sample_data", map(sweep, order))
     _write_text(folder, "ego_pose", (POSE % (own[row], stamps[row], *[row] * 6) for row in order))
     return {"sample_data": len(order), "ego_pose": len(order)}
+
+
+def _frames(
+    channel: str, first: int, end: int, begin_us: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stamp, sample (`first` to `end` - 1) and whether it is a key frame, of each frame of one sensor in one scene."""
+    kind = channel.partition("_")[0]
+    if kind == "RADAR":
+        times_s = RADAR_STEP_S * np.arange(FRAMES[kind])
+    else:
+        times_s = LIDAR_TURN_S * (triggered_turns(TURNS) if kind == "CAM" else np.arange(TURNS))
+    samples_s = SAMPLE_US * 1e-6 * np.arange(end - first)
+    key = np.zeros(len(times_s), dtype=bool)
+    key[np.abs(times_s - samples_s[:, None]).argmin(axis=1)] = True
+    lost = rng.permutation(np.flatnonzero(~key))[: len(times_s) - FRAMES[kind]]
+    kept = np.setdiff1d(np.arange(len(times_s)), lost)
+    sample = first + np.searchsorted(samples_s, times_s - RADAR_STEP_S / 2).clip(max=end - first - 1)
+    late_s = FIRES_S.get(channel, 0.0) + rng.uniform(-0.001, 0.001, len(kept))
+    return begin_us + np.round((times_s[kept] + late_s) * 1e6).astype(int), sample[kept], key[kept]

@@ -9,8 +9,11 @@ from typing import Annotated
 from worldmodel.errors import InputError
 from worldmodel.settings import Count, Natural, Number, Seed, Settings, Size, Text, within
 
-GENERATOR = 1
-"""Version of the scenery and the drawing; to be raised by whatever changes a pixel or a table."""
+GENERATOR = 2
+"""Version of the scenery and the drawing; to be raised by whatever changes a pixel or a table.
+
+In 1 all frames lay 1/12 s apart; since 2 the cameras fire as the real ones do (`firing`).
+"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The six cameras of a nuScenes vehicle: channel order, intrinsics, extrinsics, trigger times.
+"""The six cameras of a nuScenes vehicle: channel order, intrinsics, extrinsics, when each fires.
 
 Values are those of one published nuScenes calibration (1600 x 900 pixels; camera frame x right, y down, z forward;
 ego frame x forward, y left, z up with its origin on the ground below the rear axle; metres).
@@ -9,7 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S
+
 FULL_SIZE = (1600, 900)
+SEAM_DEG = 254.5
+"""Where a turn of the lidar begins and ends, degrees clockwise from ahead: just behind the axis of CAM_BACK_LEFT."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,6 @@ class RigCamera:
         focal, centre: pinhole parameters in pixels of a 1600 x 900 picture (fx = fy).
         translation: camera position in the ego frame, metres.
         rotation: camera to ego, quaternion w x y z.
-        trigger_s: seconds by which this camera fires before the end of a full turn of the lidar (negative).
     """
 
     channel: str
@@ -29,7 +32,16 @@ class RigCamera:
     centre: tuple[float, float]
     translation: tuple[float, float, float]
     rotation: tuple[float, float, float, float]
-    trigger_s: float
+
+    @property
+    def fires_s(self) -> float:
+        """When this camera fires, in seconds after the end of a turn of the lidar (negative): as it passes the axis.
+
+        Within 0.3 ms of the published stamps of scene-0103: -35.4, -27.3, -19.7, -10.3, -0.4, -42.9 ms in this order.
+        """
+        x, y, _ = rotation_matrix(self.rotation)[:, 2]
+        clockwise = -np.degrees(np.arctan2(y, x))
+        return float(-((SEAM_DEG - clockwise) % 360) / 360 * LIDAR_TURN_S)
 
     def intrinsic(self, size: tuple[int, int]) -> Float64[np.ndarray, "3 3"]:
         """Pinhole matrix in pixels of a picture of `size` = (width, height)."""
@@ -76,7 +88,6 @@ RIG: tuple[RigCamera, ...] = (
         (816.2670197447984, 491.50706579294757),
         (1.70079118954, 0.0159456324149, 1.51095763913),
         (0.4998015430569128, -0.5030316162024876, 0.4997798114386805, -0.49737083824542755),
-        -0.0355,
     ),
     RigCamera(
         "CAM_FRONT_RIGHT",
@@ -84,7 +95,6 @@ RIG: tuple[RigCamera, ...] = (
         (807.968244525554, 495.3344268742088),
         (1.5508477543, -0.493404796419, 1.49574800619),
         (0.2060347966337182, -0.2026940577919598, 0.6824507824531167, -0.6713610884174485),
-        -0.0276,
     ),
     RigCamera(
         "CAM_BACK_RIGHT",
@@ -92,7 +102,6 @@ RIG: tuple[RigCamera, ...] = (
         (807.2529053838625, 501.19579884916527),
         (1.0148780988, -0.480568219723, 1.56239545128),
         (0.12280980120078765, -0.132400842670559, -0.7004305821388234, 0.690496031265798),
-        -0.0201,
     ),
     RigCamera(
         "CAM_BACK",
@@ -100,7 +109,6 @@ RIG: tuple[RigCamera, ...] = (
         (829.2196003259838, 481.77842384512485),
         (0.0283260309358, 0.00345136761476, 1.57910346144),
         (0.5037872666382278, -0.49740249788611096, -0.4941850223835201, 0.5045496097725578),
-        -0.0104,
     ),
     RigCamera(
         "CAM_BACK_LEFT",
@@ -108,7 +116,6 @@ RIG: tuple[RigCamera, ...] = (
         (792.1125740759628, 492.7757465151356),
         (1.03569100218, 0.484795032713, 1.59097014818),
         (0.6924185592174665, -0.7031619420114925, -0.11648342771943819, 0.11203317912370753),
-        -0.0005,
     ),
     RigCamera(
         "CAM_FRONT_LEFT",
@@ -116,6 +123,5 @@ RIG: tuple[RigCamera, ...] = (
         (826.6154927353808, 479.75165386361925),
         (1.52387798135, 0.494631336551, 1.50932822144),
         (0.6757265034669446, -0.6736266522251881, 0.21214015046209478, -0.21122827103904068),
-        -0.0431,
     ),
 )

@@ -13,14 +13,16 @@ import simplejpeg
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from worldmodel.datasets.toyworld.firing import scene_firing
 from worldmodel.datasets.toyworld.landscape import build_landscape
 from worldmodel.datasets.toyworld.panda import load_panda, open_pipe
-from worldmodel.datasets.toyworld.recipe import ToyWorldConfig, data_hash, read_recipe
+from worldmodel.datasets.toyworld.recipe import GENERATOR, ToyWorldConfig, data_hash, read_recipe
 from worldmodel.datasets.toyworld.renderer import SceneRenderer
 from worldmodel.datasets.toyworld.rig import RIG, pose_matrix
+from worldmodel.datasets.toyworld.rows import Rows
 from worldmodel.datasets.toyworld.scenes import scene_script
 from worldmodel.datasets.toyworld.script import SceneScript
-from worldmodel.datasets.toyworld.tables import TABLES, Rows, SceneTables, shared_rows
+from worldmodel.datasets.toyworld.tables import TABLES, SceneTables, shared_rows
 from worldmodel.errors import InputError
 
 METRES_PER_MASK_PIXEL = 0.1  # the devkit's default map resolution
@@ -52,7 +54,8 @@ def make_toyworld(root: Path, config: ToyWorldConfig, progress: bool = True, ove
         if not overwrite and found == config.recipe():
             return root
         if not overwrite:
-            raise InputError(f"{root} holds a toy world of another recipe: choose another root or add overwrite=true")
+            other = "of another recipe" if found.get("generator") == GENERATOR else "by another version of this package"
+            raise InputError(f"{root} holds a toy world {other}: choose another root or add overwrite=true")
     open_pipe(load_panda())
     part = root.resolve().with_name(root.resolve().name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -108,15 +111,16 @@ def draw_scene(part: Path, config: ToyWorldConfig, number: int) -> Rows:
     split, index, name = config.scenes()[number]
     script = scene_script(config.seed, split, index, name, config.seconds + 0.5)
     script.seconds = config.seconds
-    tables = SceneTables(script, config.seed, number, config.size)
+    firing = scene_firing(config.seed, split, index, config.seconds)
+    tables = SceneTables(script, firing, config.seed, number, config.size)
     renderer = SceneRenderer(build_landscape(script), script.vehicles, config.size)
-    for sweep in range(tables.sweeps):
-        for camera in RIG:
-            now = tables.script_s(tables.time_us(sweep, camera))
+    for place, camera in enumerate(RIG):
+        for turn in firing.turns(place):
+            now = tables.script_s(tables.time_us(turn, camera))
             pose = pose_matrix(*script.ego.at(now)) @ camera.extrinsic()
             picture = renderer.draw(camera.intrinsic(config.size), pose, now)
             encoded = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality=config.jpeg_quality)
-            (part / tables.filename(sweep, camera)).write_bytes(encoded)
+            (part / tables.filename(turn, camera)).write_bytes(encoded)
     renderer.close()
     rows = tables.rows()
     _draw_map(part / rows["map"][0]["filename"], script)

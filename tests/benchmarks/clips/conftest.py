@@ -30,6 +30,6 @@ def own_val(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One train and one val scene of 61 sweeps."""
-    recipe = ToyWorldConfig(train_scenes=1, val_scenes=1, seconds=5.0, size=(96, 54), workers=1)
+    """Two val scenes of 61 frames a camera, the second with some missing."""
+    recipe = ToyWorldConfig(train_scenes=0, val_scenes=2, seconds=5.0, size=(96, 54), workers=1)
     return make_toyworld(tmp_path_factory.mktemp("clips") / "toy", recipe, progress=False)

@@ -1,8 +1,8 @@
 """nuScenes-like tables of the full val split: 150 scenes, 6,019 key frames, cameras that drop frames; no pictures.
 
-As in the real ones, cameras fire at 12 Hz each at its own moment of the turn, now and then one or several frames are
-missing, the key frame of a camera is the frame nearest to its sample's time, and sweeps lie before the first and
-behind the last key frame. Records are shuffled, scene tokens do not sort as scene names do.
+As in the real ones, the lidar's turn fires each camera at its own moment, 50, 100 and 100 ms apart, now and then one or
+several frames are missing, the key frame of a camera is the one of its sample's turn, and sweeps lie before the first
+and behind the last key frame. Records are shuffled, scene tokens do not sort as scene names do.
 """
 
 import hashlib
@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from worldmodel.datasets.nuscenes import official_splits
+from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S, STEP_TURNS
 
 VERSION = "v1.0-trainval"
-MOMENT_S = {"CAM_FRONT": 0.0, "CAM_BACK": 0.04, "CAM_FRONT_LEFT": -0.007}
+MOMENT_S = {"CAM_FRONT": -0.035, "CAM_BACK": -0.010, "CAM_FRONT_LEFT": -0.043}  # after the lidar's stamp
 LOST = {"CAM_FRONT": 0.0003, "CAM_BACK": 0.002, "CAM_FRONT_LEFT": 0.001}  # share of frames that are missing
 START_US = 1_530_000_000_000_000
 CAMERA_TURN, LIDAR_TURN = [0.4998, -0.5030, 0.4997, -0.4974], [0.7077955119, -0.0064920, 0.0106461, -0.7063073]
@@ -81,7 +82,8 @@ def _add_scene(tables: Tables, scene: str, number: int, keys: int, rng: np.rando
             }
         )
         times_us = _fired(channel, sample_us, rng) if camera else sample_us
-        nearest = {int(np.abs(times_us - time).argmin()): k for k, time in enumerate(sample_us)}
+        late_us = 1e6 * MOMENT_S.get(channel, 0.0)
+        nearest = {int(np.abs(times_us - late_us - time).argmin()): k for k, time in enumerate(sample_us)}
         of_sample = np.searchsorted(sample_us, times_us).clip(max=keys - 1)
         _add_chain(tables, scene, channel, times_us, nearest, [samples[k] for k in of_sample], samples)
         _add_poses(tables, scene, channel, times_us, (times_us - begin_us) * 1e-6, speed, turning)
@@ -89,13 +91,14 @@ def _add_scene(tables: Tables, scene: str, number: int, keys: int, rng: np.rando
 
 def _fired(channel: str, sample_us: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     before, behind = rng.integers(0, 6, 2)
-    ticks = np.arange(-before, 6 * (len(sample_us) - 1) + behind + 1)
-    times = sample_us[0] + ticks * 1e6 / 12 + MOMENT_S[channel] * 1e6 + rng.integers(-2500, 2501, len(ticks))
-    lost = rng.random(len(ticks)) < LOST[channel]
+    places = np.arange(-before, 6 * (len(sample_us) - 1) + behind + 1)  # the pattern has three frames, samples six
+    turns = places // 3 * sum(STEP_TURNS) + np.cumsum([0, *STEP_TURNS[:-1]])[places % 3]
+    times = sample_us[0] + (turns * LIDAR_TURN_S + MOMENT_S[channel]) * 1e6 + rng.integers(-1000, 1001, len(turns))
+    lost = rng.random(len(places)) < LOST[channel]
     if rng.random() < 0.02:  # a longer hole
-        hole = rng.integers(0, len(ticks))
+        hole = rng.integers(0, len(places))
         lost[hole : hole + rng.integers(2, 30)] = True
-        lost &= ticks % 6 != 0  # every sample keeps a key frame of its own
+        lost &= places % 6 != 0  # every sample keeps a key frame of its own
     lost[[0, -1]] = False
     return times[~lost].round().astype(np.int64)
 

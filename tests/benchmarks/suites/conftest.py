@@ -10,8 +10,8 @@ from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two val scenes of 61 sweeps: four clips of 34 frames of six cameras, or two of 51."""
-    recipe = ToyWorldConfig(train_scenes=1, val_scenes=2, seconds=5.0, size=(96, 54), workers=1)
+    """Three val scenes of 61 frames, the second with some missing: four clips of 34 of six cameras, or two of 51."""
+    recipe = ToyWorldConfig(train_scenes=0, val_scenes=3, seconds=5.0, size=(96, 54), workers=1)
     return make_toyworld(tmp_path_factory.mktemp("suites") / "toy", recipe, progress=False)
 
 

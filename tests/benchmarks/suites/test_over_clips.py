@@ -67,7 +67,7 @@ def undisturbed(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_the_table(undisturbed: Path) -> None:
     results = read_results(undisturbed)
     rows = {row.label: row for row in results.rows}
-    assert results.clips["name"] == "toyworld-val@1" and results.clips["count"] == results.clips["of"] == 4
+    assert results.clips["name"] == "toyworld-val@2" and results.clips["count"] == results.clips["of"] == 4
     assert set(rows) == {"flowframes", "floor"}
     for row in rows.values():
         assert row.figures["FD[worldmodel-tiny-vae]"].value > 0 and len(row.by_camera["FD[worldmodel-tiny-vae]"]) == 6

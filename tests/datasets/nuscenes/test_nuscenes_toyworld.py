@@ -8,6 +8,7 @@ from nuscenes_small import assert_equals_devkit
 
 from worldmodel.datasets.nuscenes import RING, available_splits, chunk_pairs, open_index
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
+from worldmodel.datasets.toyworld.rig import RIG
 
 CONFIG = ToyWorldConfig(train_scenes=0, val_scenes=1, seconds=2.0, size=(96, 54), workers=1)
 
@@ -34,8 +35,9 @@ def test_pairs_of_the_whole_ring(toy_root: Path) -> None:
     assert pairs.report.out_of_step == {}
     pair = pairs[0]
     assert pair.scene == "toy-9000" and pair.observed_NFCHW.shape == (6, 9, 3, 32, 48)
-    apart = pair.times_s - pair.times_s[0]
-    assert np.abs(apart).max() < 0.8 / 12, "cameras are matched within half a frame, at a scene's ends 0.8"
-    assert np.abs(np.diff(pair.times_s, axis=1) * 12 - 1).max() < 0.3
+    phases_s = {camera.channel: camera.fires_s for camera in RIG}
+    apart = pair.times_s - pair.times_s[0] - np.array([[phases_s[name] - phases_s[RING[0]]] for name in RING])
+    assert np.abs(apart).max() < 1e-5, "all cameras of the same turns of the lidar, each at its phase"
+    assert set(np.round(np.diff(pair.times_s, axis=1) * 1000).ravel().tolist()) == {50, 100}
     # the intrinsics are those of the frame: the optical axis of a nuScenes camera is near the centre of its picture
     assert np.abs(pair.intrinsics[:, 0, 2] - 24).max() < 4 and np.abs(pair.intrinsics[:, 1, 2] - 16).max() < 4

@@ -7,6 +7,7 @@ import pytest
 
 from worldmodel.datasets.toyworld import ToyWorldConfig
 from worldmodel.datasets.toyworld.cars import BODIES, PROFILES, build_car
+from worldmodel.datasets.toyworld.firing import scene_firing
 from worldmodel.datasets.toyworld.landscape import Landscape
 from worldmodel.datasets.toyworld.mesh import Light, Stage
 from worldmodel.datasets.toyworld.renderer import SceneRenderer
@@ -131,7 +132,8 @@ def test_boxes_between_keyframes_are_where_the_cars_are(toy_root: Path, small: T
     nusc = NuScenes(small.version, str(toy_root), verbose=False)
     number, (split, index, name) = next((n, s) for n, s in enumerate(small.scenes()) if s[0] == "val")
     script = scene_script(small.seed, split, index, name, small.seconds + 0.5)
-    tables = SceneTables(script, small.seed, number, small.size)
+    firing = scene_firing(small.seed, split, index, small.seconds)
+    tables = SceneTables(script, firing, small.seed, number, small.size)
     logs = {log["token"]: log["logfile"] for log in nusc.log}
     scene = next(s for s in nusc.scene if s["name"] == name)
     assert logs[scene["log_token"]] == tables.logfile

