@@ -76,7 +76,7 @@ def write_frames(folder: str | Path, frames_TCHW: UInt8[Tensor, "T 3 H W"], form
 def _pictures(rollout: Rollout, method: str) -> Iterator[Image.Image]:
     for frame in range(rollout.observed_frames + rollout.horizon):
         future = frame - rollout.observed_frames
-        seconds = (future + 1) / rollout.frame_rate
+        seconds = rollout.since_observed_s(future)
         if future < 0:
             panel = _panel(rollout, rollout.observed_NFCHW[:, frame], f"observed {seconds:+.2f} s", OBSERVED_EDGE)
             yield _stacked([panel] if rollout.truth_NTCHW is None else [panel, panel])

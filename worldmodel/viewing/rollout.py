@@ -15,6 +15,9 @@ from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.nuscenes import RING
 from worldmodel.errors import InputError
 
+CYCLE = 3
+"""Frames after which the uneven steps of nuScenes' cameras repeat: the motion of so many is that of 1/4 s."""
+
 
 def ring_order(cameras: tuple[str, ...]) -> list[int]:
     """Positions of `cameras` going round the vehicle from the front left; as given where a name is not nuScenes'."""
@@ -99,6 +102,11 @@ class Rollout:
         """T, how many of the predicted frames have a truth."""
         return 0 if self.truth_NTCHW is None else self.truth_NTCHW.shape[1]
 
+    def since_observed_s(self, frame: int) -> float:
+        """Seconds from the last observed frame to predicted frame `frame`, of the first camera; before it negative."""
+        times_s = self.times_s[0]
+        return float(times_s[self.observed_frames + frame] - times_s[self.observed_frames - 1])
+
     @property
     def methods(self) -> tuple[str, ...]:
         """Method names, the one that is shown by default first."""
@@ -125,22 +133,23 @@ class Rollout:
     ) -> "Rollout":
         """The rollout that continues `pair`; it may be longer or shorter than the pair's future.
 
-        Beyond the pair, times go on at the frame rate and ego poses with the last step (constant motion).
+        Beyond the pair, times go on at the frame rate and ego poses with the motion of the last frames.
         `has_truth=False` says that the pair's future only fills the shape and is not what the cameras saw.
         """
         horizon = next(iter(predicted_NGCHW.values())).shape[1]
         total = pair.observed_NFCHW.shape[1] + horizon
         truth_NTCHW = pair.future_NGCHW[:, :horizon] if has_truth and pair.future_NGCHW.shape[1] else None
+        times_s = _continued_times(pair.times_s, total, pair.frame_rate)
         return Rollout(
             scene=pair.scene,
             cameras=pair.cameras,
             observed_NFCHW=pair.observed_NFCHW,
             predicted_NGCHW=predicted_NGCHW,
             truth_NTCHW=truth_NTCHW,
-            times_s=_continued_times(pair.times_s, total, pair.frame_rate),
+            times_s=times_s,
             intrinsics=pair.intrinsics,
             extrinsics=pair.extrinsics,
-            ego_poses=None if pair.ego_poses is None else _continued_poses(pair.ego_poses, total),
+            ego_poses=None if pair.ego_poses is None else _continued_poses(pair.ego_poses, times_s),
             frame_rate=pair.frame_rate,
             chunk_frames=chunk_frames or pair.observed_NFCHW.shape[1],
             settings=settings or {},
@@ -153,9 +162,25 @@ def _continued_times(times_s: Float64[np.ndarray, "N M"], total: int, frame_rate
     return np.concatenate([times_s, later_s], axis=1)[:, :total]
 
 
-def _continued_poses(poses: Float64[np.ndarray, "N M 4 4"], total: int) -> Float64[np.ndarray, "N K 4 4"]:
-    step = np.linalg.inv(poses[:, -2]) @ poses[:, -1]
-    later = [poses[:, -1]]
-    for _ in range(total - poses.shape[1]):
-        later.append(later[-1] @ step)
-    return np.concatenate([poses, *(pose[:, None] for pose in later[1:])], axis=1)[:, :total]
+def _continued_poses(
+    poses: Float64[np.ndarray, "N M 4 4"], times_s: Float64[np.ndarray, "N K"]
+) -> Float64[np.ndarray, "N K 4 4"]:
+    known, total = poses.shape[1], times_s.shape[1]
+    if known >= total:
+        return poses[:, :total]
+    back = min(CYCLE, known - 1)
+    motion = np.linalg.inv(poses[:, -1 - back]) @ poses[:, -1]
+    last_s, before_s = times_s[:, known - 1], times_s[:, known - 1 - back]
+    share_NK = (times_s[:, known:] - last_s[:, None]) / (last_s - before_s)[:, None]
+    return np.concatenate([poses, poses[:, -1:] @ _power(motion, share_NK)], axis=1)
+
+
+def _power(motion: Float64[np.ndarray, "N 4 4"], share: Float64[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K 4 4"]:
+    """Part `share` of a rigid motion that turns by less than half a radian: the binomial series of (1 + X) ** share."""
+    rest = (motion - np.eye(4))[:, None]
+    term = np.broadcast_to(np.eye(4), (*share.shape, 4, 4))
+    total = term
+    for number in range(1, 41):
+        term = term @ rest * ((share - number + 1) / number)[..., None, None]
+        total = total + term
+    return total

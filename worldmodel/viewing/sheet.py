@@ -45,7 +45,7 @@ def _rows(rollout: Rollout, method: str, frames: Sequence[int]) -> list[tuple[st
     for frame in frames:
         if not 0 <= frame < rollout.horizon:
             raise InputError(f"frames: {frame} is outside the rollout; use 0 to {rollout.horizon - 1}")
-        later = f"+{(frame + 1) / rollout.frame_rate:.2f} s"
+        later = f"{rollout.since_observed_s(frame):+.2f} s"
         if rollout.truth_NTCHW is not None and frame < rollout.truth_frames:
             rows.append((f"truth\n{later}", rollout.truth_NTCHW[:, frame]))
         rows.append((f"predicted\n{later}", predicted_NGCHW[:, frame]))

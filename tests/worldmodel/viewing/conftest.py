@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S
+from worldmodel.datasets.toyworld.firing import triggered_turns
 from worldmodel.viewing.rollout import Rollout
 
 YAWS_DEGREES = {
@@ -72,7 +74,8 @@ def synthetic_rollout(
         noise = torch.randn(future.shape, generator=torch.Generator().manual_seed(number)) * (number + 1)
         growing = noise * torch.arange(1, horizon + 1).reshape(1, -1, 1, 1, 1)
         predicted[method] = (future.float() + growing).clamp(0, 255).to(torch.uint8)
-    times_s = 1_532_402_927.6 + np.arange(observed + horizon) / 12.0 + 0.01 * np.arange(count)[:, None]
+    fired = LIDAR_TURN_S * triggered_turns(2 * (observed + horizon))[: observed + horizon]
+    times_s = 1_532_402_927.6 + fired + 0.01 * np.arange(count)[:, None]
     known = set(cameras) <= set(YAWS_DEGREES)
     focal = 0.94 * width
     pinhole = np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
