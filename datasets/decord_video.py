@@ -3,30 +3,33 @@
 Legend: F frames, H height, W width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from worldmodel.datasets.fitting import crop_box
 from worldmodel.datasets.video import VideoSource
-from worldmodel.datasets.video_file import Numbers, asked
-from worldmodel.datasets.video_index import VideoIndex
+from worldmodel.datasets.video_file import Numbers, VideoFile, asked
+from worldmodel.datasets.video_index import VideoIndex, films
 from worldmodel.errors import InputError
 
+SOUND_IN = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
-class DecordSource:
-    """One video file, read by decord 0.6 and numbered by `VideoSource.index()`. Holds no open file.
+
+class DecordSource(VideoSource):
+    """One video file, read by decord 0.6 and numbered by `VideoFile.index()`. Holds no open file.
 
     Known faults, all measured (25 random starts of 34 frames against FFmpeg): 7 wrong starts in a film with open
-    groups of pictures, 23 in one with an edit list. What `read` can notice, it refuses: another number of frames than
-    the index has. It cannot notice the wrong pictures of open groups, nor damage. While a decord reader is open it
-    decodes on in the background and grows (850 MB in 4 s), so none is left open here. decord has had no release since
-    2021; it has no wheels for arm64, and opens neither AV1 nor raw H.264.
+    groups of pictures, 23 in one with an edit list; in MPEG-TS even frame 0 is another. Such films are refused, and all
+    in which decord has another number of frames than the index, or other times for them; also files with several films,
+    as decord chooses by another rule, and containers other than MP4 and Matroska.
+    Damage it does not notice. While a decord reader is open it decodes on in the background and grows (850 MB in 4 s),
+    so none is left open here. decord has had no release since 2021; it has no wheels for arm64, and opens neither AV1
+    nor raw H.264.
 
     Args:
         path: the file.
@@ -37,56 +40,70 @@ class DecordSource:
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
-        self.path, self.threads = Path(path), threads
-        self._source = VideoSource(path, threads)
-        self._shown: tuple[int, int] | None = None
-        _decord()
+        super().__init__(path, threads)
+        self._shown_size: tuple[int, int] | None = None
+        self._agreed = False
+        installed_decord()
 
     def index(self) -> VideoIndex:
-        """As `VideoSource.index`."""
-        return self._source.index()
-
-    def read(self, frames: Numbers, size: tuple[int, int] | None = None) -> UInt8[Tensor, "F 3 H W"]:
-        """As `VideoSource.read`, scaled by bicubic interpolation in decord's own decoding.
+        """As `VideoFile.index`.
 
         Raises:
-            InputError: a number outside the file, or decord cannot open it, decode it, or finds other frames in it.
+            InputError: also where decord is known to give wrong frames, cannot open it, or finds other frames in it.
         """
-        return self.read_spans([frames], size)[0]
+        index = super().index()
+        if not self._agreed:
+            self._compare(index)
+            self._agreed = True
+        return index
 
-    def read_spans(self, spans: Sequence[Numbers], size: tuple[int, int] | None = None) -> list[Tensor]:
-        """As `VideoSource.read_spans`: a list of UInt8 [F, 3, H, W]."""
+    def arrays(self, spans: Sequence[Numbers], size: tuple[int, int] | None = None) -> list[np.ndarray]:
+        """As `VideoFile.arrays`, scaled by bicubic interpolation in decord's own decoding."""
         wanted = asked(self.path, spans, len(self.index()))
         numbers = sorted({frame for span in wanted for frame in span})
         if not numbers:
             return []
-        (height, width), (rows, columns) = _scaling(self._shown_size(), size)
-        frames_FHWC = self._batch(numbers, height, width)[:, rows, columns]
+        if self._shown_size is None:  # as displayed: upright, pixels square
+            self._shown_size = VideoFile(self.path).arrays([[0]])[0].shape[2:]
+        (height, width), (rows, columns) = _scaling(self._shown_size, size)
+        with self._reader(width, height) as reader:
+            frames_FHWC = reader.get_batch(numbers).asnumpy()[:, rows, columns]
         places = [np.searchsorted(numbers, span) for span in wanted]
-        return [torch.from_numpy(frames_FHWC[place].transpose(0, 3, 1, 2).copy()) for place in places]
+        return [np.ascontiguousarray(frames_FHWC[place].transpose(0, 3, 1, 2)) for place in places]
 
-    def _batch(self, numbers: list[int], height: int, width: int) -> UInt8[np.ndarray, "F H W 3"]:
-        decord = _decord()
-        try:
-            reader = decord.VideoReader(
-                str(self.path), ctx=decord.cpu(0), width=width, height=height, num_threads=self.threads
-            )
+    def _compare(self, index: VideoIndex) -> None:
+        with self.open_container() as container:
+            name, several = container.format.name, len(films(container, self.path)) > 1
+        if name not in SOUND_IN:
+            raise self._refused("decord is known to find the right frames in MP4, MOV, Matroska and WebM only")
+        if several:
+            raise self._refused("has several films, of which decord may take another")
+        if not index.stamped:
+            raise self._refused("its time stamps do not tell the order of its frames, on which decord relies")
+        if index.open_groups:
+            raise self._refused("has open groups of pictures, in which decord gives wrong frames")
+        with self._reader(64, 64) as reader:
             frames = len(reader)
-            if frames == len(self.index()):
-                return reader.get_batch(numbers).asnumpy()
+            times_s = reader.get_frame_timestamp(np.arange(frames))[:, 0].astype(np.float64)
+        if frames != len(index):
+            raise self._refused(f"decord finds {frames} frames where {len(index)} are shown, as by an edit list")
+        apart_s = np.abs((times_s - times_s[0]) - (index.times_s - index.times_s[0]))
+        if apart_s.max() > 0.25 / (index.frame_rate or 1.0):
+            raise self._refused(f"decord has another time for frame {int(apart_s.argmax())}")
+
+    @contextmanager
+    def _reader(self, width: int, height: int) -> Iterator[Any]:
+        decord = installed_decord()
+        try:
+            yield decord.VideoReader(
+                str(self.path.resolve()), ctx=decord.cpu(0), width=width, height=height, num_threads=self.threads
+            )
         except (decord.base.DECORDError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{self.path}: decord cannot read it ({reason}); use reader=pyav") from error
-        raise InputError(
-            f"{self.path}: decord finds {frames} frames where {len(self.index())} are shown; use reader=pyav"
-        )
+            raise self._refused(f"decord cannot read it ({reason})") from error
 
-    def _shown_size(self) -> tuple[int, int]:
-        """(H, W) as displayed: upright, pixels square."""
-        if self._shown is None:
-            height, width = self._source.read([0]).shape[2:]
-            self._shown = (height, width)
-        return self._shown
+    def _refused(self, why: str) -> InputError:
+        return InputError(f"{self.path}: {why}; use video_reader=pyav")
 
 
 def _scaling(shown: tuple[int, int], size: tuple[int, int] | None) -> tuple[tuple[int, int], tuple[slice, slice]]:
@@ -101,9 +118,16 @@ def _scaling(shown: tuple[int, int], size: tuple[int, int] | None) -> tuple[tupl
     return (height, width), (slice(first_row, first_row + size[0]), slice(first_column, first_column + size[1]))
 
 
-def _decord() -> ModuleType:
+def installed_decord() -> ModuleType:
+    """decord itself.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import decord
-    except ImportError as error:
-        raise InputError(f"reader=decord is not installed ({error}); run `pip install decord`") from error
+    except (ImportError, OSError) as error:
+        raise InputError(
+            f"video_reader=decord: it is not installed ({error}); run `pip install worldmodel[decord]`"
+        ) from error
     return decord

@@ -42,6 +42,7 @@ def open_drive(
     scene: str | None = None,
     cameras: Sequence[str] = (),
     image_rate: float | None = None,
+    video_reader: str = "pyav",
 ) -> Drive:
     """Open a nuScenes root (a folder with version folders in it), a video, a folder of videos or one of images.
 
@@ -50,6 +51,7 @@ def open_drive(
         scene: name of a nuScenes scene; by default the first. Footage is one scene.
         cameras: which cameras in which order, all by default; for footage see `open_footage`.
         image_rate: frames per second of a folder of images.
+        video_reader: what reads videos, pyav or decord.
 
     Raises:
         InputError: nothing usable there, an unknown version, scene or camera.
@@ -59,7 +61,7 @@ def open_drive(
     if not versions and version is None:
         if scene is not None:
             raise InputError(f"scene={scene}: {root} holds no nuScenes tables, footage is one scene; leave scene out")
-        return open_footage(root, cameras or None, image_rate)
+        return open_footage(root, cameras or None, image_rate, video_reader)
     if version is None and len(versions) > 1:
         raise InputError(f"{root}: has versions {', '.join(versions)}; choose one with version=")
     index = open_index(root, version)

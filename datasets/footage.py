@@ -23,7 +23,7 @@ from worldmodel.datasets.frame_rate import check_rate
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.media_files import IMAGES, VIDEOS, is_media
 from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE, mean_step
-from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video import VideoSource, reading_by
 from worldmodel.datasets.video_index import nearest
 from worldmodel.errors import InputError
 
@@ -186,7 +186,12 @@ def repeated_frames(pair: ChunkPair) -> dict[str, int]:
     }
 
 
-def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_rate: float | None = None) -> Footage:
+def open_footage(
+    path: str | Path,
+    cameras: Sequence[str] | None = None,
+    frame_rate: float | None = None,
+    video_reader: str = "pyav",
+) -> Footage:
     """Footage from a video file, a folder of videos, or a folder of images.
 
     A video or an image folder is one camera, named after it. In a folder of videos each file is a camera, named
@@ -196,6 +201,7 @@ def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_r
     Args:
         cameras: which cameras, in which order: file names without suffix, or `NEW_NAME:file_name` to rename. None: all.
         frame_rate: frames per second of an image folder (12 if None). Videos carry their own times.
+        video_reader: what reads videos, pyav or decord.
 
     Raises:
         InputError: nothing there, no footage in it, two kinds in one folder, an unknown camera, a missing part.
@@ -203,8 +209,9 @@ def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_r
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
+    opened = reading_by(video_reader)
     if path.is_file():
-        return Footage(path, (_one_camera(cameras, path, (VideoSource(path),)),))
+        return Footage(path, (_one_camera(cameras, path, (opened(path),)),))
     files = sorted((entry for entry in path.iterdir() if entry.is_file()), key=_natural)
     images = tuple(entry for entry in files if is_media(Path(entry.name), IMAGES))
     videos = [entry for entry in files if is_media(Path(entry.name), VIDEOS)]
@@ -216,7 +223,7 @@ def open_footage(path: str | Path, cameras: Sequence[str] | None = None, frame_r
         return Footage(path, (_one_camera(cameras, path, (ImageSequence(images, rate),)),))
     if not videos:
         raise InputError(f"{path}: neither images (.jpg, .png, ...) nor videos (.mp4, .mkv, ...) in it; check the path")
-    return Footage(path, tuple(_chosen(path, videos, cameras) if cameras else _all_cameras(videos)))
+    return Footage(path, tuple(_chosen(path, videos, cameras, opened) if cameras else _all_cameras(videos, opened)))
 
 
 def _one_camera(cameras: Sequence[str] | None, path: Path, parts: tuple[VideoSource | ImageSequence, ...]) -> Track:
@@ -226,13 +233,13 @@ def _one_camera(cameras: Sequence[str] | None, path: Path, parts: tuple[VideoSou
     return Track(cameras[0].split(":")[0] if cameras else own, parts, (False,))
 
 
-def _chosen(folder: Path, videos: list[Path], cameras: Sequence[str]) -> list[Track]:
+def _chosen(folder: Path, videos: list[Path], cameras: Sequence[str], opened: type[VideoSource]) -> list[Track]:
     names = [_renamed(camera, videos)[0] for camera in cameras]
     if any("/" in name or not name for name in names):
         raise InputError(f"{folder}: cameras {', '.join(cameras)}; a camera's name is not empty and has no slash")
     if len(set(names)) < len(names):
         raise InputError(f"{folder}: cameras {', '.join(names)}; give every camera once")
-    return [_chosen_one(folder, videos, camera) for camera in cameras]
+    return [_chosen_one(folder, videos, camera, opened) for camera in cameras]
 
 
 def _renamed(camera: str, videos: list[Path]) -> tuple[str, str]:
@@ -243,7 +250,7 @@ def _renamed(camera: str, videos: list[Path]) -> tuple[str, str]:
     return name, file_name or name
 
 
-def _chosen_one(folder: Path, videos: list[Path], camera: str) -> Track:
+def _chosen_one(folder: Path, videos: list[Path], camera: str, opened: type[VideoSource]) -> Track:
     name, wanted = _renamed(camera, videos)
     exact = [video for video in videos if wanted in (video.stem, video.name)]
     parts = exact or _parts(videos).get(wanted, [])
@@ -253,18 +260,18 @@ def _chosen_one(folder: Path, videos: list[Path], camera: str) -> Track:
         raise InputError(f"{folder}: no video of camera {wanted!r}; there are {known}; rename with NEW_NAME:file_name")
     if len(exact) > 1:
         raise InputError(f"{folder}: {len(exact)} videos are called {wanted!r}; give the name with its suffix")
-    return _track(name, parts)
+    return _track(name, parts, opened)
 
 
-def _all_cameras(videos: list[Path]) -> list[Track]:
-    joined = {name: _track(name, parts) for name, parts in _parts(videos).items() if _are_counted(parts)}
+def _all_cameras(videos: list[Path], opened: type[VideoSource]) -> list[Track]:
+    joined = {name: _track(name, parts, opened) for name, parts in _parts(videos).items() if _are_counted(parts)}
     joined = {name: track for name, track in joined.items() if all(track.repeats[1:])}
     tracks: dict[str, Track] = {}
     for video in videos:
         name = _part_of(video)
         own = video.stem if video.stem not in tracks else video.name
         key = name if name in joined else own
-        tracks.setdefault(key, joined[name] if name in joined else Track(own, (VideoSource(video),), (False,)))
+        tracks.setdefault(key, joined[name] if name in joined else Track(own, (opened(video),), (False,)))
     return list(tracks.values())
 
 
@@ -278,7 +285,7 @@ def _are_counted(videos: list[Path]) -> bool:
     return len(numbers) > 1 and (span == len(numbers) or (numbers[0] <= 1 and span <= 2 * len(numbers)))
 
 
-def _track(camera: str, videos: list[Path]) -> Track:
+def _track(camera: str, videos: list[Path], opened: type[VideoSource]) -> Track:
     numbers = [_part_number(video) for video in videos]
     for before, after in pairwise(numbers):
         if before is not None and after is not None and after != before + 1:
@@ -286,7 +293,7 @@ def _track(camera: str, videos: list[Path]) -> Track:
                 f"{videos[0].parent}: camera {camera} has part {before} and part {after}, none between; add it,"
                 " or name the videos that are cameras with cameras=[...]"
             )
-    parts = tuple(VideoSource(video) for video in videos)
+    parts = tuple(opened(video) for video in videos)
     return Track(camera, parts, (False, *(_repeats(before, after) for before, after in pairwise(parts))))
 
 

@@ -5,43 +5,13 @@ Legend: F frames, H height, W width. What the pictures are: see `video_file`.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from worldmodel.datasets.video_file import Numbers, VideoFile
-from worldmodel.datasets.video_index import VideoIndex
 from worldmodel.errors import InputError
-
-
-@runtime_checkable
-class VideoReader(Protocol):
-    """What every way to read a video offers: see `VideoSource`."""
-
-    path: Path
-
-    def index(self) -> VideoIndex: ...
-
-    def read(self, frames: Numbers, size: tuple[int, int] | None = None) -> UInt8[Tensor, "F 3 H W"]: ...
-
-    def read_spans(self, spans: Sequence[Numbers], size: tuple[int, int] | None = None) -> list[Tensor]: ...
-
-
-def open_video(path: str | Path, reader: str = "pyav", threads: int = 1) -> VideoReader:
-    """One video file, read by `pyav` or by `decord`. Nothing is opened yet.
-
-    Raises:
-        InputError: another reader's name, or decord is not installed.
-    """
-    if reader == "pyav":
-        return VideoSource(path, threads)
-    if reader == "decord":
-        from worldmodel.datasets.decord_video import DecordSource
-
-        return DecordSource(path, threads)
-    raise InputError(f"reader={reader!r} is unknown; use pyav or decord")
 
 
 class VideoSource(VideoFile):
@@ -54,3 +24,24 @@ class VideoSource(VideoFile):
     def read_spans(self, spans: Sequence[Numbers], size: tuple[int, int] | None = None) -> list[Tensor]:
         """Several runs of frames with the file opened once, each UInt8 [F, 3, H, W]: see `VideoFile.arrays`."""
         return [torch.from_numpy(video_FCHW) for video_FCHW in self.arrays(spans, size)]
+
+
+def open_video(path: str | Path, reader: str = "pyav", threads: int = 1) -> VideoSource:
+    """One video file, read by `pyav` or by `decord`. Nothing is opened yet.
+
+    Raises:
+        InputError: another reader's name, or decord is not installed.
+    """
+    return reading_by(reader)(path, threads)
+
+
+def reading_by(reader: str) -> type[VideoSource]:
+    """The class that reads by `pyav` or by `decord`; raises `InputError` as `open_video`."""
+    if reader == "pyav":
+        return VideoSource
+    if reader == "decord":
+        from worldmodel.datasets.decord_video import DecordSource, installed_decord
+
+        installed_decord()
+        return DecordSource
+    raise InputError(f"video_reader={reader!r} is unknown; use pyav or decord")

@@ -98,7 +98,8 @@ class VideoFile:
         if self.path.stat().st_size == 0:
             raise InputError(f"{self.path}: empty file (0 bytes); copy it again or take it out")
         try:
-            return av.open(media_url(self.path), options=_probing(self.path))
+            # a title in another encoding than UTF-8 is no reason to refuse a film
+            return av.open(media_url(self.path), options=_probing(self.path), metadata_errors="replace")
         except av.FFmpegError as error:
             raise InputError(
                 f"{self.path}: not a readable video, or cut off before its index ({error.strerror}); copy it again"

@@ -55,6 +55,7 @@ class PredictConfig(Settings):
             Wan 240 x 416). Pictures are cut at the centre to this aspect and scaled.
         frame_rate: frames per second that a video is resampled to (12 by default); nuScenes keeps its own.
         image_rate: frames per second at which a folder of images was taken (12 by default).
+        video_reader: pyav, or decord (extra `decord`), which refuses the videos it is known to read wrongly.
         device: auto, cpu, cuda or cuda:N.
         seed: for the little noise of LTX decoders; the prediction itself draws none.
         save_frames: format of the predicted frames, one folder per camera, lossless; none writes none.
@@ -78,6 +79,7 @@ class PredictConfig(Settings):
     size: Size | None = None
     frame_rate: Positive | None = None
     image_rate: Positive | None = None
+    video_reader: Literal["pyav", "decord"] = "pyav"
     device: Device = "auto"
     seed: Seed = 0
     save_frames: Literal["png", "webp", "none"] = "png"
@@ -108,7 +110,9 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
     from worldmodel.datasets.drive import open_drive  # reads films and pictures, which others here do not
 
     watch, checkpoint = Stopwatch(), checkpoint_folder(config.checkpoint)
-    drive = open_drive(config.source, config.version, config.scene, config.cameras, config.image_rate)
+    drive = open_drive(
+        config.source, config.version, config.scene, config.cameras, config.image_rate, config.video_reader
+    )
     with watch("load model"):
         pipeline = load_pipeline(checkpoint, config.device)
         frames, size = chunk_of(config, checkpoint, pipeline.backbone.name)

@@ -22,7 +22,7 @@ from worldmodel.datasets.images import RESAMPLES
 from worldmodel.datasets.nuscenes import ChunkPairs, open_index
 from worldmodel.datasets.nuscenes.windows import Report
 from worldmodel.datasets.openvid import VideoFiles
-from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video import VideoSource, reading_by
 from worldmodel.errors import InputError
 
 
@@ -33,6 +33,7 @@ def open_clips(
     observed_frames: int | None = None,
     resample: str = "area",
     videos: VideoFiles | None = None,
+    video_reader: str = "pyav",
 ) -> Dataset[ChunkPair]:
     """A lazy sequence with one `ChunkPair` per clip, in the list's order; it pickles into worker processes.
 
@@ -44,6 +45,7 @@ def open_clips(
         observed_frames: how many frames of a clip are given, the rest is the future; by default the list's.
         resample: ``area``, or ``vista`` (LANCZOS from full size, as Vista reads pictures); see `read_image`.
         videos: where the videos of openvid-val are, if not simply below `root`.
+        video_reader: what reads them, pyav or decord.
 
     Raises:
         InputError: these tables hold other frames than the list, videos are missing, settings without sense.
@@ -57,7 +59,7 @@ def open_clips(
         raise InputError(f"resample={resample!r} is unknown; use one of {', '.join(RESAMPLES)}")
     if chosen.tables:
         return PictureClips(chosen, Path(root), size, observed, resample)
-    return VideoClips(chosen, videos or root, size, observed, resample)
+    return VideoClips(chosen, videos or root, size, observed, resample, reading_by(video_reader))
 
 
 class PictureClips(Dataset[ChunkPair]):
@@ -92,11 +94,12 @@ class VideoClips(Dataset[ChunkPair]):
     """Clips of videos, at each video's own rate."""
 
     def __init__(
-        self, chosen: ClipList, videos: VideoFiles | str | Path, size: tuple[int, int], observed: int, resample: str
-    ) -> None:
+        self, chosen: ClipList, videos: VideoFiles | str | Path, size: tuple[int, int], observed: int, resample: str,
+        opened: type[VideoSource],
+    ) -> None:  # fmt: skip
         files = locate(chosen, videos)
         frames = [[chosen.file_of(frame) for frame in clip.lead.frames] for clip in chosen.clips]
-        self._sources = [VideoSource(files[listed[0][0]]) for listed in frames]
+        self._sources = [opened(files[listed[0][0]]) for listed in frames]
         self._numbers = [[number for _, number in listed] for listed in frames]
         self._scenes = [clip.scene for clip in chosen.clips]
         self.size, self.observed_frames, self.resample = size, observed, resample

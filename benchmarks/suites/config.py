@@ -52,6 +52,7 @@ class BenchmarkConfig(Settings):
         evaluations: for suite=nfe.
         most_clips: take so many, evenly spread; null is all. It is said in the results.
         resample: how frames are read: area, or vista for LANCZOS from full size.
+        video_reader: of openvid-val's videos: pyav, or decord (extra `decord`).
         seed: of every random number; each clip has its own, whatever the process and the order.
         recordings: Rerun recordings of the best, median and worst clip, all methods side by side.
         resume: go on in `out`. overwrite: replace it.
@@ -69,6 +70,7 @@ class BenchmarkConfig(Settings):
     evaluations: Counts = (1, 2, 5, 6, 10, 40)
     most_clips: Annotated[int, within(2, remedy="use at least 2, no Fréchet distance has fewer")] | None = None
     resample: Literal["area", "vista"] = "area"
+    video_reader: Literal["pyav", "decord"] = "pyav"
     seed: Seed = 0
     recordings: bool = True
     resume: bool = False

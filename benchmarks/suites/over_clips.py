@@ -58,11 +58,17 @@ class Ground:
         return self.config.chunks
 
     @property
+    def reading(self) -> str:
+        """How frames are read, for what is kept of them: the pixels differ."""
+        reader = self.config.video_reader
+        return self.config.resample if reader == "pyav" else f"{self.config.resample}, {reader}"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What a resumed benchmark must have in common with this one."""
         config = self.config
         return {
-            "suite": config.suite, "seed": config.seed, "chunks": self.chunks, "resample": config.resample,
+            "suite": config.suite, "seed": config.seed, "chunks": self.chunks, "resample": self.reading,
             "metrics": self.instruments.names,
             "clips": self.clips.label, "clips_sha256": self.clips.sha256, "numbers": self.numbers,
             "methods": {plan.label: {"method": plan.method, **plan.options} for plan in plans(config)},
@@ -76,12 +82,13 @@ class Ground:
         taken = f"{clips.sha256} {self.numbers}".encode()
         sha256 = clips.sha256 if len(self.numbers) == len(clips) else hashlib.sha256(taken).hexdigest()
         base = Protocol("", frame_rate=clips.frame_rate or 0.0, clips=clips.label, clips_sha256=sha256)
-        return References(folder, samples_of(clips, self.numbers), base, config.resample, self.chunks)
+        return References(folder, samples_of(clips, self.numbers), base, self.reading, self.chunks)
 
     def samples(self, size: tuple[int, int]) -> Dataset[ChunkPair]:
         """All clips at this size."""
         config = self.config
-        return open_clips(self.clips, config.root, size, self.clips.observed_frames, config.resample)
+        observed, reader = self.clips.observed_frames, config.video_reader
+        return open_clips(self.clips, config.root, size, observed, config.resample, video_reader=reader)
 
 
 def open_ground(config: BenchmarkConfig) -> Ground:

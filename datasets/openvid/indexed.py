@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldmodel.datasets.decord_video import DecordSource
 from worldmodel.datasets.video import VideoSource
 from worldmodel.datasets.video_index import VideoIndex
 from worldmodel.files import written_whole
@@ -36,6 +37,10 @@ class IndexedVideo(VideoSource):
             else:
                 _keep(super().index(), kept)
         return super().index()
+
+
+class IndexedDecord(IndexedVideo, DecordSource):
+    """The same, read by decord."""
 
 
 def _keep(index: VideoIndex, place: Path) -> None:

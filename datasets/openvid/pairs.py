@@ -17,9 +17,9 @@ from tqdm import tqdm
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.cuts import scene_cuts, shots
 from worldmodel.datasets.openvid.files import VideoFiles
-from worldmodel.datasets.openvid.indexed import IndexedVideo
+from worldmodel.datasets.openvid.indexed import IndexedDecord, IndexedVideo
 from worldmodel.datasets.openvid.listing import VideoEntry
-from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video import VideoSource, reading_by
 from worldmodel.errors import InputError
 
 AHEAD = 4  # videos in flight per process while scanning
@@ -155,6 +155,7 @@ def open_collection(
     cache: str | Path | None = None,
     workers: int = 0,
     most: int | None = None,
+    reader: str = "pyav",
 ) -> Collection:
     """Find, open and search for cuts every video of a list.
 
@@ -164,11 +165,16 @@ def open_collection(
             not opened at all.
         workers: processes that scan; 0 is this one.
         most: stop after this many rows of the list.
+        reader: what reads the frames of pairs; the cuts are always found by PyAV.
+
+    Raises:
+        InputError: the reader is not installed.
     """
+    reading_by(reader)
     folder = None if cache is None else Path(cache)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    scan = partial(_scan, shortest=shortest, cache=folder)
+    scan = partial(_scan, shortest=shortest, cache=folder, reader=reader)
     report, videos = Report(), []
     for entry, scanned in _scanned(scan, _located(islice(entries, most), files, report), workers):
         if isinstance(scanned, str):
@@ -247,9 +253,10 @@ def _scanned(
             yield from zip((entry for entry, _ in group), pool.map(scan, (path for _, path in group)), strict=True)
 
 
-def _scan(path: Path, shortest: int, cache: Path | None) -> Scanned | str:
+def _scan(path: Path, shortest: int, cache: Path | None, reader: str) -> Scanned | str:
     """The video, its index found, and its cuts; or why it cannot be read."""
-    source = VideoSource(path) if cache is None else IndexedVideo(path, cache)
+    kept = IndexedVideo if reader == "pyav" else IndexedDecord
+    source = reading_by(reader)(path) if cache is None else kept(path, cache)
     try:
         return source, scene_cuts(source, cache) if len(source.index()) >= shortest else ()
     except InputError as error:

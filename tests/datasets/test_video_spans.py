@@ -10,7 +10,10 @@ import torch
 
 from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
 from worldmodel.datasets import video_file
-from worldmodel.datasets.video import VideoReader, VideoSource, open_video
+from worldmodel.datasets.decord_video import DecordSource
+from worldmodel.datasets.drive import open_drive
+from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection
+from worldmodel.datasets.video import VideoSource, open_video
 from worldmodel.errors import InputError
 
 SIZE = (36, 54)
@@ -82,7 +85,7 @@ def test_no_span_and_bad_spans(film: Path) -> None:
 
 # --- readers --------------------------------------------------------------------------------------------------------
 @pytest.fixture
-def by_decord(film: Path) -> VideoReader:
+def by_decord(film: Path) -> VideoSource:
     pytest.importorskip("decord", reason="decord is not installed")
     return open_video(film, "decord")
 
@@ -94,21 +97,19 @@ def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_readers_are_chosen_by_name(film: Path) -> None:
     assert type(open_video(film, threads=2)) is VideoSource
     assert open_video(film, threads=2).threads == 2
-    assert isinstance(open_video(film), VideoReader)
-    with pytest.raises(InputError, match="reader='opencv' is unknown; use pyav or decord"):
+    with pytest.raises(InputError, match="video_reader='opencv' is unknown; use pyav or decord"):
         open_video(film, "opencv")
 
 
 def test_without_decord_the_remedy_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
-    with pytest.raises(InputError, match="pip install decord"):
+    with pytest.raises(InputError, match=r"it is not installed .*; run `pip install worldmodel\[decord\]`"):
         open_video(film, "decord")
 
 
 @pytest.mark.parametrize("size", [SIZE, (96, 96), (40, 120), None])
-def test_decord_gives_the_same_frames(film: Path, by_decord: VideoReader, size: tuple[int, int] | None) -> None:
+def test_decord_gives_the_same_frames(film: Path, by_decord: VideoSource, size: tuple[int, int] | None) -> None:
     reader = pickle.loads(pickle.dumps(by_decord))
-    assert isinstance(reader, VideoReader)
     source = VideoSource(film)
     assert np.array_equal(reader.index().pts, source.index().pts)
     for mine, own in zip(reader.read_spans(SPANS, size), source.read_spans(SPANS, size), strict=True):
@@ -117,20 +118,49 @@ def test_decord_gives_the_same_frames(film: Path, by_decord: VideoReader, size: 
     assert torch.equal(reader.read([9, 3], size), reader.read_spans([[9, 3]], size)[0])
 
 
-def test_decord_refuses_what_it_numbers_otherwise(tmp_path: Path, by_decord: VideoReader) -> None:
-    path = NASTY["edit list (copied from frame 42)"](tmp_path, list(moving_pictures(130, 96, 144)))
-    with pytest.raises(InputError, match=r"decord finds 100 frames where 88 are shown; use reader=pyav"):
-        open_video(path, "decord").read([0], SIZE)
+REFUSED = {
+    "edit list (copied from frame 42)": "decord finds 100 frames where 88 are shown, as by an edit list",
+    "open groups, MP4": "has open groups of pictures, in which decord gives wrong frames",
+    "closed groups, MPEG-TS": "decord is known to find the right frames in MP4, MOV, Matroska and WebM only",
+    "open groups, Matroska": "has open groups of pictures, in which decord gives wrong frames",
+}
 
 
-def test_decord_names_what_it_cannot_open(tmp_path: Path, by_decord: VideoReader) -> None:
+@pytest.mark.parametrize("kind", NASTY)
+def test_decord_is_right_or_refuses_by_name(tmp_path: Path, by_decord: VideoSource, kind: str) -> None:
+    path = NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144)))
+    mine, own = open_video(path, "decord"), VideoSource(path)
+    if kind in REFUSED:
+        with pytest.raises(InputError, match=f"{path.name}: {REFUSED[kind]}; use video_reader=pyav"):
+            mine.index()
+        return
+    for start in range(0, len(own.index()) - 8, 23):
+        span = range(start, start + 8)
+        assert decibels(mine.read(span, (96, 144)), own.read(span, (96, 144))) > 33, start
+
+
+def test_decord_names_what_it_cannot_open(tmp_path: Path, by_decord: VideoSource) -> None:
     raw = write_film(tmp_path / "raw.h264", moving_pictures(20, 96, 144), {"g": "12"})
-    with pytest.raises(InputError, match=r"raw\.h264: decord cannot read it .*; use reader=pyav"):
+    with pytest.raises(InputError, match=r"raw\.h264: decord is known to find .*; use video_reader=pyav"):
         open_video(raw, "decord").read([0], SIZE)
     with pytest.raises(InputError, match="no such video file"):
         open_video(tmp_path / "nowhere.mp4", "decord").read([0], SIZE)
     with pytest.raises(InputError, match="frame 120 asked for"):
         by_decord.read([120], SIZE)
+
+
+def test_decord_reads_a_rig_and_a_list(tmp_path: Path, film: Path, by_decord: VideoSource) -> None:
+    (tmp_path / "14:30:15.mp4").write_bytes(film.read_bytes())
+    NASTY["open groups, MP4"](tmp_path, list(moving_pictures(60, 96, 144)))
+    drive = open_drive(tmp_path, cameras=["14:30:15"], video_reader="decord")
+    assert decibels(drive.chunk(0.0, 5, 4, SIZE, 25.0).observed_NFCHW[0], VideoSource(film).read(range(5), SIZE)) > 30
+    listed = [VideoEntry("14:30:15.mp4"), VideoEntry("open_groups.mp4")]
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        found = open_collection(listed, VideoFiles([tmp_path]), 10, cache, reader="decord")
+        assert [isinstance(video.source, DecordSource) for video in found.videos] == [True]
+        assert "open groups of pictures" in found.report.bad["open_groups.mp4"]
+        pair = pickle.loads(pickle.dumps(found.pairs(5, 5, size=SIZE)))[0]
+        assert decibels(pair.observed_NFCHW[0], VideoSource(film).read(range(5), SIZE)) > 30
 
 
 def test_decord_sees_pictures_upright_and_square(footage_folder: Path, footage_manifest: list) -> None:

@@ -38,6 +38,7 @@ class DataConfig(Settings, prefix="data."):
         cameras: camera names; null is every camera of the rig.
         videos: OpenVid's CSV, another CSV, a JSONL, a text file of paths, or a folder searched through.
         video_folders: where the listed videos lie. video_archives: zips, or folders of them, that hold them.
+        video_reader: pyav, or decord (extra `decord`), which refuses the videos it is known to read wrongly.
         most_videos: take so many rows of the list; null is all.
         latents: folder of a latent cache, which `cache build` made with the same model; `size` and `frames` say what
             it was made of.
@@ -58,6 +59,7 @@ class DataConfig(Settings, prefix="data."):
     videos: Text | None = None
     video_folders: tuple[Text, ...] = ()
     video_archives: tuple[Text, ...] = ()
+    video_reader: Literal["pyav", "decord"] = "pyav"
     most_videos: Count | None = None
     latents: Text | None = None
     size: Size = (256, 384)

@@ -161,13 +161,16 @@ def _collection(data: DataConfig, shortest: int, store: Path) -> "Collection":
     given = Path(data.videos)
     folders = data.video_folders or ((data.videos,) if given.is_dir() else (str(given.parent),))
     files = VideoFiles(folders, data.video_archives, store / "videos" if data.video_archives else None)
-    return open_collection(read_list(given), files, shortest, store / "cuts", data.workers, data.most_videos)
+    return open_collection(
+        read_list(given), files, shortest, store / "cuts", data.workers, data.most_videos, data.video_reader
+    )
 
 
 def _video_pairs(data: DataConfig, videos: "Collection", frames: int) -> ClipPairs:
     pairs = videos.pairs(frames, frames, data.stride, data.size)
     logger.info("%s", pairs.report)
     said = [list(data.size), frames, data.stride, [[place.video, place.start] for place in pairs.places]]
+    said += [] if data.video_reader == "pyav" else [data.video_reader]
     return ClipPairs([pairs], _identity(said, [source.path for source in pairs.sources]))
 
 
