@@ -29,9 +29,21 @@ class Training:
 
     def step(self, batch: int) -> Step:
         """A step on latents that lie on the host."""
-        held = self._host_batch(batch)
+        gradients = self.gradients(batch)
 
         def step() -> None:
+            gradients()
+            float(torch.nn.utils.clip_grad_norm_(self.trained, self.config.optimizer.clip))
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+        return step
+
+    def gradients(self, batch: int) -> Step:
+        """The step up to its gradients."""
+        held = self._host_batch(batch)
+
+        def gradients() -> None:
             moved = {
                 name: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
                 for name, value in held.items()
@@ -39,11 +51,8 @@ class Training:
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 loss = self.objective(moved)["loss"]
             loss.backward()
-            float(torch.nn.utils.clip_grad_norm_(self.trained, self.config.optimizer.clip))
-            self.optimizer.step()
-            self.optimizer.zero_grad()
 
-        return step
+        return gradients
 
     def _host_batch(self, batch: int) -> dict[str, Any]:
         tensors = {

@@ -1,0 +1,174 @@
+"""The GPU kit on a CPU at small size: it packs, every stage gives figures, and nothing is lost when it is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from worldmodel.errors import InputError  # noqa: F401  # the package is there before the kit's scripts are
+
+KIT = Path(__file__).resolve().parents[2] / "runs" / "gpu"
+STAGES = {
+    "ceilings": (),
+    "memory": ("flowframes_ltxv", "ltxv_condition", "causvid", "gem"),
+    "latency": ("ltx",),
+    "training": ("ltx",),
+    "engines": (),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts():
+    """The kit's scripts can be imported, as they import each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in (KIT / "stages", KIT):
+            patch.syspath_prepend(str(folder))
+        yield
+
+
+@pytest.fixture(scope="module")
+def lines_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every stage's lines."""
+    file = tmp_path_factory.mktemp("gpu") / "lines.jsonl"
+    lines, stage = import_module("lines"), import_module("stage")
+    for name, rows in STAGES.items():
+        settings = stage.Settings(rows, torch.device("cpu"), True, False, time.perf_counter() + 600)
+        import_module(name).work(lines.Lines(file, name), settings)
+    return file
+
+
+def read(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def found(lines: list[dict], **wanted: object) -> list[dict]:
+    return [line for line in lines if all(line.get(name) == value for name, value in wanted.items())]
+
+
+def test_every_stage_gives_its_figures(lines_file: Path) -> None:
+    lines = read(lines_file)
+    assert not [line for line in lines if "error" in line]
+    assert found(lines, what="product")[0]["tflop_per_s"] > 0 and found(lines, what="copy")[0]["gb_per_s"] > 0
+    assert {line["row"] for line in found(lines, what="line")} == set(STAGES["memory"])
+    for point in found(lines, what="volume"):
+        stages = [point[f"{name}_mb"] for name in ("encode", "decode", "between")]
+        assert point["peak_mb"] >= max(stages) and point["stage_of_peak"]
+    ways = {(line["row"], line["way"], line["cameras"]) for line in found(lines, what="latency")}
+    assert ("flowframes_ltxv", "eager", 6) in ways and ("flowframes_ltxv", "CUDA graph", 1) in ways
+    assert ("ltxv_condition", "eager", 1) in ways
+    assert {line["of"] for line in found(lines, what="kernels")} >= {"ltx transformer", "training step"}
+    assert {line["of"] for line in found(lines, what="row")} >= {"FlowFrames step", "plain diffusers"}
+    assert all(0 < line["of_ceiling"] < 1.5 for line in found(lines, what="row") if "step_s" in line)
+
+
+def test_a_graph_gives_the_numbers_of_its_call() -> None:
+    graphs = import_module("graphs")
+    layer = torch.nn.Linear(3, 2)
+    graphed = graphs.Graphed(lambda x, scale, also: (layer(x) * scale, also["y"] + 1), torch.device("cpu"))
+    with torch.no_grad():
+        for rows in (2, 4, 2):
+            x, y = torch.randn(rows, 3), torch.randn(rows)
+            got = graphed(x, 2.0, also={"y": y})
+            torch.testing.assert_close(got, (layer(x) * 2.0, y + 1))
+    assert len(graphed.captured) == 2
+
+
+def test_the_report_sets_published_figures_beside(lines_file: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- gpu -->\nold\n<!-- /gpu -->\nafter\n")
+    words = [sys.executable, str(KIT / "report.py"), str(lines_file), "--keep", "--results", str(tmp_path)]
+    done = subprocess.run([*words, "--into", str(page)], capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "memory slope, flowframes_ltxv / ltxv_condition" in done.stdout and "0.50 (published)" in done.stdout
+    assert "onnxruntime" in done.stdout and "17 to 17 frames, flowframes_ltxv, 1 camera" in page.read_text()
+    assert page.read_text().startswith("before\n") and "old" not in page.read_text()
+    assert len(list(tmp_path.glob("*_gpu.*"))) == 2
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(KIT.parents[1]), "OMP_NUM_THREADS": "1"}
+
+
+def test_what_was_finished_is_there_when_it_is_killed(tmp_path: Path) -> None:
+    words = [sys.executable, str(KIT / "evidence.py"), "--out", str(tmp_path), "--device", "cpu", "--small"]
+    words += ["--stages", "ceilings,memory-ltx"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environment())
+    file, until = tmp_path / "lines.jsonl", time.monotonic() + 200
+    while not (file.is_file() and '"copy"' in file.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    lines = read(file)
+    assert found(lines, stage="plan", what="memory-ltx")[0]["expected_s"] > 0
+    assert found(lines, stage="ceilings", what="product") and found(lines, stage="ceilings", what="copy")
+
+
+def test_a_stage_that_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:
+    words = [sys.executable, str(KIT / "evidence.py"), "--out", str(tmp_path), "--device", "cpu", "--budget", "6"]
+    subprocess.run([*words, "--stages", "memory-svd"], check=True, capture_output=True, env=environment())
+    (line,) = [line for line in read(tmp_path / "lines.jsonl") if "skipped" in line]
+    assert line["what"] == "memory-svd" and "are left" in line["skipped"]
+
+
+def test_the_pack_is_whole_and_small(repository: Path, tmp_path: Path) -> None:
+    if not (repository / ".git").exists():
+        pytest.skip("pack.sh takes what git tracks, and this is no checkout")
+    words = ["bash", str(KIT / "pack.sh"), str(tmp_path / "kit")]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"WHEELS": "none"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    kit = tmp_path / "kit"
+    assert (kit / "gpu" / "stages" / "latency.py").is_file() and (kit / "kit.json").is_file()
+    package = kit / "package" / "worldmodel"
+    assert (package / "benchmarks" / "suites" / "memory.py").is_file() and not (package / "benchmarks").is_symlink()
+    assert (package / "checkpoints" / "tiny" / "vae" / "diffusion_pytorch_model.safetensors").stat().st_size > 1e6
+    assert not list(kit.glob("package/**/transformer/*.safetensors"))
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """Two tracks of a moving picture, packed."""
+    from dataclasses import asdict
+
+    from worldmodel.datasets.frame_store import Track
+
+    tiny_data = import_module("tiny_data")
+    tracks = [Track("toy-0000", "CAM_FRONT", 0, 12), Track("toy-0000", "CAM_BACK", 12, 13)]
+    columns, frames = np.arange(96), np.arange(25)
+    picture = (128 + 100 * np.sin((columns + 3 * frames[:, None]) / 9)).astype(np.uint8)
+    store, out = tmp_path / "made", tmp_path / "films"
+    store.mkdir()
+    out.mkdir()
+    np.save(store / "frames.npy", np.broadcast_to(picture[:, None, :, None], (25, 64, 96, 3)))
+    card = {"identity": "waves", "frame_rate": 12.0, "tracks": [asdict(track) for track in tracks]}
+    for folder in (store, out):
+        (folder / "card.json").write_text(json.dumps(card))
+    for number, track in enumerate(tracks):
+        (out / f"{number:04d}.avif").write_bytes(tiny_data.film((store, track, 80)))
+    return out
+
+
+def test_films_come_back_as_a_frame_store(films: Path, tmp_path: Path) -> None:
+    store = import_module("tiny_data").unpack(films, tmp_path / "store", 1)
+    true = np.load(films.parent / "made" / "frames.npy")
+    assert store.frames_SHW3.shape == true.shape and [track.frames for track in store.tracks] == [12, 13]
+    assert np.abs(store.frames_SHW3.astype(int) - true).mean() < 4
+
+
+def test_the_tiny_model_trains_from_films_and_goes_on(films: Path, tmp_path: Path) -> None:
+    words = [sys.executable, str(KIT / "train_tiny.py"), "--data", str(films), "--work", str(tmp_path / "work")]
+    words += ["--device", "cpu", "--frames", "5", "--stride", "2", "--batch", "2", "--base-steps", "2", "--steps", "2"]
+    words += ["--save-every", "1", "--workers", "0", "--minutes", "60", "--out"]
+    done = subprocess.run([*words, str(tmp_path / "out")], capture_output=True, text=True, env=environment())
+    lines = read(tmp_path / "out" / "train.jsonl")
+    assert done.returncode == 0 and not [line for line in lines if "error" in line], done.stderr[-2000:]
+    assert [line["step"] for line in found(lines, what="run")] == [2, 2] and found(lines, what="kept")
+    weights = tmp_path / "out" / "transformer.safetensors"
+    assert weights.stat().st_size < 16e6 and (tmp_path / "out" / "flowframes.jsonl").is_file()
