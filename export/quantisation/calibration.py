@@ -19,6 +19,7 @@ from jaxtyping import Float32
 
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.manifest import Schedule
+from worldmodel.export.runtime.sessions import open_session, session_options
 
 Inputs = Mapping[str, np.ndarray]
 """One calibration sample: arrays by the names of the graph's inputs."""
@@ -111,20 +112,17 @@ def _measuring_session(
     path: Path, tensors: Collection[str], divided_by: Mapping[str, np.ndarray]
 ) -> tuple[Any, Sequence[str]]:
     """A session of the graph with two more outputs a tensor, and the tensors in their order."""
-    import onnxruntime
-
     model = ir.load(path)
     values = {value.name: value for node in model.graph for value in node.outputs}
     values |= {value.name: value for value in model.graph.inputs}
     for tensor in tensors:
         _measure(model, values[tensor], divided_by.get(tensor))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options = session_options()
     # Weights beside the graph are found from there though the changed graph lies in memory only.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent.resolve()))
     try:
         content = ir.to_proto(model).SerializeToString()
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = open_session(content, options)
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be calibrated on the CPU ({said}); use the graph in fp32 or fp16") from error
@@ -181,9 +179,7 @@ def along_schedule(
     Yields:
         `latents` and `sigma` of each step of each prediction.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     for source_BCfhw in sources:
         latents_BCfhw, velocities = source_BCfhw, []
         for sigma, kept, weights in zip(schedule.sigmas, schedule.source, schedule.velocity, strict=True):

@@ -20,6 +20,7 @@ from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import NAME
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import observed_frames, pixels_sha256
+from worldmodel.export.runtime.sessions import open_session
 from worldmodel.export.verify.comparison import Comparison, compared_frames, compared_latents
 from worldmodel.export.verify.config import VerifyConfig
 from worldmodel.export.verify.reference import Reference, reference_of
@@ -111,10 +112,8 @@ def compare_parts(predictor: Predictor, references: list[Reference]) -> list[Com
 
 def run_single(artifact: Artifact, observed_BFHWC: np.ndarray) -> np.ndarray:
     """The prediction of the one file that holds the loop, uint8 [B, F, H, W, 3]."""
-    import onnxruntime
-
     (path,) = artifact.onnx_files(["single"]).values()
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     (predicted,) = session.run(None, {"observed": observed_BFHWC})
     return np.asarray(predicted)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from export_models import (
@@ -35,6 +34,7 @@ from worldmodel.export.onnx_files import export_onnx
 from worldmodel.export.precision import cast
 from worldmodel.export.runtime.manifest import Manifest, Part
 from worldmodel.export.runtime.predictor import Predictor
+from worldmodel.export.runtime.sessions import open_session
 from worldmodel.export.sampling import follow, linear_schedule
 from worldmodel.files import file_sha256
 from worldmodel.pipeline import FlowFramesPipeline
@@ -48,7 +48,7 @@ backbone_of = cache(small_backbone)
 def run(folder: Path, part: str, *inputs: torch.Tensor) -> torch.Tensor:
     """One part of an artifact."""
     ports = Manifest.read(folder).parts[part]
-    session = onnxruntime.InferenceSession(str(folder / ports.file), providers=["CPUExecutionProvider"])
+    session = open_session(folder / ports.file)
     feed = {port.name: one.numpy() for port, one in zip(ports.inputs, inputs, strict=True)}
     return torch.from_numpy(session.run(None, feed)[0])
 
@@ -78,7 +78,7 @@ def test_half_precision_stays_near(tmp_path: Path, family: str) -> None:
     backbone = backbone_of(family)
     graph = graphs_of(backbone, CHUNK, BakedPrompts((some_prompt(backbone),)))["step"]
     export_part(tmp_path, "step", graph, torch.float16)
-    session = onnxruntime.InferenceSession(str(tmp_path / "step.onnx"), providers=["CPUExecutionProvider"])
+    session = open_session(tmp_path / "step.onnx")
 
     def halved(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(session.run(None, {"latents": x.numpy(), "sigma": sigma.numpy()})[0])

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from export_models import some_video
 
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.predictor import Predictor
+from worldmodel.export.runtime.sessions import open_session
 from worldmodel.export.single_file import write_single
 from worldmodel.files import file_sha256
 
@@ -25,7 +25,7 @@ def test_the_loop_predicts_what_the_host_does(
     part = write_single(tmp_path, manifest.parts, manifest.schedule(steps))
     assert [port.name for port in (*part.inputs, *part.outputs)] == ["observed", "predicted"]
     assert part.inputs[0].shape == part.outputs[0].shape == manifest.video_shape
-    session = onnxruntime.InferenceSession(str(tmp_path / part.file), providers=["CPUExecutionProvider"])
+    session = open_session(tmp_path / part.file)
     with Predictor.open(folder) as predictor:
         expected = predictor.predict(video, steps)
     difference = np.abs(session.run(None, {"observed": video})[0].astype(int) - expected)

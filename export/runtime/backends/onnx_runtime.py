@@ -8,9 +8,9 @@ import numpy as np
 
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.export.runtime.sessions import CPU, check_products, open_session, session_options
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-ERRORS_ONLY = 3  # of ONNX Runtime's log levels
+PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxRuntimeBackend:
@@ -22,7 +22,7 @@ class OnnxRuntimeBackend:
 
     Raises:
         InputError: ONNX Runtime or its CUDA build is missing, a file is missing or altered, or ONNX Runtime has no
-            kernel for it (bf16 on a CPU).
+            kernel for it (bf16 on a CPU, exact INT8 on this processor).
     """
 
     name = "onnxruntime"
@@ -33,6 +33,7 @@ class OnnxRuntimeBackend:
         if threads is not None and threads < 1:
             raise InputError(f"threads={threads}: use at least 1, or leave it out")
         self._onnxruntime, self._device = _imported(device), device
+        check_products(artifact.manifest.precision.step)
         files = artifact.onnx_files(artifact.parts)
         self._sessions = {part: self._session(str(path), threads) for part, path in files.items()}
 
@@ -60,12 +61,9 @@ class OnnxRuntimeBackend:
         self._sessions.clear()
 
     def _session(self, path: str, threads: int | None) -> Any:
-        options = self._onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        options.intra_op_num_threads = threads or 0
         provider = PROVIDERS[self._device]
         try:
-            session = self._onnxruntime.InferenceSession(path, options, providers=[provider])
+            session = open_session(path, session_options(threads), provider)
         except Exception as error:  # its exceptions have no common class of their own
             said = " ".join(str(error).split())[:200]
             raise InputError(

@@ -13,17 +13,17 @@ from block_graphs import Blocks
 
 from worldmodel.errors import InputError
 from worldmodel.export.quantisation import quantise
+from worldmodel.export.runtime.sessions import open_session, session_options
 
 StepFile = Callable[..., Path]
 Samples = list[dict[str, np.ndarray]]
 
 
 def session(path: Path, optimised: Path | None = None) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options = session_options()
     if optimised is not None:
         options.optimized_model_filepath = str(optimised)
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(path, options)
 
 
 def difference(path: Path, reference: Path, samples: Samples) -> float:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from block_graphs import Blocks
 
@@ -13,12 +12,13 @@ from worldmodel.export.quantisation import quantise
 from worldmodel.export.quantisation.calibration import record_ranges
 from worldmodel.export.quantisation.linears import kept_wide, linears_of
 from worldmodel.export.quantisation.smoothquant import groups_of, smooth
+from worldmodel.export.runtime.sessions import open_session
 
 Samples = list[dict[str, np.ndarray]]
 
 
 def outputs(path: Path, samples: Samples) -> np.ndarray:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(path)
     return np.concatenate([session.run(None, sample)[0] for sample in samples])
 
 
