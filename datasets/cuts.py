@@ -23,7 +23,7 @@ from worldmodel.datasets.fitting import plane_HW
 from worldmodel.datasets.video import VideoSource
 from worldmodel.datasets.video_frames import decoded, trusted
 from worldmodel.errors import InputError
-from worldmodel.files import written_whole
+from worldmodel.files import kept
 
 SAMPLE = 4  # every fourth chroma sample each way
 NEAR = 2  # encoders blend the last frame before a cut: of two jumps this near the larger is the cut
@@ -80,14 +80,13 @@ def scene_cuts(source: VideoSource, cache: Path | None = None, rule: CutRule | N
         InputError: the video cannot be opened or decoded.
     """
     rule = rule or CutRule()
-    kept = cache / f"{_key(source.path, rule)}.json" if cache else None
-    if kept is not None and kept.is_file():
-        return tuple(json.loads(kept.read_text())["cuts"])
-    cuts = cuts_of(distances(source), rule)
-    if kept is not None:
-        with written_whole(kept) as part:
-            part.write_text(json.dumps({"video": str(source.path), "rule": asdict(rule), "cuts": cuts}))
-    return cuts
+    said = {"video": str(source.path), "rule": asdict(rule)}
+    return kept(
+        cache / f"{_key(source.path, rule)}.json" if cache else None,
+        read=lambda path: tuple(json.loads(path.read_text())["cuts"]),
+        make=lambda: cuts_of(distances(source), rule),
+        write=lambda path, cuts: path.write_text(json.dumps(said | {"cuts": cuts})),
+    )
 
 
 def shots(frames: int, cuts: tuple[int, ...]) -> list[range]:

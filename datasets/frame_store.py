@@ -8,6 +8,7 @@ Shape legend: S all frames, F frames of a chunk, H height, W width, 3 colours.
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -78,11 +79,12 @@ def open_frame_store(
     tracks, paths, frame_rate = _tracks(index, scenes, cameras, size, length)
     identity = _identity(index.root, paths, size)
     place = folder / identity[:16]
-    if not (place / "card.json").exists():
-        _decode(paths, size, place, workers)
-        card = {"identity": identity, "frame_rate": frame_rate, "tracks": [asdict(track) for track in tracks]}
-        with written_whole(place / "card.json") as part:
-            part.write_text(json.dumps(card))
+    with suppress(OSError, ValueError, KeyError, TypeError):  # absent, damaged, or another user's: made anew
+        return FrameStore(place)
+    _decode(paths, size, place, workers)
+    card = {"identity": identity, "frame_rate": frame_rate, "tracks": [asdict(track) for track in tracks]}
+    with written_whole(place / "card.json") as part:
+        part.write_text(json.dumps(card))
     return FrameStore(place)
 
 

@@ -1,19 +1,22 @@
 """Files that appear whole or not at all."""
 
+import errno
 import hashlib
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+KeptT = TypeVar("KeptT")
 
 
 def cache_folder() -> Path:
@@ -30,7 +33,8 @@ def media_url(path: str | Path) -> str:
 def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
     """A temporary file or folder name beside `path`; it takes the name `path` when the block ends well.
 
-    The name has the process and a random token in it: processes of several machines may write the same `path`.
+    The name has the process and a random token in it: processes of several machines may write the same `path`. What
+    is written can be read by whom the umask and the folder let, whatever the writing library thinks of that.
 
     Raises:
         InputError: `path` does not end in `suffix`, or its folder cannot be made.
@@ -45,12 +49,68 @@ def written_whole(path: str | Path, suffix: str = "") -> Iterator[Path]:
     partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield partial
+        share(partial)
         os.replace(partial, path)
     finally:
         if partial.is_dir():
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def share(written: Path) -> None:
+    """Give a file, or all files of a folder, the mode that any new file there has, by the umask and the folder's rules.
+
+    safetensors makes its files for their owner alone (0600). A plain file is made and looked at: the umask is known to
+    the kernel alone, and asking for it sets it, for all threads.
+    """
+    plain = written.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-mode")
+    plain.touch(mode=0o666)
+    mode = plain.stat().st_mode & 0o777
+    plain.unlink()
+    for path in written.rglob("*") if written.is_dir() else [written]:
+        if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o777 != mode:
+            path.chmod(mode)
+
+
+def is_kept(path: Path) -> bool:
+    """Whether the file is there and can be read. Where it can be made anew, one that cannot counts as absent."""
+    as_process = {"effective_ids": True} if os.access in os.supports_effective_ids else {}
+    return os.path.isfile(path) and os.access(path, os.R_OK, **as_process)  # `Path.is_file` raises below closed folders
+
+
+def kept(
+    path: Path | None, read: Callable[[Path], KeptT], make: Callable[[], KeptT], write: Callable[[Path, KeptT], None]
+) -> KeptT:
+    """What a cache's file holds, else what `make` gives, kept there for the next time.
+
+    Args:
+        path: where it is kept; None keeps nothing. What cannot be read (damaged, another user's, no file) counts as
+            absent, and where this user may not write nothing is kept.
+        read, write: of the file; `write` is given a temporary name.
+    """
+    if path is not None and is_kept(path):
+        try:
+            return read(path)
+        except (OSError, ValueError, LookupError, TypeError, EOFError):  # as json and numpy say that a file is damaged
+            pass
+    made = make()
+    if path is not None:
+        with _nothing_to_write_to(), written_whole(path) as part:
+            write(part, made)
+    return made
+
+
+@contextmanager
+def _nothing_to_write_to() -> Iterator[None]:
+    """Pass over a place that this user may not write to; a full disk stays an error."""
+    try:
+        yield
+    except InputError:  # of `written_whole`: the folder cannot be made
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR):
+            raise
 
 
 @contextmanager
@@ -99,6 +159,7 @@ def remove_partial(folder: Path, name: str = "*") -> None:
 
 def replace_folder(new: Path, place: Path) -> Path:
     """Put the folder `new` where `place` is; at every moment one of the two is whole."""
+    share(new)
     old = place.with_name(f"{place.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():

@@ -18,7 +18,7 @@ from torch import Tensor
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.frechet import frechet_distance, frechet_distance_of_features
 from worldmodel.errors import InputError
-from worldmodel.files import save_tensors, written_whole
+from worldmodel.files import is_kept, save_tensors, written_whole
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def load_reference(folder: Path, protocol: Protocol) -> FeatureSet | None:
     from safetensors import SafetensorError, safe_open
 
     path = reference_path(folder, protocol)
-    if not path.is_file():
+    if not is_kept(path):
         return None
     try:
         with safe_open(path, framework="pt") as file:

@@ -18,7 +18,7 @@ from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.stages import now
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.errors import InputError
-from worldmodel.files import remove_partial, save_tensors, written_whole
+from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.flow.solvers import Evaluations
 from worldmodel.scores import to_uint8
 
@@ -45,7 +45,7 @@ class Predictions:
 
     def missing(self, numbers: Iterable[int]) -> list[int]:
         """Those not there yet."""
-        return [number for number in numbers if not self.path(number).is_file()]
+        return [number for number in numbers if not is_kept(self.path(number))]
 
     def write(self, number: int, frames: UInt8[Tensor, "N G 3 H W"], cost: Cost) -> None:
         """The file appears whole or not at all."""

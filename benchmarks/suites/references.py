@@ -15,6 +15,7 @@ from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.statistics import FeatureSet, load_reference, reference_path
 from worldmodel.benchmarks.suites.scoring import Scores, feature_name
+from worldmodel.files import is_kept
 
 CAMERAS = 64  # at most, of a rig: a sample's number is its clip's times this plus its camera's
 
@@ -68,7 +69,7 @@ class References:
     def missing(self, extractor: Extractor, size: Sequence[int], frames: int) -> bool:
         """Whether the true frames have to pass through this extractor."""
         return not all(
-            reference_path(self.folder, self.protocol(extractor, width, size, chunk, frames)).is_file()
+            is_kept(reference_path(self.folder, self.protocol(extractor, width, size, chunk, frames)))
             for width in extractor.widths
             for chunk in range(self.chunks)
         )

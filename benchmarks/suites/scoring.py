@@ -21,7 +21,7 @@ from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.pairwise import PSNR, SSIM, Brightness, PairwiseScore, Perceptual, Sharpness
 from worldmodel.datasets.clip import ChunkPair
-from worldmodel.files import remove_partial, save_tensors, written_whole
+from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 
 Frames = UInt8[Tensor, "N G 3 H W"]
 
@@ -38,7 +38,7 @@ class Scores:
 
     def has(self, number: int) -> bool:
         """Whether that clip was scored."""
-        return self.path(number).is_file()
+        return is_kept(self.path(number))
 
     def write(self, number: int, tensors: dict[str, Tensor]) -> None:
         """The file appears whole or not at all."""

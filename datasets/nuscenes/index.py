@@ -11,6 +11,8 @@ cannot be written, `$WORLDMODEL_CACHE` (default `~/.cache/worldmodel`) holds it.
 
 import hashlib
 import json
+import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -138,9 +140,13 @@ def open_index(root: str | Path, version: str | None = None, *, skip_bad: bool =
     keys = [key, f"{key}-skip-bad"] if skip_bad else [key]  # what the strict reading accepted needs no second index
     places = [root / version / ".worldmodel-index", _cache_folder(root, version)]
     for folder in (place / name for place in places for name in keys):
-        if (folder / "index.json").is_file():
-            return NuScenesIndex(root, version, folder)
-    return NuScenesIndex(root, version, _build(root, version, keys[-1], _writable(places), skip_bad))
+        if os.path.isdir(folder):
+            try:
+                return NuScenesIndex(root, version, folder)
+            except InputError:  # damaged, or another user's own: made anew, beside it where it cannot be removed
+                shutil.rmtree(folder, ignore_errors=True)
+    free = [place for place in places if not os.path.isdir(place / keys[-1])]
+    return NuScenesIndex(root, version, _build(root, version, keys[-1], _writable(free or places), skip_bad))
 
 
 def _identity(folder: Path) -> str:
@@ -163,13 +169,14 @@ def _writable(places: list[Path]) -> Path:
         except OSError:
             continue
     raise InputError(
-        f"neither {places[0]} nor {places[1]} can be written; set WORLDMODEL_CACHE to a folder for the index"
+        f"{' and '.join(map(str, places))}: cannot be written; set WORLDMODEL_CACHE to a folder for the index"
     )
 
 
 def _build(root: Path, version: str, key: str, place: Path, skip_bad: bool) -> Path:
     """Write the index into a folder of its own and rename it: readers see all of it or nothing, builders may race."""
-    part = Path(tempfile.mkdtemp(prefix=f"{key}-", suffix=".part", dir=place))
+    part = place / f"{key}-{secrets.token_hex(4)}.part"
+    part.mkdir()
     try:
         tables = {name: _read(root / version, name) for name in TABLES}
         dropped = resolve_references(tables, root / version, skip_bad)
@@ -178,7 +185,6 @@ def _build(root: Path, version: str, key: str, place: Path, skip_bad: bool) -> P
             _write_table(part / f"{name}.arrow", columns)
         about = {"format": FORMAT, "version": version, "rows": {name: len(c["token"]) for name, c in tables.items()}}
         (part / "index.json").write_text(json.dumps(about | {"time_unit": unit, "dropped": dropped}, indent=1))
-        part.chmod(0o755)
         return _publish(part, place / key)
     finally:
         shutil.rmtree(part, ignore_errors=True)

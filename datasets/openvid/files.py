@@ -16,7 +16,7 @@ from typing import TypeVar
 from worldmodel.datasets.media_files import VIDEOS, is_media, media_below
 from worldmodel.datasets.openvid.archives import find_archives, members, opened
 from worldmodel.errors import InputError
-from worldmodel.files import written_whole
+from worldmodel.files import is_kept, written_whole
 
 PlaceT = TypeVar("PlaceT")
 ByName = dict[str, list[tuple[PurePath, PlaceT]]]
@@ -104,7 +104,7 @@ class VideoFiles:
         assert self.extract_to is not None
         pieces = self.archives[number]
         target = self.extract_to / _folder_of(pieces[0]) / _inside(member.filename)
-        if target.is_file() and target.stat().st_size == member.file_size:
+        if is_kept(target) and target.stat().st_size == member.file_size:
             return target
         try:
             with opened(pieces) as archive, archive.open(member) as packed, written_whole(target) as part:

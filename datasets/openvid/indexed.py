@@ -12,7 +12,7 @@ import numpy as np
 from worldmodel.datasets.decord_video import DecordSource
 from worldmodel.datasets.video import VideoSource
 from worldmodel.datasets.video_index import VideoIndex
-from worldmodel.files import written_whole
+from worldmodel.files import kept
 
 VERSION = 2  # of the layout and of how a video is indexed; part of every kept file's name
 ROW = np.dtype([("times_s", "<f8"), ("pts", "<i8"), ("dts", "<i8"), ("keys", "?"), ("stamped", "?"), ("stream", "<i4")])
@@ -31,11 +31,8 @@ class IndexedVideo(VideoSource):
     def index(self) -> VideoIndex:
         """As `VideoSource.index`."""
         if self._index is None and self.path.is_file():
-            kept = self.cache / f"{_key(self.path)}.npy"
-            if kept.is_file():
-                self._index = _of_rows(np.load(kept))
-            else:
-                _keep(super().index(), kept)
+            place = self.cache / f"{_key(self.path)}.npy"
+            self._index = kept(place, lambda path: _of_rows(np.load(path)), super().index, _write)
         return super().index()
 
 
@@ -43,11 +40,11 @@ class IndexedDecord(IndexedVideo, DecordSource):
     """The same, read by decord."""
 
 
-def _keep(index: VideoIndex, place: Path) -> None:
+def _write(place: Path, index: VideoIndex) -> None:
     rows_F = np.empty(len(index), ROW)
     for name in ROW.names or ():
         rows_F[name] = getattr(index, name)
-    with written_whole(place) as part, part.open("wb") as file:
+    with place.open("wb") as file:
         np.save(file, rows_F)
 
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from worldmodel.errors import InputError
-from worldmodel.files import remove_partial, save_tensors, written_whole
+from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.chunks import Pairs, collate
 from worldmodel.training.latents import LatentEncoder
@@ -78,7 +78,7 @@ class LatentCache(Dataset[dict[str, Tensor]]):
         if not (self.folder / CARD).is_file():
             raise InputError(f"{self.folder}: no latent cache ({CARD} is absent); build it first")
         self.card = CacheCard(**json.loads((self.folder / CARD).read_text()))
-        missing = [number for number in range(self.card.shards) if not shard_file(self.folder, number).is_file()]
+        missing = [number for number in range(self.card.shards) if not is_kept(shard_file(self.folder, number))]
         if missing:
             raise InputError(f"{self.folder}: {len(missing)} of {self.card.shards} shards are missing; build it again")
         self._open: dict[int, safe_open] = {}
@@ -142,7 +142,7 @@ def write_shards(
     folder = Path(folder)
     _claim(folder, card)
     mine = range(share[0], card.shards, share[1])
-    missing = [number for number in mine if not shard_file(folder, number).is_file()]
+    missing = [number for number in mine if not is_kept(shard_file(folder, number))]
     for number in tqdm(missing, desc="latent cache", unit="shard", disable=not missing):
         first = number * shard_pairs
         numbers = range(first, min(first + shard_pairs, len(pairs)))
@@ -179,7 +179,7 @@ def _write(card: CacheCard, folder: Path) -> None:
 def _count_replaced(folder: Path, card: CacheCard) -> None:
     """Of a cache that is whole, say how many pairs could not be read: in its card and, if there are any, in the log."""
     files = [shard_file(folder, number) for number in range(card.shards)]
-    if not all(file.is_file() for file in files):
+    if not all(map(is_kept, files)):
         return
     replaced = sum(map(_replaced_in, files))
     if replaced != json.loads((folder / CARD).read_text()).get("replaced", 0):

@@ -113,6 +113,28 @@ def test_a_damaged_index_says_so(own_root: Path) -> None:
         pickle.loads(packed)
 
 
+def test_a_damaged_index_is_made_anew(own_root: Path) -> None:
+    folder = open_index(own_root, VERSION).folder
+    for name, content in (("sample.arrow", b"no arrow"), ("index.json", b"{"), ("index.json", None)):
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content)
+        assert len(open_index(own_root, VERSION)) and (folder / "sample.arrow").stat().st_size > 100
+
+
+def test_an_index_that_only_its_owner_may_read_is_made_anew(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the tables where it can be replaced, else in the user's own cache."""
+    monkeypatch.setenv("WORLDMODEL_CACHE", str(own_root / "cache"))
+    there = open_index(own_root, VERSION).folder
+    assert there.stat().st_mode & 0o777 == (own_root / VERSION).stat().st_mode & 0o777, "as the folder about it"
+    with monkeypatch.context() as patched:  # removing fails, as it does in another user's folder
+        patched.setattr("worldmodel.datasets.nuscenes.index.shutil.rmtree", lambda *given, **keys: None)
+        (there / "index.json").unlink()
+        (there / "index.json").mkdir()  # root may read every file, but not this one
+        elsewhere = open_index(own_root, VERSION)
+    assert elsewhere.folder.is_relative_to(own_root / "cache") and len(elsewhere) == elsewhere.rows("sample_data")
+
+
 def test_tokens_lead_to_rows_and_back(small_root: Path) -> None:
     index = open_index(small_root, VERSION)
     for row in (0, 5, index.rows("sample") - 1):
