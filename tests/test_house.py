@@ -52,7 +52,7 @@ def expected_files(tree: Path) -> set[str]:
     """Every module and every shipped data file, by its path through the links."""
     walk = os.walk(tree / "worldmodel", followlinks=True)
     names = {(Path(folder) / name).relative_to(tree).as_posix() for folder, _, files in walk for name in files}
-    suffixes = (".py", ".yaml", ".safetensors", ".json", ".csv", ".md", ".txt")
+    suffixes = (".py", ".typed", ".yaml", ".safetensors", ".json", ".csv", ".md", ".txt")
     return {name for name in names if name.endswith(suffixes) and "benchmarks/results/" not in name}
 
 
@@ -62,7 +62,8 @@ def test_wheel_and_sdist_hold_every_room_and_preset(copied: Path, tmp_path: Path
     for tree in (copied, next(tmp_path.iterdir())):
         names = set(zipfile.ZipFile(built(tree, "wheel")).namelist())
         expected = expected_files(copied)
-        assert {"worldmodel/datasets/clip.py", "worldmodel/conf/train.yaml", "worldmodel/cli.py"} <= expected
+        named = {f"worldmodel/{name}" for name in ("datasets/clip.py", "conf/train.yaml", "cli.py", "py.typed")}
+        assert named <= expected
         assert expected <= names, f"not in the wheel of {tree.name}: {sorted(expected - names)[:10]}"
         assert not [name for name in names if name.startswith(("datasets/", "tests/", "benchmarks/", "export/"))]
 
