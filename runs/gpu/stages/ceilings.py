@@ -21,7 +21,7 @@ def work(lines: Lines, settings: Settings) -> None:
     side = 256 if settings.small else 8192
     with lines.guard("product"):
         rate = product_rate(side, side, side, device, 0.1 if settings.small else 2.0)
-        lines.write("product", side=side, tflop_per_s=round(rate / 1e12, 3))
+        lines.write("product", side=side, tflop_per_s=round(rate / 1e12, 6))
     with lines.guard("copy"):
         size = COPY_BYTES // 1000 if settings.small else COPY_BYTES
         lines.write("copy", bytes=size, gb_per_s=round(copy_rate(size, device) / 1e9, 1))

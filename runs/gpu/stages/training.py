@@ -90,7 +90,7 @@ def work(lines: Lines, settings: Settings) -> None:
         with lines.guard("ceilings"):
             rates = {name: rate / 1e12 for name, rate in ceilings(bench.work, batch, settings.device).items()}
             bench.ceiling = max(rates.values())
-            lines.write("ceilings", tflop_per_s={name: round(rate, 1) for name, rate in rates.items()})
+            lines.write("ceilings", tflop_per_s={name: round(rate, 4) for name, rate in rates.items()})
             lines.write("work", step_tflop=bench.work.step / 1e12, counted=bench.work.counted / bench.work.step)
         batch = eager(bench, batch) or batch
         if settings.compiles(COMPILE_S):
