@@ -3,6 +3,7 @@
 The histogram counts the decoder's own Y, U, V values (16 x 8 x 8 cells) of every fourth chroma sample: no colour
 conversion, no resize. A frame begins a new shot where its histogram is far from the last one's, far against the frames
 around it (fast motion is far everywhere), and the picture does not come back at once (a flash, a damaged frame).
+Dissolves and fades are found by small grey pictures: see `dissolves`.
 
 Legend: F frames of the file, in display order and numbered as in its index.
 """
@@ -10,24 +11,28 @@ Legend: F frames of the file, in display order and numbered as in its index.
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
+from worldmodel.datasets.dissolves import DissolveRule, dissolves
 from worldmodel.datasets.fitting import plane_HW
 from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video_file import strange_errors
 from worldmodel.datasets.video_frames import decoded, trusted
 from worldmodel.errors import InputError
 from worldmodel.files import kept
 
 SAMPLE = 4  # every fourth chroma sample each way
+SMALL = (18, 32)  # height and width of the small pictures, about
 NEAR = 2  # encoders blend the last frame before a cut: of two jumps this near the larger is the cut
-VERSION = 2  # of the histogram and the rule; part of every cached file's name
+VERSION = 3  # of the histogram and the rule; part of every cached file's name
 
 
 def _cells(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,12 +59,21 @@ class CutRule:
             animation holds its pictures for three frames; not over the largest two, which may be cuts themselves.
         around: how many frames before and after count as around.
         returning: a picture that is this near again two frames on, as a fraction of the jump, was a flash.
+        dissolve: what else ends a shot.
     """
 
     distance: float = 0.12
     ratio: float = 3.0
     around: int = 8
     returning: float = 0.5
+    dissolve: DissolveRule = DissolveRule()
+
+
+class Look(NamedTuple):
+    """What is kept of a frame: its colours, and a small grey picture."""
+
+    shares: Float32[np.ndarray, "1024"]
+    small_HW: UInt8[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,8 @@ class Distances:
 def scene_cuts(source: VideoSource, cache: Path | None = None, rule: CutRule | None = None) -> tuple[int, ...]:
     """Numbers of the frames that begin a new shot, the very first left out.
 
+    A dissolve or a fade counts as a shot of its own: no pair of chunks that is longer has it in it.
+
     Args:
         cache: folder for one small JSON file per video, keyed by its path, size, time of change and `rule`.
 
@@ -84,7 +100,7 @@ def scene_cuts(source: VideoSource, cache: Path | None = None, rule: CutRule | N
     return kept(
         cache / f"{_key(source.path, rule)}.json" if cache else None,
         read=lambda path: tuple(json.loads(path.read_text())["cuts"]),
-        make=lambda: cuts_of(distances(source), rule),
+        make=lambda: shot_starts(list(looks(source)), rule),
         write=lambda path, cuts: path.write_text(json.dumps(said | {"cuts": cuts})),
     )
 
@@ -95,8 +111,18 @@ def shots(frames: int, cuts: tuple[int, ...]) -> list[range]:
     return [range(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]
 
 
+def shot_starts(looks: Sequence[Look], rule: CutRule) -> tuple[int, ...]:
+    """Frames that begin a shot, a dissolve or a fade, from the looks of all frames."""
+    hard = cuts_of(compared(look.shares for look in looks), rule)
+    rows, columns = (min(look.small_HW.shape[axis] for look in looks) for axis in (0, 1))  # a film's size may change
+    small_FHW = np.stack([look.small_HW[:rows, :columns] for look in looks])
+    gradual = dissolves(small_FHW, hard, rule.dissolve)
+    edges = {frame for stretch in gradual for frame in (stretch.start, stretch.stop)}
+    return tuple(sorted({*hard, *edges} - {0, len(looks)}))
+
+
 def cuts_of(distances: Distances, rule: CutRule) -> tuple[int, ...]:
-    """Frames that `rule` calls the first of a shot."""
+    """Frames that `rule` calls the first of a shot; dissolves are not looked for."""
     one, two = distances.one_F, distances.two_F
     return tuple(
         frame
@@ -132,17 +158,26 @@ def compared(shares: Iterable[Float32[np.ndarray, "1024"]]) -> Distances:
 
 def histograms(source: VideoSource) -> Iterator[Float32[np.ndarray, "1024"]]:
     """One for every frame of the index; for a lost frame that of the last sound one."""
+    return (look.shares for look in looks(source))
+
+
+def looks(source: VideoSource) -> Iterator[Look]:
+    """The look of every frame of the index; of a lost frame that of the last sound one.
+
+    Raises:
+        InputError: the video cannot be opened, or no frame of it can be decoded.
+    """
     index = source.index()
     number_of = {int(stamp): number for number, stamp in enumerate(index.pts)}
     given, last = 0, None
-    with source.open_container() as container:
+    with strange_errors(source.path), source.open_container() as container:
         stream = source.film(container)
         frames = decoded(container.demux(stream), stream)
         for stamp, frame, sound in trusted(frames, index):
             number = number_of.get(stamp, -1)
             if number < given or not sound:
                 continue
-            here = histogram(frame)
+            here = look_of(frame)
             yield from repeat(here if last is None else last, number - given)
             yield here
             given, last = number + 1, here
@@ -151,14 +186,31 @@ def histograms(source: VideoSource) -> Iterator[Float32[np.ndarray, "1024"]]:
     yield from repeat(last, len(index) - given)
 
 
-def histogram(frame: av.VideoFrame) -> Float32[np.ndarray, "1024"]:
+def look_of(frame: av.VideoFrame) -> Look:
+    """Histogram and small picture of a decoded frame."""
+    planar = frame if frame.format.name in ("yuv420p", "yuvj420p") else frame.reformat(format="yuv420p")
+    y, u, v = (plane_HW(plane) for plane in planar.planes[:3])
+    return Look(histogram(y, u, v), small_picture(y))
+
+
+def small_picture(y: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w"]:
+    """About 18 x 32 means over blocks of some of the pixels."""
+    step = max(1, y.shape[0] // (4 * SMALL[0]))
+    some = y[::step, ::step]
+    down, across = (max(1, have // want) for have, want in zip(some.shape, SMALL, strict=True))
+    rows, columns = some.shape[0] // down, some.shape[1] // across
+    blocks = some[: rows * down, : columns * across].reshape(rows, down, columns, across)
+    return blocks.mean((1, 3)).astype(np.uint8)
+
+
+def histogram(
+    y: UInt8[np.ndarray, "H W"], u: UInt8[np.ndarray, "h w"], v: UInt8[np.ndarray, "h w"]
+) -> Float32[np.ndarray, "1024"]:
     """Share of the sampled pixels in each cell of Y (16), U (8), V (8).
 
     Every pixel is shared among the cells around it by how near they are, so that a flat colour that fades moves
     gradually from cell to cell.
     """
-    planar = frame if frame.format.name in ("yuv420p", "yuvj420p") else frame.reformat(format="yuv420p")
-    y, u, v = (plane_HW(plane) for plane in planar.planes[:3])
     u, v = u[::SAMPLE, ::SAMPLE], v[::SAMPLE, ::SAMPLE]
     y = y[:: 2 * SAMPLE, :: 2 * SAMPLE][: u.shape[0], : u.shape[1]]
     counts = np.zeros(1024)

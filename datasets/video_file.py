@@ -15,6 +15,7 @@ callback, PyAV has been seen to deadlock when a codec is freed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, dropwhile, islice, takewhile
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class VideoFile:
             InputError: missing, empty, not a video, truncated, no video stream, no frame, or times without sense.
         """
         if self._index is None:
-            with self.open_container() as container:
+            with strange_errors(self.path), self.open_container() as container:
                 self._index = self._found(container)
         return self._index
 
@@ -78,6 +79,10 @@ class VideoFile:
             InputError: a number outside the file, or a frame that the decoder lost or reported as damaged, or that
                 depends on a damaged one. Wrong pictures are never handed out knowingly.
         """
+        with strange_errors(self.path):
+            return self._arrays(spans, size)
+
+    def _arrays(self, spans: Sequence[Numbers], size: tuple[int, int] | None) -> list[np.ndarray]:
         with self.open_container() as container:
             at_end = self._index is None  # after the scan; a stream without time stamps cannot be wound back
             self._index = index = self._index or self._found(container)
@@ -173,6 +178,18 @@ class VideoFile:
                 yield number
             if stamp >= index.pts[run[-1]] + doubtful:
                 break
+
+
+@contextmanager
+def strange_errors(path: Path) -> Iterator[None]:
+    """Turn whatever FFmpeg, PyAV or NumPy raise over a stranger's file into an `InputError` that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (av.FFmpegError, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: damaged or of a kind that FFmpeg cannot read ({reason}); re-export it") from error
 
 
 def _probing(path: Path) -> dict[str, str]:

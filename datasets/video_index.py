@@ -103,11 +103,14 @@ def films(container: InputContainer, path: Path) -> list[av.VideoStream]:
         InputError: there is none.
     """
     found = [stream for stream in container.streams.video if not stream.disposition & COVERS]
-    if not found:
+    known = [stream for stream in found if stream.codec_context is not None]
+    if found and not known:
+        raise InputError(f"{path}: its video codec is unknown to FFmpeg; re-encode it, for example as H.264")
+    if not known:
         kinds = {"cover picture" if stream.type == "video" else stream.type for stream in container.streams}
         kinds_text = ", ".join(sorted(kinds)) or "nothing"
         raise InputError(f"{path}: no video stream, only {kinds_text}; give a file with pictures")
-    return sorted(found, key=lambda stream: not stream.disposition & Disposition.default)
+    return sorted(known, key=lambda stream: not stream.disposition & Disposition.default)
 
 
 def scanned(container: InputContainer, path: Path, until_s: float = float("inf")) -> tuple[av.VideoStream, Packets]:

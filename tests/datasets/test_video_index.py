@@ -5,6 +5,7 @@ is checked in test_video_ffmpeg.
 """
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import count
@@ -21,7 +22,7 @@ from worldmodel.datasets.fitting import Picture
 from worldmodel.datasets.video import VideoSource
 from worldmodel.datasets.video_index import evened
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.video import read_frames
+from worldmodel.export.runtime.video import read_frames, write_video
 from worldmodel.files import media_url
 
 DATA = Path(os.environ.get("WORLDMODEL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -236,3 +237,41 @@ def test_a_file_is_a_file_whatever_it_is_called(here: Path, film: Path, name: st
     Path(name).write_bytes(film.read_bytes())
     assert torch.equal(VideoSource(name).read([3], SIZE), VideoSource(film).read([3], SIZE))
     assert len(read_frames(name, 5, SIZE, 25)) == 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_films_are_written_whatever_they_are_called(here: Path, name: str) -> None:
+    pictures = np.stack(list(moving_pictures(3, 48, 64)))
+    assert len(VideoSource(write_video(name, pictures, 12.0)).index()) == 3
+    assert [path.name for path in here.iterdir()] == [name]
+
+
+# --- strangers' files ------------------------------------------------------------------------------------------------
+def test_a_title_in_another_encoding_is_no_reason_to_refuse(tmp_path: Path, film: Path) -> None:
+    with av.open(str(tmp_path / "film.mkv"), "w") as output, av.open(str(film)) as whole:
+        output.metadata["title"] = "Fahrt durch Muenchen"
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for packet in (packet for packet in whole.demux(video=0) if packet.size):
+            packet.stream = stream
+            output.mux(packet)
+    titled = (tmp_path / "film.mkv").read_bytes()
+    assert titled.count(b"Muenchen") == 1
+    (tmp_path / "latin.mkv").write_bytes(titled.replace(b"Muenchen", "M\xfcnchen ".encode("latin-1")))
+    assert torch.equal(VideoSource(tmp_path / "latin.mkv").read([7], SIZE), plain(film)[[7]])
+    assert len(read_frames(tmp_path / "latin.mkv", 5, SIZE, 25)) == 5
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts"])
+def test_spoilt_files_are_frames_or_one_sentence(tmp_path: Path, suffix: str) -> None:
+    whole = write_film(tmp_path / f"whole.{suffix}", moving_pictures(12, 48, 64), {"g": "6"}).read_bytes()
+    chance, path = random.Random(suffix), tmp_path / f"spoilt.{suffix}"
+    for trial in range(12):
+        content = bytearray(whole[: chance.randrange(len(whole)) if trial % 3 == 0 else len(whole)])
+        for _ in range(chance.choice([1, 8, 64])):
+            content[chance.randrange(min(len(content), chance.choice([400, 10**6])))] = chance.randrange(256)
+        path.write_bytes(content)
+        for read in (lambda: VideoSource(path).read([0]), lambda: read_frames(path, 2, SIZE, 12.0)):
+            try:
+                assert len(read())
+            except InputError as error:
+                assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
