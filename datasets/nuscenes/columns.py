@@ -10,7 +10,7 @@ import pyarrow as pa
 from worldmodel.datasets.nuscenes.clock import as_microseconds, time_unit, unit_like
 from worldmodel.datasets.nuscenes.rotations import quaternions
 from worldmodel.datasets.nuscenes.tables import TABLES, Table, read_records, read_values
-from worldmodel.datasets.nuscenes.tokens import plain, refuse_empty, token_keys
+from worldmodel.datasets.nuscenes.tokens import refuse_empty, token_keys
 from worldmodel.errors import InputError
 
 Column: TypeAlias = Any  # np.ndarray or pa.Array (pyarrow ships no types)
@@ -38,8 +38,11 @@ def read_columns(path: Path, table: Table) -> dict[str, Column]:
             values = [getattr(record, name) for record in records]
             if name == "token":
                 refuse_empty(path, values, done)
-                texts.append(None if plain(values) else values)
-            pieces[name].append(_column(path, table, name, values, done))
+                keys, digits = token_keys(values)
+                texts.append(None if digits else values)
+                pieces[name].append(keys)
+            else:
+                pieces[name].append(_column(path, table, name, values, done))
         done += len(records)
     columns = {name: _join(pieces.pop(name)) for name in names if name != "token"}
     if any(texts):
@@ -58,7 +61,7 @@ def no_rows(table: Table) -> dict[str, Column]:
 
 def _column(path: Path, table: Table, name: str, values: list, done: int) -> Column:
     if name == "token" or name in table.references:
-        return token_keys(values)
+        return token_keys(values)[0]
     if name in _FIXED:
         return _numbers(path, name, values, done)
     if name == "translation":

@@ -202,7 +202,7 @@ def chunk_pairs(
         observed_frames, future_frames: lengths of the two chunks; `stride`: frames between the starts of two pairs.
         size: (H, W) of the frames: centre crop to the aspect, antialiased resize. `resample`: see `read_image`.
         max_gap: a step between frames may differ from the nominal frame time by this part of it; a step that
-            differs more is a gap. Frames of nuScenes are 50 or 100 ms apart: below 0.4 there is no window left.
+            differs more is a gap. Frames of nuScenes are 50 or 100 ms apart: at 0.4 and below no window is left.
         skip_bad: replace a pair whose picture cannot be read by the next good one, and count it in `.report`.
 
     Returns:

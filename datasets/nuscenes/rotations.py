@@ -3,6 +3,7 @@
 Shape legend: R records.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,14 @@ def quaternions(path: Path, values: list, done: int) -> Float64[np.ndarray, "R 4
     )
 
 
-def _rotates(value: list) -> bool:
+def _rotates(value: Sequence) -> bool:
     try:
         return bool(np.linalg.norm(_quaternion(value)) > 1e-3)
     except ValueError:
         return False
 
 
-def _quaternion(value: list) -> np.ndarray:
+def _quaternion(value: Sequence) -> np.ndarray:
     """One rotation; raises ValueError where it is none."""
     numbers = np.array(value, dtype=np.float64)
     if numbers.shape == (4,):

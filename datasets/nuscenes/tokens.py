@@ -25,22 +25,25 @@ def token_key(token: str) -> bytes:
     return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def plain(tokens: Sequence[str]) -> bool:
-    """Whether all tokens are 32 hexadecimal digits as nuScenes writes them."""
+def token_keys(tokens: Sequence[str]) -> tuple[UInt8[np.ndarray, "R 16"], bool]:
+    """The 16 bytes of many tokens, of empty ones zeros, and whether all are 32 hexadecimal digits (or empty)."""
+    filled = [token or NONE for token in tokens]
+    keys = _digits(filled)
+    hashed = b"".join(map(token_key, filled)) if keys is None else keys
+    return np.frombuffer(hashed, dtype=np.uint8).reshape(-1, 16), keys is not None
+
+
+def _digits(tokens: list[str]) -> bytes | None:
+    """All tokens as bytes, if they are 32 lower-case hexadecimal digits each."""
     if set(map(len, tokens)) - {32}:
-        return False
+        return None
     joined = "".join(tokens)
     try:
-        return bytes.fromhex(joined).hex() == joined
+        found = bytes.fromhex(joined)  # takes capitals and blanks as well
     except ValueError:
-        return False
-
-
-def token_keys(tokens: Sequence[str]) -> UInt8[np.ndarray, "R 16"]:
-    """The 16 bytes of many tokens, of empty ones zeros."""
-    filled = [token or NONE for token in tokens]
-    keys = bytes.fromhex("".join(filled)) if plain(filled) else b"".join(map(token_key, filled))
-    return np.frombuffer(keys, dtype=np.uint8).reshape(-1, 16)
+        return None
+    capitals = np.frombuffer(joined.encode(), dtype=np.uint8) - np.uint8(ord("A")) < 26
+    return None if len(found) != 16 * len(tokens) or capitals.any() else found
 
 
 def refuse_empty(path: Path, tokens: Sequence[str], done: int) -> None:

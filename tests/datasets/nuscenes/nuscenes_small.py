@@ -1,4 +1,5 @@
-"""A small dataset in nuScenes' format: all 13 tables, small JPEGs, three cameras out of step, a lidar without files."""
+"""A small dataset in nuScenes' format: all 13 tables, small JPEGs, three cameras fired as the real rig's, a lidar
+without files."""
 
 import hashlib
 import json
@@ -15,7 +16,15 @@ CAMERAS = ("CAM_FRONT", "CAM_FRONT_LEFT", "CAM_BACK")
 VERSION = "v1.0-small"
 SIZE = (64, 96)
 SOURCE = (180, 320)
-START_US, STEP_US = 1_500_000_000_000_000, 83_333
+START_US, KEY_US = 1_500_000_000_000_000, 500_000
+TURN_US = 50_000
+# When in the lidar's turn a camera fires (measured on mini_val against CAM_FRONT), and its turns from frame to frame.
+FIRED = {
+    "CAM_FRONT": (0, (2, 2, 1)),
+    "CAM_FRONT_LEFT": (-7_600, (2, 2, 1)),
+    "CAM_BACK": (25_100, (2, 1, 2)),
+    "LIDAR_TOP": (35_000, (2, 2, 1)),
+}
 
 
 def token(*parts: object) -> str:
@@ -23,9 +32,16 @@ def token(*parts: object) -> str:
 
 
 def write_dataset(
-    root: Path, scenes: tuple[str, ...] = ("scene-0061", "scene-0103"), frames: int = 40, jitter_us: int = 3000
+    root: Path,
+    scenes: tuple[str, ...] = ("scene-0061", "scene-0103"),
+    frames: int = 40,
+    jitter_us: int = 300,
+    lost: float = 0.0,
 ) -> Path:
-    """Write `frames` sweeps per camera and scene; every sixth is a keyframe."""
+    """Write `frames` sweeps per camera and scene, 50, 100, 100 ms apart; every sixth is a keyframe.
+
+    `lost` is the part of the sweeps between keyframes that is missing, drawn anew for each camera.
+    """
     rng = np.random.default_rng(0)
     tables: dict[str, list[dict]] = {name: [] for name in _TABLES}
     tables["log"] = [
@@ -41,7 +57,7 @@ def write_dataset(
         modality = "camera" if channel.startswith("CAM") else "lidar"
         tables["sensor"].append({"token": token("sensor", channel), "channel": channel, "modality": modality})
     for scene in scenes:
-        _add_scene(root, tables, scene, frames, jitter_us, rng)
+        _add_scene(root, tables, scene, frames, jitter_us, lost, rng)
     (root / VERSION).mkdir(parents=True)
     (root / "maps").mkdir()
     Image.new("L", (8, 8)).save(root / "maps" / "m.png")
@@ -56,7 +72,9 @@ _TABLES = (
 ).split()
 
 
-def _add_scene(root: Path, tables: dict, scene: str, frames: int, jitter_us: int, rng: np.random.Generator) -> None:
+def _add_scene(
+    root: Path, tables: dict, scene: str, frames: int, jitter_us: int, lost: float, rng: np.random.Generator
+) -> None:
     keys = [token(scene, "sample", number) for number in range(0, frames, 6)]
     tables["scene"].append(
         {
@@ -73,7 +91,7 @@ def _add_scene(root: Path, tables: dict, scene: str, frames: int, jitter_us: int
         tables["sample"].append(
             {
                 "token": key,
-                "timestamp": START_US + number * 6 * STEP_US,
+                "timestamp": START_US + number * KEY_US,
                 "scene_token": token(scene),
                 "prev": keys[number - 1] if number else "",
                 "next": keys[number + 1] if number + 1 < len(keys) else "",
@@ -90,15 +108,17 @@ def _add_scene(root: Path, tables: dict, scene: str, frames: int, jitter_us: int
                 "camera_intrinsic": [[253.0, 0.0, 163.0], [0.0, 253.0, 98.0], [0.0, 0.0, 1.0]] if camera else [],
             }
         )
-        times = (
-            START_US + place * 12_000 + np.arange(frames) * STEP_US + rng.integers(-jitter_us, jitter_us + 1, frames)
-        )
-        _add_chain(root, tables, scene, channel, times.tolist(), keys, rng)
+        phase_us, turns = FIRED[channel]
+        fired = np.cumsum([0, *(turns[number % 3] for number in range(frames - 1))])
+        times = START_US + phase_us + TURN_US * fired + rng.integers(-jitter_us, jitter_us + 1, frames)
+        kept = [n for n in range(frames) if n % 6 == 0 or not lost or rng.random() >= lost]
+        _add_chain(root, tables, scene, channel, {n: int(times[n]) for n in kept}, keys, rng)
 
 
-def _add_chain(root: Path, tables: dict, scene: str, channel: str, times: list[int], keys: list[str], rng) -> None:
-    camera = channel.startswith("CAM")
-    for number, time in enumerate(times):
+def _add_chain(root: Path, tables: dict, scene: str, channel: str, times: dict[int, int], keys: list[str], rng) -> None:
+    """Sweeps by number, those that were lost left out."""
+    camera, numbers = channel.startswith("CAM"), list(times)
+    for place, (number, time) in enumerate(times.items()):
         key = number % 6 == 0
         folder = f"{'samples' if key else 'sweeps'}/{channel}"
         name = f"{folder}/{scene}__{channel}__{time}.{'jpg' if camera else 'pcd.bin'}"
@@ -122,8 +142,8 @@ def _add_chain(root: Path, tables: dict, scene: str, channel: str, times: list[i
                 "height": SOURCE[0] if camera else 0,
                 "width": SOURCE[1] if camera else 0,
                 "filename": name,
-                "prev": token(scene, channel, number - 1) if number else "",
-                "next": token(scene, channel, number + 1) if number + 1 < len(times) else "",
+                "prev": token(scene, channel, numbers[place - 1]) if place else "",
+                "next": token(scene, channel, numbers[place + 1]) if place + 1 < len(numbers) else "",
             }
         )
         if camera:
