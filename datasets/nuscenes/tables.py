@@ -69,7 +69,7 @@ class EgoPose(msgspec.Struct, gc=False):
 
 
 class TurnedEgoPose(EgoPose, gc=False):
-    rotation: Rotation
+    rotation: Rotation  # type: ignore[assignment]  # wider than in EgoPose
 
 
 class SampleData(msgspec.Struct, gc=False):

@@ -154,6 +154,16 @@ def test_images_in_natural_order(tmp_path: Path) -> None:
     assert open_footage(tmp_path).frame_rate == pytest.approx(12)
 
 
+@pytest.mark.parametrize("rate", [12048.2, 0.0, float("nan")])
+def test_a_rate_that_no_camera_has_is_refused(tmp_path: Path, rate: float) -> None:
+    for k in range(12):
+        Image.fromarray(picture(k)).save(tmp_path / f"frame{k}.png")
+    with pytest.raises(InputError, match="frames per second, where a camera has 0.25 to 240; give the rate"):
+        open_footage(tmp_path, frame_rate=rate)
+    with pytest.raises(InputError, match="rates above 0|where a camera has 0.25 to 240"):
+        open_footage(tmp_path).chunk(0.0, 5, 4, SIZE, rate)
+
+
 def test_too_short_names_camera_and_need(rig: Path) -> None:
     with pytest.raises(InputError, match=r"left has 19 frames and ends at 1\.50 s.*17 observed frames.*1\.8[0-9] s"):
         open_footage(rig).chunk(0.5, 17, 0, SIZE, 12.0)

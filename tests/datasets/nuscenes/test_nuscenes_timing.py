@@ -8,6 +8,7 @@ from worldmodel.datasets.nuscenes.timing import (
     LIDAR_TURN_S,
     STEP_TURNS,
     is_gap,
+    mean_step,
     missing_frames,
     nominal_rate,
 )
@@ -35,6 +36,13 @@ def steps(times_s: np.ndarray, lost: float = 0.0, jitter: float = 0.0, seed: int
 @pytest.mark.parametrize("phase", [0, 1, 2])
 def test_fired_by_the_lidar_is_12_hz(phase: int, lost: float) -> None:
     assert nominal_rate(steps(fired(235, phase), lost, jitter=0.02)) == 12.0
+
+
+def test_the_mean_step_leaves_gaps_out() -> None:
+    times_s = fired(25)
+    assert mean_step(np.diff(times_s)) == pytest.approx(1 / 12)
+    assert mean_step(np.diff(np.delete(times_s, [7, 12, 13]))) == pytest.approx(1 / 12, rel=0.03)
+    assert mean_step(np.zeros(3)) == mean_step(np.zeros(0)) == 0.0
 
 
 @pytest.mark.parametrize("rate", [1, 2, 5, 10, 12, 12.5, 15, 20, 30, 29.97, 60])
