@@ -100,6 +100,8 @@ def draw_networks(options: SvdOptions, clip: bool) -> SvdNetworks:
         vae = official.new_vae(config["vae"])
         reference = official.ReferenceEncoder(**configs.encoder_arguments(config["vae"]))
     for module in (unet, vae, reference, *((seen,) if seen is not None else ())):
+        # diffusers' mixing factors are made on the CPU whatever device is asked for
+        module.to(place.device)
         module.requires_grad_(False).eval()
     return SvdNetworks(unet, vae, reference, seen)
 

@@ -5,7 +5,7 @@ import torch
 from diffusers import EulerDiscreteScheduler
 from torch import Tensor
 
-from worldmodel.benchmarks.methods import vista_vae
+from worldmodel.benchmarks.methods import vista_networks, vista_vae
 from worldmodel.benchmarks.methods.edm import Guidance, denoised, edm_sigmas, euler, triangle
 from worldmodel.benchmarks.methods.method import SeededNoise
 from worldmodel.benchmarks.methods.registry import open_method
@@ -195,3 +195,11 @@ def test_the_resize_before_the_image_encoder_is_diffusers_copy_of_kornia(size: t
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     expected = pipeline._resize_with_antialiasing(image, (32, 32))
     assert float((blurred_resize(image, 32) - expected).abs().max()) < 1e-5
+
+
+def test_every_drawn_weight_lies_on_the_device_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers makes its mixing factors on the CPU; seen on a GPU, where the first prediction ended."""
+    monkeypatch.setattr(vista_networks, "chosen_device", lambda _: torch.device("meta"))
+    options = VistaOptions(weights="random", sizes="tiny", device="cuda")
+    for network in vista_networks.draw_networks(options, clip=True).by_name().values():
+        assert {one.device.type for one in (*network.parameters(), *network.buffers())} == {"meta"}
