@@ -19,7 +19,7 @@ KIT = Path(__file__).resolve().parents[2] / "runs" / "gpu"
 STAGES = {
     "ceilings": (),
     "memory": ("flowframes_ltxv", "ltxv_condition", "causvid", "gem"),
-    "latency": ("ltx",),
+    "latency": ("ltx", "eager", "kernels", "beside", "graph", "compiled"),
     "training": ("ltx",),
     "engines": (),
 }

@@ -24,26 +24,13 @@ COMPILE_S = 45.0  # kept for one more compilation
 
 
 def work(lines: Lines, settings: Settings) -> None:
-    """Eager first, then what may fail."""
+    """The parts that are asked for behind the family's name, in that order."""
     torch._dynamo.config.automatic_dynamic_shapes = False  # each number of cameras is compiled as it is
-    for family in settings.rows:
-        method = opened(ROWS[family], settings)
-        way = Ways(lines, settings, method, ROWS[family])
-        for cameras in CAMERAS:
-            way.measure("eager", cameras)
-        way.measure_at_once(CAMERAS[-1])
-        for of in ("transformer", "encode", "decode"):
-            with lines.guard("kernels", of=f"{family} {of}"):
-                write_kernels(lines, f"{family} {of}", stage_call(method, of), method.device)
-        if family == "ltx":
-            beside(lines, settings)
-        with torch.compiler.set_stance("force_eager"), graphed(method.networks, method.device):
-            for cameras in CAMERAS[: 1 if settings.small else None]:
-                way.measure("CUDA graph", cameras)
-        with lines.guard("latency", row=way.row, way="compiled"):
-            if settings.compiles(COMPILE_S):
-                latency.compile_blocks(method.networks)
-                way.compiled()
+    family, *parts = settings.rows
+    way = Ways(lines, settings, opened(ROWS[family], settings), ROWS[family])
+    for part in parts:
+        with lines.guard("latency", row=way.row, way=part):
+            getattr(way, part)()
 
 
 class Ways:
@@ -51,6 +38,32 @@ class Ways:
 
     def __init__(self, lines: Lines, settings: Settings, method: Method, row: str) -> None:
         self.lines, self.settings, self.method, self.row = lines, settings, method, row
+        self.family = row.rpartition("_")[2]
+
+    def eager(self) -> None:
+        """As it comes, and the VAE given all cameras at once."""
+        for cameras in CAMERAS:
+            self.measure("eager", cameras)
+        self.measure_at_once(CAMERAS[-1])
+
+    def kernels(self) -> None:
+        """Where the time of one evaluation, of encoding and of decoding goes."""
+        for of in ("transformer", "encode", "decode"):
+            with self.lines.guard("kernels", of=f"{self.family} {of}"):
+                write_kernels(self.lines, f"{self.family} {of}", stage_call(self.method, of), self.method.device)
+
+    def graph(self) -> None:
+        """Nothing compiled."""
+        with torch.compiler.set_stance("force_eager"), graphed(self.method.networks, self.method.device):
+            for cameras in CAMERAS[: 1 if self.settings.small else None]:
+                self.measure("CUDA graph", cameras)
+
+    def beside(self) -> None:
+        """LTXVCondition at the paper's 256 x 256, and at FlowFrames' size."""
+        row = "ltxv_condition"
+        for given in ({},) if self.settings.small else ({}, {"size": (256, 384)}):
+            with self.lines.guard("latency", row=row, way="eager"):
+                Ways(self.lines, self.settings, opened(row, self.settings, given), row).measure("eager", 1, 3)
 
     def measure(self, way: str, cameras: int, runs: int = 5) -> None:
         """Stages and the whole, of so many cameras."""
@@ -83,16 +96,33 @@ class Ways:
             )
 
     def compiled(self) -> None:
-        """Blocks compiled, then as graphs too; six cameras are compiled anew, if there is time."""
+        """Blocks compiled, then as graphs too; the VAE as well and six cameras, if there is time."""
+        if not self.settings.compiles(COMPILE_S):
+            self.lines.write("latency", row=self.row, way="compiled", skipped=f"{self.settings.left_s:.0f} s are left")
+            return
+        latency.compile_blocks(self.method.networks)
         self.measure("compiled", CAMERAS[0])
         with graphed(self.method.networks, self.method.device):
             self.measure("compiled, CUDA graph", CAMERAS[0])
+        if self.settings.compiles(COMPILE_S):
+            self.compiled_vae()
         if not self.settings.compiles(COMPILE_S):
             self.lines.write("latency", row=self.row, way="compiled", cameras=CAMERAS[-1], skipped="no time is left")
             return
         self.measure("compiled", CAMERAS[-1])
         with graphed(self.method.networks, self.method.device):
             self.measure("compiled, CUDA graph", CAMERAS[-1], 3)
+
+    def compiled_vae(self) -> None:
+        """The VAE's halves compiled beside the blocks, cuDNN choosing its kernels by trial."""
+        vae: Any = self.method.networks["vae"]
+        torch.backends.cudnn.benchmark = True
+        with graphed(self.method.networks, self.method.device):
+            self.measure("compiled, CUDA graph, cuDNN by trial", CAMERAS[0])
+        vae.encoder.compile()
+        vae.decoder.compile()
+        with graphed(self.method.networks, self.method.device):
+            self.measure("VAE compiled too, CUDA graph", CAMERAS[0])
 
     def _write(self, way: str, cameras: int, whole_s: float, figures: dict[str, Any]) -> None:
         spec = self.method.spec
@@ -102,16 +132,6 @@ class Ways:
             "latency", row=self.row, way=way, cameras=cameras, end_to_end_ms=round(1e3 * whole_s, 3),
             size=list(spec.size), frames=spec.observed_frames, nfe=spec.nfe, dtype=self.settings.dtype, **stages,
         )  # fmt: skip
-
-
-def beside(lines: Lines, settings: Settings) -> None:
-    """LTXVCondition at the paper's 256 x 256, and at FlowFrames' size."""
-    row = "ltxv_condition"
-    for given in ({}, {} if settings.small else {"size": (256, 384)}):
-        with lines.guard("latency", row=row, way="eager"):
-            Ways(lines, settings, opened(row, settings, given), row).measure("eager", 1, 3)
-        if settings.small:
-            return
 
 
 def opened(label: str, settings: Settings, given: dict[str, Any] | None = None) -> Method:
