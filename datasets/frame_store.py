@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs
 from worldmodel.datasets.nuscenes.dataset import default_cameras
+from worldmodel.datasets.reading import dead_processes_named, loader, raised
 from worldmodel.files import written_whole
 
 
@@ -133,11 +134,11 @@ class _Pictures(Dataset[np.ndarray]):
 
 
 def _decode(paths: list[str], size: tuple[int, int], place: Path, workers: int) -> None:
-    loader = DataLoader(_Pictures(paths, size), batch_size=64, num_workers=workers, collate_fn=np.stack)
-    with written_whole(place / "frames.npy") as part:
+    read = map(raised, loader(_Pictures(paths, size), np.stack, workers, batch_size=64))
+    with written_whole(place / "frames.npy") as part, dead_processes_named("data.workers=0"):
         frames = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
         done = 0
-        for batch in tqdm(loader, desc="decode frames", unit="x64"):
+        for batch in tqdm(read, "decode frames", -(-len(paths) // 64), unit="x64"):
             frames[done : done + len(batch)] = batch
             done += len(batch)
         frames.flush()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, picture_size, read_image
@@ -16,6 +16,7 @@ from worldmodel.datasets.nuscenes.report import Report
 from worldmodel.datasets.nuscenes.splits import scenes_of_split
 from worldmodel.datasets.nuscenes.timing import MAX_GAP
 from worldmodel.datasets.nuscenes.windows import WindowRule, cut_windows
+from worldmodel.datasets.reading import dead_processes_named, loader, raised
 from worldmodel.errors import InputError
 
 
@@ -99,8 +100,9 @@ class ChunkPairs(Dataset[ChunkPair]):
         return self._with(self._starts_PN[~bad], self._with_bad(found, int(bad.sum())))
 
     def _complaints(self, rows: np.ndarray, workers: int) -> dict[int, str]:
-        loader = DataLoader(_Pictures(self, rows), batch_size=32, num_workers=workers, collate_fn=list)
-        messages = [message for batch in loader for message in batch]
+        with dead_processes_named("workers=0"):
+            read = map(raised, loader(_Pictures(self, rows), list, workers, batch_size=32))
+            messages = [message for batch in read for message in batch]
         return {row: message for row, message in zip(rows.tolist(), messages, strict=True) if message}
 
     def _with_bad(self, found: dict[int, str], bad_pairs: int) -> Report:

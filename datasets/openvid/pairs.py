@@ -19,6 +19,7 @@ from worldmodel.datasets.cuts import scene_cuts, shots
 from worldmodel.datasets.openvid.files import VideoFiles
 from worldmodel.datasets.openvid.indexed import IndexedDecord, IndexedVideo
 from worldmodel.datasets.openvid.listing import VideoEntry
+from worldmodel.datasets.reading import dead_processes_named
 from worldmodel.datasets.video import VideoSource, reading_by
 from worldmodel.errors import InputError
 
@@ -248,7 +249,7 @@ def _scanned(
     if workers == 0:
         yield from ((entry, scan(path)) for entry, path in located)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with dead_processes_named("data.workers=0"), ProcessPoolExecutor(workers) as pool:
         while group := list(islice(located, AHEAD * workers)):
             yield from zip((entry for entry, _ in group), pool.map(scan, (path for _, path in group)), strict=True)
 

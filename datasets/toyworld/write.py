@@ -13,6 +13,7 @@ import simplejpeg
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from worldmodel.datasets.reading import dead_processes_named
 from worldmodel.datasets.toyworld.firing import scene_firing
 from worldmodel.datasets.toyworld.landscape import build_landscape
 from worldmodel.datasets.toyworld.panda import load_panda, open_pipe
@@ -102,7 +103,8 @@ def _workers(count: int) -> Iterator[Callable[..., Iterable[Rows]]]:
     if count == 1:
         yield map
         return
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    spawned = get_context("spawn")
+    with dead_processes_named("workers=1", "drawing"), ProcessPoolExecutor(count, mp_context=spawned) as pool:
         yield pool.map
 
 
