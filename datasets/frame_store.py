@@ -22,7 +22,7 @@ from tqdm import tqdm
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs
 from worldmodel.datasets.nuscenes.dataset import default_cameras
-from worldmodel.datasets.reading import dead_processes_named, loader, raised
+from worldmodel.datasets.reading import reading
 from worldmodel.files import written_whole
 
 
@@ -134,8 +134,8 @@ class _Pictures(Dataset[np.ndarray]):
 
 
 def _decode(paths: list[str], size: tuple[int, int], place: Path, workers: int) -> None:
-    read = map(raised, loader(_Pictures(paths, size), np.stack, workers, batch_size=64))
-    with written_whole(place / "frames.npy") as part, dead_processes_named("data.workers=0"):
+    pictures = reading(_Pictures(paths, size), np.stack, workers, "data.workers=0", batch_size=64)
+    with written_whole(place / "frames.npy") as part, pictures as read:
         frames = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), *size, 3))
         done = 0
         for batch in tqdm(read, "decode frames", -(-len(paths) // 64), unit="x64"):

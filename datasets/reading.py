@@ -53,7 +53,8 @@ def loader(dataset: Any, collate: Callable[[list[Any]], Any], workers: int, **op
 
     if not workers:
         return DataLoader(dataset, collate_fn=collate, **options)
-    return DataLoader(_Telling(dataset), collate_fn=_Collating(collate), num_workers=workers, **options)
+    telling: Any = _Telling(dataset)  # no torch Dataset, for the same reason
+    return DataLoader(telling, collate_fn=_Collating(collate), num_workers=workers, **options)
 
 
 def raised(batch: Any) -> Any:
@@ -61,6 +62,25 @@ def raised(batch: Any) -> Any:
     if isinstance(batch, Failure):
         raise batch.error
     return batch
+
+
+@contextmanager
+def reading(
+    dataset: Any, collate: Callable[[list[Any]], Any], workers: int, setting: str, **options: Any
+) -> Iterator[Iterator[Any]]:
+    """All batches in order; the readers end with the block, however it ends.
+
+    Raises:
+        InputError: a sample cannot be read, or a reader died, then with the `setting` that needs less memory.
+        OSError: as a reader met it.
+    """
+    batches: Any = iter(loader(dataset, collate, workers, **options))
+    with dead_processes_named(setting):
+        try:
+            yield map(raised, batches)
+        finally:
+            if hasattr(batches, "_shutdown_workers"):  # not where this process reads
+                batches._shutdown_workers()
 
 
 @contextmanager

@@ -8,22 +8,17 @@ The source is a hub id or a folder in diffusers' layout, with `text_encoder` and
 import sys
 from pathlib import Path
 
-import torch
-from transformers import AutoTokenizer, T5EncoderModel, UMT5EncoderModel
-
 from worldmodel.backbones.loading import load_backbone
-from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.files import replace_folder
 from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.training.captions import load_text_encoder
 
 
 def keep_prompt(source: str, out: Path) -> None:
     """The pipeline without text encoder in the folder `out`, in the dtype of the source."""
     backbone = load_backbone(source)
-    kind = UMT5EncoderModel if isinstance(backbone, WanBackbone) else T5EncoderModel
-    encoder = kind.from_pretrained(source, subfolder="text_encoder", dtype=torch.bfloat16)
-    tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer")
+    encoder, tokenizer = load_text_encoder(source, backbone)
     pipeline = FlowFramesPipeline.from_backbone(backbone, text_encoder=encoder, tokenizer=tokenizer)
     pipeline.register_modules(text_encoder=None, tokenizer=None)
     part = out.with_name(f"{out.name}.part")

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,19 +24,20 @@ from accelerate.commands.launch import launch_command_parser
 from worldmodel.cli import VERBS, split_verb, take_flags
 from worldmodel.conf.compose import compose
 from worldmodel.conf.describe import presets
-from worldmodel.training import TrainConfig
+from worldmodel.training import OptimizerConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGIES = sorted((ROOT / "worldmodel/conf/topology").glob("*.yaml"))
 SCRIPTS = sorted(path for path in (ROOT / "runs").iterdir() if path.suffix in (".sh", ".sbatch"))
 PAPER = {"flowframes_ltxv": 28, "flowframes_wan": 56}  # GPUs
+PUBLISHED = {"flowc2s_ltxv": 28, "flowc2s_wan": 56}
 GIVEN = ("data.videos=OpenVid-1M.csv", "pretrained=FOLDER")  # what the paper's presets leave to the user
 
 Call = tuple[str, list[str]]
 
 
 def preset(name: str, *words: str) -> TrainConfig:
-    given = GIVEN if name in PAPER else ()
+    given = GIVEN if name in PAPER | PUBLISHED else ()
     return compose(TrainConfig, "train", [f"experiment={name}", *given, *words])
 
 
@@ -46,7 +47,7 @@ def test_every_preset_is_a_run(name: str) -> None:
 
 
 def test_the_presets_of_the_issue_are_there() -> None:
-    assert {*PAPER, "toy", "debug", "tiny", "tiny_base", "tiny_autoencoder"} <= set(presets("experiment"))
+    assert {*PAPER, *PUBLISHED, "toy", "debug", "tiny", "tiny_base", "tiny_autoencoder"} <= set(presets("experiment"))
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -69,6 +70,32 @@ def test_the_paper_presets_are_table_3(name: str) -> None:
     assert run.batch_size * run.accumulate * PAPER[name] == 14_336
     assert (run.optimizer.warmup, run.optimizer.ema, run.lora.rank) == (0, 0.0, 0)  # not in the table
     assert run.data.latent_cache and run.data.skip_bad and run.compile
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_presets_are_the_published_code(name: str) -> None:
+    run, ltx = preset(name), name == "flowc2s_ltxv"
+    known = {
+        "conventions": "published",
+        "batch_size": 64 if ltx else 32,
+        "accumulate": 8,
+        "steps": 1450,
+        "rho": 0.7,
+        "sigma": "logit_normal",
+        "sigma_shift": None if ltx else 0.0,
+        "precision": "bf16",
+        "checkpoint_gradients": True,
+        "seed": 779878798,
+        "save_every": 38,
+    }
+    assert {key: getattr(run, key) for key in known} == known
+    optimizer = run.optimizer
+    assert (optimizer.lr, optimizer.betas, optimizer.weight_decay) == (2e-4, (0.9, 0.99), 1e-4)
+    assert (optimizer.warmup, optimizer.clip, optimizer.ema) == (30, 1.0, 0.0)
+    assert optimizer.schedule == ("linear" if ltx else "cosine")
+    assert (run.data.size, run.lora.rank) == ((256, 384) if ltx else (240, 416), 0)
+    assert run.batch_size * run.accumulate * PUBLISHED[name] == 14_336
+    assert replace(run, optimizer=OptimizerConfig(betas=(0.9, 0.99), schedule=optimizer.schedule)).settled == run
 
 
 def test_a_paper_preset_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -312,7 +339,7 @@ def test_commands_of_documents_compose(path: Path) -> None:
     calls = commands_of(path.read_text().replace("experiment=...", "experiment=debug"))
     assert calls, "no command found"
     for call in calls:
-        if any("experiment=flowframes_" in word for word in call[1]):
+        if any(re.match("experiment=flow(frames|c2s)_", word) for word in call[1]):
             call = (call[0], [*call[1], *GIVEN])
         composed(call)
 

@@ -54,7 +54,7 @@ class Turn:
         self.config = config
         self.objective = objective_of(config, backbone)
         self.trained = [one for one in self.objective.parameters() if one.requires_grad]
-        settings = config.optimizer
+        settings = config.settled.optimizer
         self.optimizer = torch.optim.AdamW(
             self.trained, settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
         )

@@ -16,7 +16,7 @@ from worldmodel.datasets.nuscenes.report import Report
 from worldmodel.datasets.nuscenes.splits import scenes_of_split
 from worldmodel.datasets.nuscenes.timing import MAX_GAP
 from worldmodel.datasets.nuscenes.windows import WindowRule, cut_windows
-from worldmodel.datasets.reading import dead_processes_named, loader, raised
+from worldmodel.datasets.reading import reading
 from worldmodel.errors import InputError
 
 
@@ -100,8 +100,7 @@ class ChunkPairs(Dataset[ChunkPair]):
         return self._with(self._starts_PN[~bad], self._with_bad(found, int(bad.sum())))
 
     def _complaints(self, rows: np.ndarray, workers: int) -> dict[int, str]:
-        with dead_processes_named("workers=0"):
-            read = map(raised, loader(_Pictures(self, rows), list, workers, batch_size=32))
+        with reading(_Pictures(self, rows), list, workers, "workers=0", batch_size=32) as read:
             messages = [message for batch in read for message in batch]
         return {row: message for row, message in zip(rows.tolist(), messages, strict=True) if message}
 

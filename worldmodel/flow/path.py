@@ -64,7 +64,12 @@ def logit_normal_sigmas(
     """
     drawn_on = device if generator is None else generator.device
     normal_B = torch.randn(batch, generator=generator, device=drawn_on)
-    return torch.sigmoid(normal_B * std + shift).to(device)
+    return logit_normal(normal_B, shift, std).to(device)
+
+
+def logit_normal(normal_B: Float[Tensor, " B"], shift: float, std: float = 1.0) -> Float[Tensor, " B"]:
+    """The sigmas of `logit_normal_sigmas` that these standard normal numbers give."""
+    return torch.sigmoid(normal_B * std + shift)
 
 
 def ltx_shift(tokens: int) -> float:

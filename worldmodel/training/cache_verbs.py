@@ -12,29 +12,36 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from worldmodel.conventions import Conventions, conventions_of
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.flow.inversion import midpoint
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.scores import to_uint8
 from worldmodel.training import data
+from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.config import CacheBuildConfig, CacheLookConfig, DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache
 from worldmodel.training.latents import LatentEncoder
-from worldmodel.training.run import open_pipeline
+from worldmodel.training.run import open_pipeline, started_processes
 
 
 def build_cache(config: CacheBuildConfig) -> list[Path]:
     """Write this job's shards of every length; shards that are there stay."""
+    if started_processes() > 1:
+        raise InputError("cache build: a launcher's processes would all do the same; start jobs with task=I tasks=N")
     pipeline = open_pipeline(config)
     pipeline.vae.requires_grad_(False).eval()
     pipeline.transformer.requires_grad_(False).eval()
     device = torch.device("cuda" if torch.cuda.is_available() and config.device == "auto" else "cpu")
     pipeline.to(device)
-    encoder = LatentEncoder(pipeline.backbone, config.inversion_steps * config.inverts, config.precision)
+    backbone = pipeline.backbone
+    backbone.conventions = conventions_of(config.conventions)
+    captions = CaptionEncoder(pipeline, device) if config.captioned else None
+    encoder = LatentEncoder(backbone, config.inversion_steps * config.inverts, config.precision, captions)
     folders = []
     for frames in config.data.frames:
-        pairs = data.open_pairs(config.data, frames, data.store_folder(config))
+        pairs = data.open_pairs(config.data, frames, data.store_folder(config), config.captioned)
         folder = data.write_cache(config, pairs, frames, encoder, device, (config.task, config.tasks))
         print(f"{folder}: {len(pairs)} pairs of {frames} + {frames} frames, share {config.task + 1} of {config.tasks}")
         folders.append(folder)
@@ -53,7 +60,8 @@ def look_into_cache(config: CacheLookConfig) -> Path:
     if encoder.vae_sha256 != cache.card.vae or encoder.network_sha256 != cache.card.network:
         raise InputError(f"{config.folder}: made by another model than pretrained={config.pretrained}; give that one")
     numbers = np.linspace(0, len(cache) - 1, min(config.pairs, len(cache))).round().astype(int).tolist()
-    rows = [_row(pipeline, cache[number], config.steps) for number in numbers]
+    told = conventions_of(cache.card.conventions)
+    rows = [_row(pipeline, cache[number], config.steps, told) for number in numbers]
     with written_whole(config.out, ".png") as part:
         Image.fromarray(np.concatenate(rows)).save(part, "PNG")
     print(f"{config.out}: {len(rows)} of {len(cache)} pairs; {_columns(cache)}")
@@ -66,11 +74,14 @@ def _columns(cache: LatentCache) -> str:
 
 
 @torch.no_grad()
-def _row(pipeline: FlowFramesPipeline, sample: dict[str, Tensor], steps: int) -> UInt8[np.ndarray, "H w 3"]:
+def _row(
+    pipeline: FlowFramesPipeline, sample: dict[str, Tensor], steps: int, conventions: Conventions
+) -> UInt8[np.ndarray, "H w 3"]:
     observed, future = (_decoded(pipeline, latents) for latents in sample["mean"])
     frames = [observed[-1], *_two_of(future)]
     if "noise" in sample:
-        backbone, rate = pipeline.backbone, float(sample["frame_rate"])
+        backbone, told = pipeline.backbone, conventions.training
+        backbone.conventions, rate = conventions, told.frame_rate or float(sample["frame_rate"])
         prompt, mask = backbone.empty_prompt()
 
         def velocity(x: Tensor, sigma_B: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -28,6 +29,7 @@ from worldmodel.errors import InputError
 from worldmodel.files import remove_partial, save_tensors, written_whole
 
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+EARLIER = {"conventions": "paper", "data.video_reader": "pyav"}  # of checkpoints from before there was a choice
 INTO = StateDictOptions(full_state_dict=True, strict=False)
 
 
@@ -103,37 +105,95 @@ def _write(folder: Path, weights: dict[str, Any], moments: dict[str, Any], state
     (folder / "state.json").write_text(json.dumps(said, indent=1, default=_plain) + "\n")
 
 
-def load(state: TrainingState, folder: Path) -> None:
-    """Put the checkpoint in `folder` into `state`.
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint's files hold."""
+
+    said: dict[str, Any]
+    weights: dict[str, Any]
+    moments: Any
+    average: dict[str, torch.Tensor]
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be read as it was written."""
+
+
+def load_newest(state: TrainingState, out: Path) -> list[str]:
+    """Put the newest checkpoint that is whole into `state`; a damaged one is set aside, and a sentence says so.
 
     Raises:
-        InputError: it was made with other settings; the message names them.
+        InputError: made with other settings, which the message names, or none is whole.
     """
-    said = json.loads((folder / "state.json").read_text())
-    refuse_other_settings(state.fingerprint, said["fingerprint"], folder)
-    weights: dict[str, Any] = {**load_file(folder / "weights.safetensors")}
-    set_model_state_dict(state.module, weights, options=INTO)
-    moments: dict[str, Any] = {}
-    for name, tensor in load_file(folder / "optimizer.safetensors").items():
-        parameter, _, key = name.rpartition("|")
-        moments.setdefault(parameter, {})[key] = tensor
+    sentences, damaged = list[str](), list[Path]()
+    for folder in reversed(checkpoints_of(out)):
+        try:
+            contents = read(state, folder)
+        except Damaged as error:
+            sentences.append(f"{folder}: damaged ({error}), set aside")
+            damaged.append(folder)
+            continue
+        _put(state, contents)
+        state.accelerator.wait_for_everyone()  # all have found the same before anything is moved
+        if state.accelerator.is_main_process:
+            for each in damaged:
+                set_aside(each)
+        return [*sentences, f"{folder}: the run goes on from here"] if damaged else []
+    raise InputError(f"{out}: no checkpoint can be read ({'; '.join(sentences)}); begin again with overwrite=true")
+
+
+def set_aside(folder: Path) -> None:
+    """Out of the way of the checkpoint that the run will write for that step."""
+    place = folder.with_name(f"damaged-{folder.name}")
+    shutil.rmtree(place, ignore_errors=True)
+    folder.rename(place)
+
+
+def read(state: TrainingState, folder: Path) -> Contents:
+    """All of a checkpoint, before anything of `state` is changed.
+
+    Raises:
+        InputError: made with other settings. Damaged: a file is absent, cut off, or does not hold what it should.
+    """
+    try:
+        said = json.loads((folder / "state.json").read_text())
+        refuse_other_settings(state.fingerprint, said["fingerprint"], folder)
+        Progress(**said["progress"])
+        weights: dict[str, Any] = {**load_file(folder / "weights.safetensors")}
+        moments: dict[str, dict[str, Any]] = {}
+        for name, tensor in load_file(folder / "optimizer.safetensors").items():
+            parameter, _, key = name.rpartition("|")
+            moments.setdefault(parameter, {})[key] = tensor
+        average = {} if state.average is None else load_file(folder / "average.safetensors")
+        if not {"schedule", "optimizer", "average"} <= said.keys():
+            raise Damaged("state.json lacks an entry")
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise Damaged(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
+    return Contents(said, weights, moments, average)
+
+
+def _put(state: TrainingState, contents: Contents) -> None:
+    said = contents.said
+    set_model_state_dict(state.module, contents.weights, options=INTO)
     set_optimizer_state_dict(
         state.module,
         state.optimizer.optimizer,
-        {"state": moments, "param_groups": said["optimizer"]},
+        {"state": contents.moments, "param_groups": said["optimizer"]},
         options=StateDictOptions(full_state_dict=True),
     )
     state.schedule.load_state_dict(said["schedule"])
     if state.average is not None:
-        shadow = load_file(folder / "average.safetensors")
-        state.average.load_state_dict(said["average"] | {"shadow_params": [shadow[name] for name in _trained(state)]})
+        shadow = [contents.average[name] for name in _trained(state)]
+        state.average.load_state_dict(said["average"] | {"shadow_params": shadow})
         state.average.to(device=state.accelerator.device)
     state.progress = Progress(**said["progress"])
 
 
 def refuse_other_settings(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
     """Raise `InputError` that names the settings in which a run and its checkpoint differ."""
-    now = json.loads(json.dumps(now))
+    now, then = json.loads(json.dumps(now)), EARLIER | then
     differing = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
     if differing:
         changes = ", ".join(f"{name} was {then.get(name)}, is {now.get(name)}" for name in differing)

@@ -5,7 +5,8 @@ Shape legend: F frames, H height, W width, 3 colours; 2 the observed and the fut
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -26,7 +27,8 @@ MOST_BAD = 50  # samples in a row
 class Pairs(Protocol):
     """Chunk pairs of one shape, one camera each. `identity` changes when any frame does.
 
-    A sample has `frames` uint8 [2, 3, F, H, W] and `frame_rate`, frames a second.
+    A sample has `frames` uint8 [2, 3, F, H, W] and `frame_rate`, frames a second; where captions are asked for, also
+    `caption`, which may be empty.
     """
 
     @property
@@ -74,10 +76,13 @@ class StorePairs(Dataset[dict[str, Any]]):
 
 
 class ClipPairs(Dataset[dict[str, Any]]):
-    """`ChunkPair`s of one camera each, from one or several sequences after each other: see `Pairs`."""
+    """`ChunkPair`s of one camera each, from one or several sequences after each other: see `Pairs`.
 
-    def __init__(self, sequences: Sequence[Any], identity: str) -> None:
-        self.sequences, self.identity = list(sequences), identity
+    `captions` gives the text of pair `number`; None where there is none.
+    """
+
+    def __init__(self, sequences: Sequence[Any], identity: str, captions: Callable[[int], str] | None = None) -> None:
+        self.sequences, self.identity, self.captions = list(sequences), identity, captions
         self.ends = torch.tensor([len(sequence) for sequence in sequences]).cumsum(0).tolist()
 
     def __len__(self) -> int:
@@ -88,6 +93,26 @@ class ClipPairs(Dataset[dict[str, Any]]):
         pair: ChunkPair = self.sequences[which][number - (self.ends[which - 1] if which else 0)]
         both_2FCHW = torch.stack([pair.observed_NFCHW[0], pair.future_NGCHW[0]])
         return {"frames": both_2FCHW.transpose(1, 2).contiguous(), "frame_rate": pair.frame_rate}
+
+
+class Captioned(Dataset[dict[str, Any]]):
+    """The same pairs with their captions, which then belong to the identity; `captions` None is the empty one."""
+
+    def __init__(self, pairs: Pairs, captions: Callable[[int], str] | None) -> None:
+        self.pairs, self.captions = pairs, captions
+        digest = hashlib.sha256(pairs.identity.encode())
+        for number in range(len(pairs)):
+            digest.update(f"{self._caption(number)}\0".encode())
+        self.identity = digest.hexdigest()
+
+    def _caption(self, number: int) -> str:
+        return "" if self.captions is None else self.captions(number)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        return self.pairs[number] | {"caption": self._caption(number)}
 
 
 class Readable(Dataset[dict[str, Any]]):
@@ -113,10 +138,14 @@ class Readable(Dataset[dict[str, Any]]):
 
 
 class Pool(Dataset[dict[str, Any]]):
-    """Samples by their `Place`; each is read with torch's generator at its own seed and has that `seed`."""
+    """Samples by their `Place`; each is read with torch's generator at its own seed and has that `seed` and `coin`.
+
+    `pair` counts it among all samples, the same in every epoch.
+    """
 
     def __init__(self, groups: Sequence[Any]) -> None:
         self.groups = list(groups)
+        self.before = [0, *accumulate(map(len, groups))]
 
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
@@ -125,7 +154,7 @@ class Pool(Dataset[dict[str, Any]]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(place.seed)
             sample = self.groups[place.group][place.number]
-        return {**sample, "seed": place.seed}
+        return {**sample, "seed": place.seed, "coin": place.coin, "pair": self.before[place.group] + place.number}
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

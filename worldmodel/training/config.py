@@ -1,8 +1,9 @@
 """What a training run is told. Plain dataclasses: the command line fills them, a notebook may too."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
+from worldmodel.conventions import ConventionsName, conventions_of
 from worldmodel.errors import InputError
 from worldmodel.settings import (
     Count,
@@ -111,8 +112,8 @@ class OptimizerConfig(Settings, prefix="optimizer."):
     Attributes:
         lr: highest learning rate.
         betas: decay of AdamW's two averages.
-        weight_decay: AdamW's, on all weights.
-        warmup: steps in which the learning rate rises to `lr`.
+        weight_decay: AdamW's, on all weights; null is the conventions', 0.01, or 1e-4 for published.
+        warmup: steps in which the learning rate rises to `lr`; null is the conventions', 50, or 30 for published.
         schedule: shape of the learning rate after `warmup` steps; ends at 0 except for constant.
         clip: largest norm of the gradient.
         ema: decay of the moving average of the weights, which is what is saved; 0 is none.
@@ -120,9 +121,9 @@ class OptimizerConfig(Settings, prefix="optimizer."):
 
     lr: Positive = 2e-4
     betas: tuple[Decay, Decay] = (0.9, 0.99)
-    weight_decay: NotNegative = 0.01
+    weight_decay: NotNegative | None = None
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
-    warmup: Natural = 50
+    warmup: Natural | None = None
     clip: Positive = 1.0
     ema: Decay = 0.0
 
@@ -190,6 +191,9 @@ class TrainConfig(Settings):
         out: folder of the run; the trained pipeline is its sub-folder `pipeline`.
         pretrained: pipeline folder or hub id to start from; null is a new model of sizes `model`.
         from_scratch: draw the transformer anew; pretrained's is then used for inversion only.
+        conventions: paper is this toolkit's reading of the paper; published is what its code, FlowC2S, computes: drawn
+            targets, another mixing, one coin a micro-batch, whole timesteps, positions at 24 frames a second, captions
+            as prompts. Saved with the run, its checkpoints and its pipeline.
         rho: probability that a source is mixed with the future chunk inverted to noise; for flowframes.
         inversion_steps: steps of that inversion (RF-Solver, two evaluations each), done once per chunk and kept.
         sigma: how sigmas are drawn: logit_normal (shifted by token count, as LTX) or uniform (as Wan).
@@ -220,6 +224,7 @@ class TrainConfig(Settings):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    conventions: ConventionsName = "paper"
     rho: Share = 0.7
     inversion_steps: Count = 25
     sigma: Literal["logit_normal", "uniform"] = "logit_normal"
@@ -255,6 +260,19 @@ class TrainConfig(Settings):
             )
         if self.data.root is None or not self.data.decode_once or len(self.data.frames) > 1:
             raise InputError("objective=autoencoder: give data.root, data.decode_once=true and one length data.frames")
+
+    @property
+    def settled(self) -> "TrainConfig":
+        """With what the conventions decide where it was not said."""
+        told, given = conventions_of(self.conventions).training, self.optimizer
+        decay = told.weight_decay if given.weight_decay is None else given.weight_decay
+        warmup = told.warmup if given.warmup is None else given.warmup
+        return replace(self, optimizer=replace(given, weight_decay=decay, warmup=warmup))
+
+    @property
+    def captioned(self) -> bool:
+        """Whether the network sees each clip's caption."""
+        return self.objective != "autoencoder" and conventions_of(self.conventions).training.captions
 
     @property
     def inverts(self) -> bool:

@@ -16,7 +16,7 @@ from worldmodel.datasets.frame_store import FrameStore, open_frame_store
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs, open_index, scenes_of_split
 from worldmodel.datasets.nuscenes.dataset import default_cameras
 from worldmodel.errors import InputError
-from worldmodel.training.chunks import ChunkCrops, ClipPairs, Pairs, Readable, StorePairs
+from worldmodel.training.chunks import Captioned, ChunkCrops, ClipPairs, Pairs, Readable, StorePairs
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache, write_shards
 from worldmodel.training.latents import LatentEncoder
@@ -41,7 +41,7 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
             frames = _frame_store(data, store)
         return [ChunkCrops(frames, data.frames[0], data.stride, config.autoencoder.crop)]
     with accelerator.main_process_first():
-        pairs = open_lengths(data, data.frames, store)
+        pairs = open_lengths(data, data.frames, store, config.captioned)
     if not data.latent_cache:
         return pairs
     share = (accelerator.process_index, accelerator.num_processes)
@@ -49,6 +49,8 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
         write_cache(config, one, length, encoder, accelerator.device, share)
         for one, length in zip(pairs, data.frames, strict=True)
     ]
+    if encoder.captions is not None:
+        encoder.captions.rest()
     accelerator.wait_for_everyone()
     caches = [LatentCache(folder) for folder in folders]
     if encoder.inversion_steps and float(caches[0][0]["std"].float().mean()) < LEAST_STD:
@@ -61,7 +63,8 @@ def _given_cache(config: TrainConfig, encoder: LatentEncoder) -> LatentCache:
     assert config.data.latents is not None
     cache = LatentCache(config.data.latents)
     card = cache.card
-    made_by = {"pretrained VAE": (card.vae, encoder.vae_sha256)}
+    made_by = {"conventions": (card.conventions, config.conventions)}
+    made_by["pretrained VAE"] = (card.vae, encoder.vae_sha256)
     if encoder.inversion_steps:
         made_by["inversion_steps"] = (str(card.inversion_steps), str(encoder.inversion_steps))
         made_by["pretrained transformer"] = (card.network, encoder.network_sha256)
@@ -79,12 +82,12 @@ def store_folder(config: TrainConfig) -> Path:
     return Path(config.data.store) if config.data.store else out.with_name(f"{out.name}.cache")
 
 
-def open_pairs(data: DataConfig, frames: int, store: Path) -> Pairs:
-    """All chunk pairs of `frames` + `frames` frames."""
-    return open_lengths(data, (frames,), store)[0]
+def open_pairs(data: DataConfig, frames: int, store: Path, captioned: bool = False) -> Pairs:
+    """All chunk pairs of `frames` + `frames` frames, with their captions where that is said."""
+    return open_lengths(data, (frames,), store, captioned)[0]
 
 
-def open_lengths(data: DataConfig, lengths: Sequence[int], store: Path) -> list[Pairs]:
+def open_lengths(data: DataConfig, lengths: Sequence[int], store: Path, captioned: bool = False) -> list[Pairs]:
     """`open_pairs` of every length; the videos, or the frame store, are opened once."""
     found: Sequence[Pairs]
     if data.videos is not None:
@@ -95,6 +98,8 @@ def open_lengths(data: DataConfig, lengths: Sequence[int], store: Path) -> list[
         found = [StorePairs(frames, length, data.stride) for length in lengths]
     else:
         found = [_scene_pairs(data, length) for length in lengths]
+    if captioned:
+        found = [Captioned(pairs, pairs.captions if isinstance(pairs, ClipPairs) else None) for pairs in found]
     return [Readable(pairs) if data.skip_bad else pairs for pairs in found]
 
 
@@ -104,7 +109,7 @@ def validation_pairs(config: TrainConfig) -> Pairs:
     if config.data.videos is not None and asked.videos is None:
         raise InputError("validation.videos: give the list or folder of held-out videos, or validation.every=0")
     held_out = replace(config.data, split=asked.split, videos=asked.videos, decode_once=False, stride=2 * frames)
-    return open_pairs(held_out, frames, store_folder(config))
+    return open_pairs(held_out, frames, store_folder(config), config.captioned)
 
 
 def write_cache(
@@ -119,6 +124,10 @@ def write_cache(
     name = f"latents-{pairs.identity[:12]}-{encoder.vae_sha256[:12]}-{config.precision}"
     if encoder.inversion_steps:
         name += f"-inverted{encoder.inversion_steps}-{encoder.network_sha256[:12]}"
+    if config.conventions != "paper":
+        name += f"-{config.conventions}"
+    if encoder.captions is not None:
+        name += f"-captions-{encoder.captions.sha256[:12]}"
     folder = store_folder(config) / name
     write_shards(folder, pairs, encoder, device=device, workers=config.data.workers, share=share)
     return folder
@@ -171,7 +180,7 @@ def _video_pairs(data: DataConfig, videos: "Collection", frames: int) -> ClipPai
     logger.info("%s", pairs.report)
     said = [list(data.size), frames, data.stride, [[place.video, place.start] for place in pairs.places]]
     said += [] if data.video_reader == "pyav" else [data.video_reader]
-    return ClipPairs([pairs], _identity(said, [source.path for source in pairs.sources]))
+    return ClipPairs([pairs], _identity(said, [source.path for source in pairs.sources]), pairs.caption)
 
 
 def _identity(said: list[Any], files: list[Path]) -> str:

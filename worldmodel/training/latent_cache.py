@@ -4,23 +4,29 @@ A folder of safetensors shards, each a fixed run of pairs, and `card.json`, whic
 is written whole to a temporary name and renamed, and its content follows from the card alone: a build that was killed
 goes on where it stopped and ends with the same bytes. A folder whose card differs is refused, never mixed.
 
-Shape legend: 2 the observed and the future chunk; C f h w are latents, normalised.
+Pairs of one video share its caption: a shard holds each prompt once, `prompts` [K, L, D] and perhaps `prompt_masks`
+[K, L], and `prompt_row` [pairs], which of them is whose.
+
+Shape legend: 2 the observed and the future chunk; C f h w are latents, normalised; K captions of a shard, L prompt
+tokens, D prompt width.
 """
 
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
+from worldmodel.datasets.reading import reading
 from worldmodel.errors import InputError
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.training.attention import fastest_attention
@@ -30,6 +36,8 @@ from worldmodel.training.latents import LatentEncoder
 logger = logging.getLogger(__name__)
 CARD = "card.json"
 VERSION = 2  # of the layout
+PROMPTS = {"prompts": "prompt", "prompt_masks": "prompt_mask"}  # in a shard, in a sample
+LATER = ("replaced", "conventions", "captions")  # fields that earlier caches do not have
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class CacheCard:
         inversion_steps: steps of RF-Solver, two evaluations each; 0 is no inversion.
         precision: autocast of the networks. shard_pairs: pairs of a full shard. version: of the layout.
         replaced: pairs that could not be read and in whose place the next was taken; counted when the cache is whole.
+        conventions: that training follows; those that draw the target have both chunks' deviations here.
+        captions: sha256 of what embedded the captions; empty where none were asked for.
     """
 
     pairs_identity: str
@@ -54,11 +64,14 @@ class CacheCard:
     shard_pairs: int
     version: int = VERSION
     replaced: int = 0
+    conventions: str = "paper"
+    captions: str = ""
 
     @property
     def said(self) -> dict[str, Any]:
-        """What card.json holds; `replaced` where it is not 0."""
-        return {name: value for name, value in asdict(self).items() if name != "replaced" or value}
+        """What card.json holds; of `LATER` what is not the default: caches without it stay the same."""
+        plain = {field.name: field.default for field in fields(self) if field.name in LATER}
+        return {name: value for name, value in asdict(self).items() if name not in LATER or value != plain[name]}
 
     @property
     def shards(self) -> int:
@@ -77,7 +90,7 @@ class LatentCache(Dataset[dict[str, Tensor]]):
         self.folder = Path(folder)
         if not (self.folder / CARD).is_file():
             raise InputError(f"{self.folder}: no latent cache ({CARD} is absent); build it first")
-        self.card = CacheCard(**json.loads((self.folder / CARD).read_text()))
+        self.card = read_card(self.folder)
         missing = [number for number in range(self.card.shards) if not is_kept(shard_file(self.folder, number))]
         if missing:
             raise InputError(f"{self.folder}: {len(missing)} of {self.card.shards} shards are missing; build it again")
@@ -97,14 +110,34 @@ class LatentCache(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         """`mean` [2, C, f, h, w], `std` [C, f, h, w] of the observed chunk and, where the cache was built with
-        inversion, `noise` [C, f, h, w], the future chunk inverted: float16. `frame_rate`, frames a second: float32."""
+        inversion, `noise` [C, f, h, w], the future chunk inverted: float16. `frame_rate`, frames a second: float32.
+        With conventions=published also `future_std` [C, f, h, w], `prompt` [L, D] and perhaps `prompt_mask` [L]."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         shard, row = divmod(number, self.card.shard_pairs)
         if shard not in self._open:
             self._open[shard] = self._files.enter_context(safe_open(shard_file(self.folder, shard), framework="pt"))
         opened = self._open[shard]
-        return {name: opened.get_slice(name)[row : row + 1][0] for name in opened.keys()}
+        prompt = int(opened.get_slice("prompt_row")[row]) if self.card.captions else 0
+        return {
+            PROMPTS.get(name, name): opened.get_slice(name)[at : at + 1][0]
+            for name in opened.keys()
+            if name != "prompt_row"
+            for at in [prompt if name in PROMPTS else row]
+        }
+
+
+def read_card(folder: Path) -> CacheCard:
+    """The card of a cache; raises `InputError` for one that this version does not know."""
+    try:
+        card = CacheCard(**json.loads((folder / CARD).read_text()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{folder / CARD}: no card of a latent cache ({error}); delete the folder, build it") from None
+    if card.version != VERSION:
+        raise InputError(
+            f"{folder}: a latent cache of layout {card.version}, this is {VERSION}; delete it, build it again"
+        )
+    return card
 
 
 def build_latent_cache(folder: str | Path, pairs: Pairs, encoder: LatentEncoder, **settings: Any) -> LatentCache:
@@ -137,7 +170,8 @@ def write_shards(
         raise InputError("no chunk pairs to cache; check the data")
     card = CacheCard(
         pairs.identity, len(pairs), encoder.vae_sha256, encoder.network_sha256, encoder.inversion_steps,
-        encoder.precision, shard_pairs,
+        encoder.precision, shard_pairs, conventions=encoder.backbone.conventions.name,
+        captions=encoder.captions.sha256 if encoder.captions else "",
     )  # fmt: skip
     folder = Path(folder)
     _claim(folder, card)
@@ -147,8 +181,8 @@ def write_shards(
         first = number * shard_pairs
         numbers = range(first, min(first + shard_pairs, len(pairs)))
         chosen = Subset(cast(Dataset, pairs), numbers)
-        loader = DataLoader(chosen, batch_size=batch_size, num_workers=workers, collate_fn=collate)
-        tensors, replaced = _shard(loader, encoder, device)
+        with reading(chosen, collate, workers, "data.workers=0", batch_size=batch_size) as batches:
+            tensors, replaced = _shard(batches, encoder, device)
         file = shard_file(folder, number)
         remove_partial(folder, file.name)
         with written_whole(file) as part:
@@ -159,10 +193,10 @@ def write_shards(
 
 def _claim(folder: Path, card: CacheCard) -> None:
     """Write the card, or compare with the one that is there."""
-    said = card.said
     if (folder / CARD).is_file():
-        there = json.loads((folder / CARD).read_text())
-        differing = [name for name in said if there.get(name) != said[name]]
+        there = read_card(folder)
+        compared = (field.name for field in fields(card) if field.name != "replaced")
+        differing = [name for name in compared if getattr(there, name) != getattr(card, name)]
         if differing:
             raise InputError(
                 f"{folder}: a latent cache made with other {', '.join(differing)}; choose another folder or delete it"
@@ -193,20 +227,37 @@ def _replaced_in(file: Path) -> int:
         return int((opened.metadata() or {}).get("replaced", 0))
 
 
-def _shard(loader: DataLoader, encoder: LatentEncoder, device: torch.device | str) -> tuple[dict[str, Tensor], int]:
+def _shard(
+    read: Iterable[dict[str, Any]], encoder: LatentEncoder, device: torch.device | str
+) -> tuple[dict[str, Tensor], int]:
     """The tensors of one file, and how many of its pairs had to be replaced."""
-    batches, replaced = [], 0
+    batches, captions, replaced = [], list[str](), 0
     with fastest_attention(torch.device(device)):
-        for batch in loader:
-            batches.append(_encode(batch, encoder, device))
+        for batch in read:
+            found = _half(encoder.latents(batch["frames"].to(device), batch["frame_rate"]))
+            batches.append(found | {"frame_rate": torch.tensor(batch["frame_rate"])})
+            captions += batch.get("caption", [""] * len(batch["frames"]))
             replaced += sum(batch.get("replaced", ()))
-    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}, replaced
+        prompts = _prompts(captions, encoder)
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]} | prompts, replaced
 
 
-def _encode(batch: dict[str, Any], encoder: LatentEncoder, device: torch.device | str) -> dict[str, Tensor]:
-    found = encoder(batch["frames"].to(device), batch["frame_rate"])
-    half = {name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in found.items()}
-    return half | {"frame_rate": torch.tensor(batch["frame_rate"])}
+def _prompts(captions: list[str], encoder: LatentEncoder) -> dict[str, Tensor]:
+    """Each caption embedded once, in the order in which they come."""
+    if encoder.captions is None:
+        return {}
+    rows = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
+    found = _half(encoder.prompts(list(rows)))
+    if not found["prompt"].isfinite().all():
+        raise InputError(
+            "captions: their embeddings do not fit float16; use another text encoder or latent_cache=false"
+        )
+    held = {name: found[kept] for name, kept in PROMPTS.items() if kept in found}
+    return held | {"prompt_row": torch.tensor([rows[caption] for caption in captions])}
+
+
+def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
 
 
 def shard_file(folder: Path, number: int) -> Path:

@@ -14,9 +14,14 @@ from torch import Tensor
 from worldmodel.backbones.backbone import Backbone, FrameRate
 from worldmodel.flow.inversion import invert
 from worldmodel.provenance import weights_hash
+from worldmodel.training.captions import CaptionEncoder
 
 Latents = dict[str, Tensor]
-"""`mean` [B, 2, C, f, h, w]; `std` [B, C, f, h, w] of the observed chunk; where inverted, `noise` [B, C, f, h, w]."""
+"""`mean` [B, 2, C, f, h, w]; `std` [B, C, f, h, w] of the observed chunk; where inverted, `noise` [B, C, f, h, w].
+
+Where conventions draw the target, `future_std` [B, C, f, h, w]; where they show captions, `prompt` [B, L, D] and, of
+networks that take one, `prompt_mask` [B, L].
+"""
 
 
 def common_rate(frame_rates_B: Sequence[float]) -> FrameRate:
@@ -28,11 +33,18 @@ def common_rate(frame_rates_B: Sequence[float]) -> FrameRate:
 class LatentEncoder:
     """Encodes both chunks and, with `inversion_steps` above 0, inverts the future one to noise.
 
-    Prompt empty, no guidance. `precision` "bf16" runs the networks under autocast.
+    Prompt empty, no guidance. `precision` "bf16" runs the networks under autocast. What it gives follows the backbone's
+    conventions. How the published code inverted is not published: as here, with its positions in training.
+
+    Args:
+        captions: embeds each pair's caption; None where the network sees the empty prompt.
     """
 
-    def __init__(self, backbone: Backbone, inversion_steps: int, precision: str) -> None:
+    def __init__(
+        self, backbone: Backbone, inversion_steps: int, precision: str, captions: CaptionEncoder | None = None
+    ) -> None:
         self.backbone, self.inversion_steps, self.precision = backbone, inversion_steps, precision
+        self.captions = captions
 
     @cached_property
     def vae_sha256(self) -> str:
@@ -44,15 +56,36 @@ class LatentEncoder:
         """Of the weights that invert; empty where nothing is inverted."""
         return weights_hash(self.backbone.transformer) if self.inversion_steps else ""
 
+    def __call__(
+        self,
+        frames_B23FHW: UInt8[Tensor, "B 2 3 F H W"],
+        frame_rates_B: Sequence[float],
+        captions_B: Sequence[str] = (),
+    ) -> Latents:
+        """Latents and prompts of the pairs, on the frames' device."""
+        return self.latents(frames_B23FHW, frame_rates_B) | self.prompts(captions_B)
+
+    def prompts(self, captions_K: Sequence[str]) -> Latents:
+        """`prompt` and, where the network takes one, `prompt_mask` of these captions; nothing without captions."""
+        if self.captions is None or not captions_K:
+            return {}
+        prompt = self.captions(captions_K)
+        return {"prompt": prompt.embeds_BLD} | ({} if prompt.mask_BL is None else {"prompt_mask": prompt.mask_BL})
+
     @torch.no_grad()
-    def __call__(self, frames_B23FHW: UInt8[Tensor, "B 2 3 F H W"], frame_rates_B: Sequence[float]) -> Latents:
+    def latents(self, frames_B23FHW: UInt8[Tensor, "B 2 3 F H W"], frame_rates_B: Sequence[float]) -> Latents:
         """Latents of the pairs, on the frames' device."""
         video = frames_B23FHW.float() / 127.5 - 1
         with torch.autocast(video.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             observed, future = self.backbone.encode(video[:, 0]), self.backbone.encode(video[:, 1])
             found = {"mean": torch.stack([observed.mean_BCfhw, future.mean_BCfhw], dim=1), "std": observed.std_BCfhw}
+            told = self.backbone.conventions.training
+            if told.target == "sample":
+                found["future_std"] = future.std_BCfhw
             if self.inversion_steps:
-                found["noise"] = self._inverted(future.mean_BCfhw.float(), common_rate(frame_rates_B))
+                found["noise"] = self._inverted(
+                    future.mean_BCfhw.float(), told.frame_rate or common_rate(frame_rates_B)
+                )
         return found
 
     def _inverted(self, future_BCfhw: Tensor, frame_rate: FrameRate) -> Tensor:

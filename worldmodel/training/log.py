@@ -64,10 +64,18 @@ class RunLog:
 
 def _cut_log(log: Path, step: int) -> None:
     """Keep the whole lines up to `step`."""
-    lines = log.read_text().splitlines() if log.is_file() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    kept = [line for line in lines if _step_of(line) <= step]
     with written_whole(log) as part:
         part.write_text("".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    """Infinite for a line that was not written whole."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def _said(value: Any) -> Any:

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from worldmodel.datasets.reading import loader, raised, reader_died
 from worldmodel.errors import InputError, Stopped
 from worldmodel.training import checkpoints
 from worldmodel.training.checkpoints import TrainingState
@@ -76,7 +77,8 @@ def run(loop: Loop) -> None:
     ):
         while progress.step < config.steps:
             with _reader_errors(loop):
-                step_batches = [next(batches) for _ in range(config.accumulate)]
+                read = [next(batches) for _ in range(config.accumulate)]
+            step_batches = [*map(raised, read)]
             lr = state.schedule.get_last_lr()[0]
             figures = _update(loop, step_batches)
             progress.step += 1
@@ -122,11 +124,11 @@ def _loader(loop: Loop) -> DataLoader:
     in_memory = loop.encoder is None
     # On a CPU a reader of what is mapped already would only take a core from the network.
     workers = 0 if in_memory and accelerator.device.type == "cpu" else config.data.workers
-    return DataLoader(
+    return loader(
         Pool(loop.groups),
+        collate,
+        workers,
         batch_sampler=share,
-        num_workers=workers,
-        collate_fn=collate,
         pin_memory=accelerator.device.type == "cuda",
         worker_init_fn=_ignore_stopping,
     )
@@ -176,7 +178,7 @@ def _ready(loop: Loop, batch: dict[str, Any]) -> dict[str, Any]:
     }
     if loop.encoder is None:
         return moved
-    return {**moved, **loop.encoder(moved.pop("frames"), batch["frame_rate"])}
+    return {**moved, **loop.encoder(moved.pop("frames"), batch["frame_rate"], batch.get("caption", ()))}
 
 
 @contextmanager
@@ -192,16 +194,6 @@ def _reader_errors(loop: Loop) -> Iterator[None]:
         if loop.state.accelerator.num_processes > 1:  # the others cannot be asked to help writing now
             raise InputError(f"{why}; resume=true goes on from the last checkpoint") from error
         raise InputError(_end(loop, why)) from error
-
-
-def reader_died(error: Exception) -> bool:
-    """Whether this is how torch says that a reader process is gone, and not an error that a reader handed on.
-
-    A reader that dies while a batch is on its way leaves a broken connection.
-    """
-    if isinstance(error, RuntimeError):
-        return "DataLoader worker (pid" in str(error)
-    return "Caught " not in str(error)
 
 
 def _end(loop: Loop, why: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.backbones.backbone import Backbone
+from worldmodel.conventions import conventions_of
 from worldmodel.flow import couplings, path
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.pipeline import FlowFramesPipeline
@@ -21,6 +22,7 @@ from worldmodel.training.config import AutoencoderConfig, TrainConfig
 from worldmodel.training.latents import Latents, common_rate
 from worldmodel.training.order import Draws
 
+LATENTS = ("mean", "std", "future_std", "noise")
 Losses = dict[str, Tensor]
 """`loss` is minimised; whatever else is there is logged."""
 
@@ -68,6 +70,8 @@ class FlowObjective(Objective):
     def __init__(self, backbone: Backbone, config: TrainConfig) -> None:
         super().__init__()
         self.backbone, self.config = backbone, config
+        backbone.conventions = conventions_of(config.conventions)
+        self.told = backbone.conventions.training
         self.transformer = backbone.transformer
         embeds, mask = backbone.empty_prompt()
         self.register_buffer("embeds_1LD", embeds, persistent=False)
@@ -85,21 +89,37 @@ class FlowObjective(Objective):
         """What the network sees in front of x_sigma; FlowFrames shows nothing."""
         return None
 
-    def forward(self, batch: dict[str, Any]) -> Losses:
+    def forward(self, batch: dict[str, Any], draws: Draws | None = None) -> Losses:
         """Mean squared error of the velocity at one drawn sigma per pair.
 
-        `batch` has `Latents`, and lists of B: `frame_rate` and `seed`.
+        `batch` has `Latents`, and lists of B: `frame_rate`, `seed` and, for conventions that use them, `coin` (from
+        [0, 1), the same for a micro-batch) and `pair` (its number among all). `draws` None follows from these.
         """
-        latents: Latents = {name: batch[name].float() for name in ("mean", "std", "noise") if name in batch}
-        draws = Draws(batch["seed"])
-        source, target = self.coupling(latents, draws)
-        at = path.sample(source, target, self.draw_sigmas(target, draws))
+        latents: Latents = {name: batch[name].float() for name in LATENTS if name in batch}
+        at = self.path_sample(latents, self.draws_of(batch) if draws is None else draws)
+        prompt = batch["prompt"] if "prompt" in batch else self.embeds_1LD.expand(len(at.sigma), -1, -1)
+        mask = batch.get("prompt_mask") if "prompt" in batch else self.mask_1L
+        rate = self.told.frame_rate or common_rate(batch["frame_rate"])
         velocity = self.backbone.velocity(
-            at.x_sigma, at.sigma, self.embeds_1LD.expand(len(target), -1, -1), self.mask_1L,
-            common_rate(batch["frame_rate"]), self.shown(latents),
-        )  # fmt: skip
+            at.x_sigma, at.sigma, prompt, mask, rate, self.shown(latents), self.told.whole_timesteps
+        )
         loss = (velocity.float() - at.velocity).square().mean()
         return {"loss": loss, "unexplained": loss.detach() / at.velocity.square().mean()}
+
+    def draws_of(self, batch: dict[str, Any]) -> Draws:
+        """The random numbers of a batch."""
+        seed = self.told.target_seed
+        targets = None if seed is None else [seed + pair for pair in batch["pair"]]
+        return Draws(batch["seed"], targets, batch["coin"] if self.told.coin == "batch" else None)
+
+    def path_sample(self, latents: Latents, draws: Draws) -> path.PathSample:
+        """Where on the path the network is asked, and what it should say there."""
+        if self.told.target == "sample":
+            mean, std = latents["mean"], latents["future_std"]
+            drawn = mean[:, 1] + std * draws.target_normal_like(std)
+            latents = latents | {"mean": torch.stack([mean[:, 0], drawn], dim=1)}
+        source, target = self.coupling(latents, draws)
+        return path.sample(source, target, self.draw_sigmas(target, draws))
 
     def draw_sigmas(self, target_BCfhw: Tensor, draws: Draws) -> Tensor:
         """One sigma per pair (Table 3: shifted logit-normal for LTX, uniform for Wan)."""
@@ -109,7 +129,7 @@ class FlowObjective(Objective):
             patch = self.backbone.geometry.patch
             tokens = target_BCfhw[0, 0].numel() // (patch[0] * patch[1] * patch[2])
             shift = path.ltx_shift(tokens) if self.config.sigma_shift is None else self.config.sigma_shift
-            drawn = [path.logit_normal_sigmas(1, row, shift=shift) for row in draws.rows]
+            drawn = [path.logit_normal(normal, shift) for normal in draws.normal().split(1)]
         return torch.cat(drawn).to(target_BCfhw.device)
 
 
@@ -123,8 +143,11 @@ class FlowFrames(FlowObjective):
         observed, future = latents["mean"].unbind(1)
         if not self.config.rho:
             return couplings.inherent(observed, future)
-        uniform_B, rho = draws.uniform(), self.config.rho
-        return couplings.target_inverted(observed, latents["std"], future, latents["noise"], rho, uniform_B)
+        noise, rho = latents["noise"], self.config.rho
+        if self.told.mixing == "denormalised":
+            mean, std = self.backbone.latent_statistics()
+            noise = noise * std + mean
+        return couplings.target_inverted(observed, latents["std"], future, noise, rho, draws.coins())
 
 
 class IndependentChunks(FlowObjective):

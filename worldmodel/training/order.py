@@ -5,7 +5,7 @@ numbers (sigma, noise, coin, crop) follow from its own seed, so that they do not
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,11 +18,15 @@ from worldmodel.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """One sample of one step: number `number` of the samples of length `group`, with the seed of its randomness."""
+    """One sample of one step: number `number` of the samples of length `group`, with the seed of its randomness.
+
+    `coin` is a number from [0, 1) that all samples of a micro-batch share, whichever process takes them.
+    """
 
     group: int
     number: int
     seed: int
+    coin: float = field(default=0.0, compare=False)
 
 
 class Order:
@@ -53,6 +57,13 @@ class Order:
         seeds = np.random.SeedSequence((self.seed, step)).generate_state(len(numbers), np.uint64) >> np.uint64(1)
         return [Place(group, number, int(seed)) for number, seed in zip(numbers.tolist(), seeds, strict=True)]
 
+    def coins(self, step: int, batches: int) -> list[float]:
+        """One number from [0, 1) for each micro-batch of step `step`."""
+        drawn: list[float] = (
+            np.random.default_rng(np.random.SeedSequence((self.seed, step, 2))).random(batches).tolist()
+        )
+        return drawn
+
     def _shuffled(self, epoch: int) -> list[tuple[int, Tensor]]:
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence((self.seed, epoch, 1)).generate_state(1, np.uint64)[0] >> np.uint64(1))
@@ -80,19 +91,39 @@ class ShareOfOrder(Sampler[list[Place]]):
         size = self.order.global_batch // (self.accumulate * self.processes)
         for step in range(self.first, self.last):
             places = self.order.step(step)
-            for batch in range(self.accumulate):
+            for batch, coin in enumerate(self.order.coins(step, self.accumulate)):
                 start = (batch * self.processes + self.rank) * size
-                yield places[start : start + size]
+                yield [replace(place, coin=coin) for place in places[start : start + size]]
 
 
 class Draws:
     """Random numbers of the rows of a batch, each row's from its own seed.
 
     Drawn on the CPU, so that they are the same on every device.
+
+    Args:
+        seeds_B: of each row. target_seeds_B: of what its target draws, the same in every epoch.
+        coins_B: from [0, 1), where they do not follow from the rows' seeds.
     """
 
-    def __init__(self, seeds_B: Sequence[int]) -> None:
+    def __init__(
+        self, seeds_B: Sequence[int], target_seeds_B: Sequence[int] | None = None, coins_B: list[float] | None = None
+    ) -> None:
         self.rows = [torch.Generator().manual_seed(seed) for seed in seeds_B]
+        self._target_seeds_B, self._coins_B = target_seeds_B, coins_B
+
+    def coins(self) -> Tensor:
+        """Numbers from [0, 1) that decide about mixing: [B]."""
+        return self.uniform() if self._coins_B is None else torch.tensor(self._coins_B)
+
+    def target_normal_like(self, tensor: Tensor) -> Tensor:
+        """As `normal_like`, from the targets' own seeds."""
+        assert self._target_seeds_B is not None
+        return Draws(self._target_seeds_B).normal_like(tensor)
+
+    def normal(self) -> Tensor:
+        """Standard normal numbers: [B]."""
+        return torch.cat([torch.randn(1, generator=row) for row in self.rows])
 
     def uniform(self) -> Tensor:
         """Numbers from [0, 1): [B]."""

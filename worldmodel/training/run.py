@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +19,14 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from worldmodel.backbones.loading import load_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.checkpoints import shipped, shipped_names
+from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.provenance import device_name, versions, weights_hash
 from worldmodel.training import checkpoints, data, run_folder
 from worldmodel.training.adapters import add_adapters, merge_adapters
 from worldmodel.training.attention import fastest_attention
+from worldmodel.training.captions import CaptionEncoder, load_text_encoder
 from worldmodel.training.checkpoints import TrainingState
 from worldmodel.training.chunks import ChunkCrops
 from worldmodel.training.config import TinyModelConfig, TrainConfig
@@ -56,6 +59,7 @@ def train(config: TrainConfig) -> Path:
         InputError: data, folders or settings that cannot be used.
         Stopped: a signal came; a checkpoint was written.
     """
+    config = config.settled
     run_folder.refuse_existing(config)
     check_trackers(config)
     accelerator = _accelerator(config)
@@ -65,8 +69,12 @@ def train(config: TrainConfig) -> Path:
         raise InputError("optimizer.ema, lora.rank, validation.every do not go with FSDP: set them to 0, or use DDP")
     set_seed(config.seed)
     pipeline = open_pipeline(config)
+    _check_guidance(config, pipeline)
     pipeline.to(accelerator.device)
-    encoder = LatentEncoder(_frozen(config, pipeline), config.inversion_steps * config.inverts, config.precision)
+    captions = CaptionEncoder(pipeline, accelerator.device) if config.captioned else None
+    encoder = LatentEncoder(
+        _frozen(config, pipeline), config.inversion_steps * config.inverts, config.precision, captions
+    )
     held_out = data.validation_pairs(config) if config.validation.every else None
     groups = data.samples(config, encoder, accelerator)
     order = Order(
@@ -85,7 +93,7 @@ def train(config: TrainConfig) -> Path:
     frames_are_read = not config.data.latent_cache and config.objective != "autoencoder"
     loop = Loop(config, state, order, groups, out, encoder if frames_are_read else None)
     if held_out is not None:
-        loop.validate = lambda: _validated(config, pipeline, objective, held_out)
+        loop.validate = lambda: _validated(config, pipeline, objective, held_out, captions)
     _resume(config, state, out)
     with fastest_attention(accelerator.device):
         run(loop)
@@ -95,17 +103,30 @@ def train(config: TrainConfig) -> Path:
 def _accelerator(config: TrainConfig) -> Accelerator:
     # accelerate keeps the precision of the first run of a process for all later ones.
     AcceleratorState._reset_state()
+    started = started_processes()
+    # Told nothing, accelerate takes processes that were launched on a machine without a GPU for strangers.
+    on_cpu = config.device == "cpu" or (started > 1 and not torch.cuda.is_available())
     accelerator = Accelerator(
         mixed_precision=config.precision,
-        cpu=config.device == "cpu",
+        cpu=on_cpu,
         step_scheduler_with_optimizer=False,
         log_with=list(config.trackers) or None,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         project_dir=str(Path(config.out) / "trackers"),
     )
+    if accelerator.num_processes != started:
+        raise InputError(
+            f"{started} processes were started and {accelerator.num_processes} would train together: start them with "
+            "accelerate launch and a file of worldmodel/conf/topology, or start one"
+        )
     if accelerator.distributed_type == DistributedType.FSDP:
         keep_float32(accelerator.state.fsdp_plugin)
     return accelerator
+
+
+def started_processes() -> int:
+    """How many processes a launcher (torchrun, accelerate) says that it has started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def keep_float32(plugin: Any) -> None:
@@ -124,12 +145,28 @@ def open_pipeline(config: TrainConfig) -> FlowFramesPipeline:
         return _new_tiny(config.model, config.autoencoder.log_variance)
     source = shipped(config.pretrained) if config.pretrained in shipped_names() else Path(config.pretrained)
     if _is_ours(source):
-        return FlowFramesPipeline.from_pretrained(source, dtype=torch.float32)
+        pipeline = FlowFramesPipeline.from_pretrained(source, dtype=torch.float32, conventions=config.conventions)
+        if config.captioned and pipeline.text_encoder is not None:
+            pipeline.cache_empty_prompt()
+        return pipeline
     try:
-        return FlowFramesPipeline.from_backbone(load_backbone(config.pretrained, dtype=torch.float32))
+        told = conventions_of(config.conventions)
+        backbone = load_backbone(config.pretrained, dtype=torch.float32, conventions=told)
+        encoder, tokenizer = load_text_encoder(config.pretrained, backbone) if config.captioned else (None, None)
+        return FlowFramesPipeline.from_backbone(backbone, text_encoder=encoder, tokenizer=tokenizer)
     except InputError as error:
         known = ", ".join(shipped_names())
         raise InputError(f"pretrained={config.pretrained}: {error} (or one that is shipped: {known})") from error
+
+
+def _check_guidance(config: TrainConfig, pipeline: FlowFramesPipeline) -> None:
+    """Refuse validation that would end the run when it comes: guided by texts that nobody can read."""
+    guided = config.captioned and pipeline.backbone.default_guidance != 1
+    if config.validation.every and guided and not pipeline.text_encoder and not pipeline.negative_prompt_cache:
+        raise InputError(
+            f"validation.every={config.validation.every}: conventions={config.conventions} predicts with guidance, and "
+            "pretrained has no text encoder; give one that has, or validation.every=0"
+        )
 
 
 def _is_ours(folder: Path) -> bool:
@@ -153,6 +190,7 @@ def _frozen(config: TrainConfig, pipeline: FlowFramesPipeline) -> Any:
     pipeline.vae.requires_grad_(False).eval()
     pipeline.transformer.requires_grad_(False).eval()
     frozen = pipeline.backbone
+    frozen.conventions = conventions_of(config.conventions)
     if config.inverts and not config.data.latent_cache:
         frozen.transformer = copy.deepcopy(pipeline.transformer)
     return frozen
@@ -211,18 +249,28 @@ def _state(
     module, optimizer = accelerator.prepare(objective, optimizer)
     average = EMAModel(trained, decay=settings.ema, use_ema_warmup=True) if settings.ema else None
     free = FREE if config.objective in WITHIN_BATCH else FREE + FREE_SPLIT
+    if config.inverts and conventions_of(config.conventions).training.coin == "batch":
+        free = tuple(name for name in free if name != "accumulate")  # each micro-batch has its coin
     settled = {name: value for name, value in checkpoints.flat_settings(config).items() if name not in free}
     settled = {name: value for name, value in settled.items() if not name.startswith("validation.")}
     fingerprint = settled | identity | {"samples a step": order.global_batch}
     return TrainingState(accelerator, module, optimizer, schedule, average, fingerprint)
 
 
-def _validated(config: TrainConfig, pipeline: FlowFramesPipeline, objective: Objective, held_out: Any) -> Validation:
+def _validated(
+    config: TrainConfig,
+    pipeline: FlowFramesPipeline,
+    objective: Objective,
+    held_out: Any,
+    captions: CaptionEncoder | None,
+) -> Validation:
     objective.eval()
     predicting = objective.pipeline_class(**pipeline.components, **_kept_options(pipeline))
     predicting.set_progress_bar_config(disable=True)
     with torch.autocast(pipeline.device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-        found = validate(config, predicting, held_out)
+        found = validate(config, predicting, held_out, captions)
+    if captions is not None and config.data.latent_cache:
+        captions.rest()
     objective.trained.train()
     return found
 
@@ -234,11 +282,14 @@ def _kept_options(pipeline: FlowFramesPipeline) -> dict[str, Any]:
 
 
 def _resume(config: TrainConfig, state: TrainingState, out: Path) -> None:
-    found = checkpoints.checkpoints_of(out)
-    if config.resume and found:
-        checkpoints.load(state, found[-1])
-    elif config.resume and state.accelerator.is_main_process:
-        print(f"resume: {out} has no checkpoint yet, starting at step 0")
+    if not config.resume:
+        return
+    sentences = [f"{out} has no checkpoint yet, starting at step 0"]
+    if checkpoints.checkpoints_of(out):
+        sentences = checkpoints.load_newest(state, out)
+    if state.accelerator.is_main_process:
+        for sentence in sentences:
+            print(f"resume: {sentence}")
 
 
 def _gather(state: TrainingState, pipeline: FlowFramesPipeline) -> None:

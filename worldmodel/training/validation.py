@@ -14,6 +14,7 @@ from torch import Tensor
 
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.scores import repeat_last, to_uint8
+from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.chunks import Pairs
 from worldmodel.training.config import TrainConfig
 from worldmodel.viewing.curves import psnr_per_frame
@@ -29,16 +30,23 @@ class Validation:
     picture: Image.Image
 
 
-def validate(config: TrainConfig, pipeline: FlowFramesPipeline, pairs: Pairs) -> Validation:
-    """Predict `config.validation.pairs` pairs with the weights that `pipeline` has now."""
+def validate(
+    config: TrainConfig, pipeline: FlowFramesPipeline, pairs: Pairs, captions: CaptionEncoder | None = None
+) -> Validation:
+    """Predict `config.validation.pairs` pairs with the weights that `pipeline` has now, by their captions if asked."""
     wanted = min(config.validation.pairs, len(pairs))
     numbers = np.linspace(0, len(pairs) - 1, wanted).round().astype(int).tolist()
     above, psnrs, rows = [], [], []
     for number in numbers:
         sample = pairs[number]
         observed, future = (chunk.transpose(0, 1)[None] for chunk in sample["frames"])
+        prompt = None if captions is None else captions([sample["caption"]])
         output: Any = pipeline(
-            observed, num_inference_steps=config.validation.evaluations, frame_rate=sample["frame_rate"]
+            observed,
+            num_inference_steps=config.validation.evaluations,
+            frame_rate=sample["frame_rate"],
+            prompt_embeds=None if prompt is None else prompt.embeds_BLD,
+            prompt_mask=None if prompt is None else prompt.mask_BL,
         )
         predicted = to_uint8(output.frames)
         psnr = float(psnr_per_frame(predicted, future).mean())

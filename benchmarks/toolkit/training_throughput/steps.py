@@ -22,7 +22,7 @@ class Training:
         self.latents, self.device = latents, device
         self.objective = objective_of(self.config, backbone)
         self.trained = [one for one in self.objective.parameters() if one.requires_grad]
-        settings = self.config.optimizer
+        settings = self.config.settled.optimizer
         self.optimizer = torch.optim.AdamW(
             self.trained, settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
         )

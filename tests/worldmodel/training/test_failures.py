@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
-from worldmodel.benchmarks.toolkit.exact_resume import started
+from worldmodel.benchmarks.toolkit.exact_resume import run_through, started
+from worldmodel.datasets.reading import dead_processes_named, reading
 from worldmodel.errors import InputError, Stopped
 from worldmodel.training import TrainConfig, data, train
 from worldmodel.training.checkpoints import checkpoints_of
@@ -206,6 +209,72 @@ def test_replaced_samples_are_in_the_log(run: TrainConfig, monkeypatch) -> None:
     assert lines(run)[-1]["replaced_samples"] > 0
     with pytest.raises(InputError, match="is damaged"):
         train(replace(run, data=replace(spoilt, skip_bad=False), rho=0.0, out=run.out + "2"))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_readers_error_is_the_sentence_that_it_was(
+    run: TrainConfig, monkeypatch, tmp_path: Path, cached: bool
+) -> None:
+    class Torn(StorePairs):
+        def __getitem__(self, number: int) -> dict:
+            if number == 2:
+                raise InputError(f"film.mp4: frame {number} is damaged; take the film out")
+            return super().__getitem__(number)
+
+    monkeypatch.setattr("worldmodel.training.data.StorePairs", Torn)
+    torn = replace(run.data, latent_cache=cached, workers=1, store=str(tmp_path / "store"))
+    with pytest.raises(InputError) as error:
+        train(replace(run, data=torn, rho=0.0))
+    assert str(error.value) == "film.mp4: frame 2 is damaged; take the film out"
+    assert multiprocessing.active_children() == []
+
+
+class Lost:
+    """Samples of which one is a file that is gone, and one kills its reader."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, number: int) -> int:
+        if number == 1:
+            Path("gone.jpg").read_bytes()
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+
+def test_a_readers_missing_file_and_its_death_are_named() -> None:
+    with reading(Lost(), list, 1, "data.workers=0", batch_size=1) as read:
+        assert next(read) == [0]
+        with pytest.raises(FileNotFoundError) as missing:
+            next(read)
+    assert (missing.value.filename, missing.value.strerror) == ("gone.jpg", "No such file or directory")
+    with pytest.raises(InputError, match="a reader process died .*; with less memory use data.workers=0"):
+        with reading(Lost(), list, 1, "data.workers=0", batch_size=1, sampler=[3]) as read:
+            list(read)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_drawing_process_that_dies_is_named() -> None:
+    with pytest.raises(InputError, match="a drawing process died .*; with less memory use workers=1"):
+        with dead_processes_named("workers=1", "drawing"), ProcessPoolExecutor(1, get_context("fork")) as pool:
+            pool.submit(os.kill, os.getpid(), 0).result()
+            pool.submit(os._exit, 9).result()
+
+
+def test_two_launched_processes_on_a_cpu_are_one_run_whatever_the_device_says(run: TrainConfig) -> None:
+    both = replace(run, device="auto", batch_size=1, steps=2)
+    assert run_through(both, 2)
+    said = json.loads((Path(run.out) / "pipeline/training.json").read_text())
+    assert said["processes"] == 2
+    assert [line["step"] for line in lines(run)] == [1, 2]
+
+
+def test_processes_that_would_train_side_by_side_are_refused(run: TrainConfig, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="2 processes were started and 1 would train together: start them with"):
+        train(run)
+    assert not Path(run.out).exists()
 
 
 FULL_DISK = """

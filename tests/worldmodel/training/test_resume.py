@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,64 @@ def test_the_log_has_every_step_once(run: TrainConfig, tmp_path: Path) -> None:
     train(replace(short, resume=True))
     lines = [json.loads(line)["step"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert lines == [1, 2, 3, 4]
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "weights cut off": lambda folder: cut(folder / "weights.safetensors"),
+    "optimiser of zeros": lambda folder: (folder / "optimizer.safetensors").write_bytes(bytes(4096)),
+    "average absent": lambda folder: (folder / "average.safetensors").unlink(),
+    "state empty": lambda folder: (folder / "state.json").write_bytes(b""),
+    "state cut off": lambda folder: cut(folder / "state.json"),
+    "state of another kind": lambda folder: (folder / "state.json").write_text('{"fingerprint": []}'),
+}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.fixture(scope="module")
+def finished(run: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """A run of three steps, each with its checkpoint."""
+    short = replace(run, out=str(tmp_path_factory.mktemp("finished") / "run"), steps=3, keep=3)
+    train(short)
+    return short
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_goes_on(
+    finished: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    shutil.copytree(finished.out, tmp_path / "run")
+    newest = checkpoints_of(tmp_path / "run")[-1]
+    DAMAGE[kind](newest)
+    train(replace(finished, out=str(tmp_path / "run"), resume=True))
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resume: ")]
+    assert said[0].startswith(f"resume: {newest}: damaged (") and said[0].endswith("), set aside")
+    assert said[1] == f"resume: {newest.with_name('step-00000002')}: the run goes on from here"
+    assert differences(Path(finished.out), tmp_path / "run") == []
+    assert newest.with_name(f"damaged-{newest.name}").is_dir()
+
+
+def test_where_no_checkpoint_is_whole_it_is_one_sentence_and_nothing_is_moved(
+    finished: TrainConfig, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.out, tmp_path / "run")
+    folders = checkpoints_of(tmp_path / "run")
+    for folder in folders:
+        cut(folder / "weights.safetensors")
+    with pytest.raises(InputError, match="no checkpoint can be read .*begin again with overwrite=true") as raised:
+        train(replace(finished, out=str(tmp_path / "run"), resume=True))
+    assert "\n" not in str(raised.value) and checkpoints_of(tmp_path / "run") == folders
+
+
+def test_a_checkpoint_from_before_there_were_conventions_goes_on(finished: TrainConfig, tmp_path: Path) -> None:
+    shutil.copytree(finished.out, tmp_path / "run")
+    newest = checkpoints_of(tmp_path / "run")[-1]
+    said = json.loads((newest / "state.json").read_text())
+    del said["fingerprint"]["conventions"]
+    (newest / "state.json").write_text(json.dumps(said))
+    train(replace(finished, out=str(tmp_path / "run"), resume=True))
 
 
 def test_only_the_newest_checkpoints_stay(run: TrainConfig, tmp_path: Path) -> None:
