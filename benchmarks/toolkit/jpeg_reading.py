@@ -25,6 +25,7 @@ from worldmodel.benchmarks import machine
 from worldmodel.datasets.fitting import crop_box
 from worldmodel.datasets.images import read_image
 from worldmodel.errors import InputError
+from worldmodel.files import media_url
 
 SOURCE, SIZE = (900, 1600), (256, 384)
 ROUNDS = 5
@@ -51,7 +52,7 @@ def make_pictures(footage: Path, folder: Path, every: int, per_film: int, grain:
 
 def _frames(film: Path, every: int, number: int) -> list[Image.Image]:
     found: list[Image.Image] = []
-    with av.open(str(film)) as container:
+    with av.open(media_url(film)) as container:
         for place, frame in enumerate(container.decode(video=0)):
             if place % every == 0:
                 found.append(frame.to_image())

@@ -1,15 +1,17 @@
 """How many scene cuts `datasets.cuts` finds, and how many it invents.
 
     python -m worldmodel.benchmarks.toolkit.scene_cuts [--footage FOLDER] [--keep]
+    pip install scenedetect-headless                               # optional: its detectors beside ours
 
 Three sets. Films drawn and encoded here, whose cuts are known. Splices of the real films in FOLDER that have no cuts of
 their own (driving, multicam, web): random stretches put end to end, at full speed and three times as fast, with every
 picture held for two or three frames as animations do, and in short shots; on these the rule's distance was chosen. And
-FOLDER's clips with published cuts (listed in its README.md), which no number was fitted to.
+FOLDER's clips with published cuts (listed in its README.md), which no number was fitted to. Dissolves are made of the
+same films, by the small pictures that the rule sees: a mean of blended pictures is the blend of their means.
 
 The published numbers come from another detector. A published number is called abrupt if the pixels change there at
 least twice as much as at any of the four frames on either side; fades, dissolves and things that pass close to the
-camera are not, and are not what the rule looks for.
+camera are not. Of those, the table says which lie in a dissolve or a fade that the rule finds.
 """
 
 import argparse
@@ -18,15 +20,19 @@ import random
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.toolkit.scene_detectors import others
 from worldmodel.benchmarks.toolkit.video_films import moving_pictures, write_film
-from worldmodel.datasets.cuts import CutRule, Distances, compared, cuts_of, distances, histograms
+from worldmodel.datasets.cuts import CutRule, Distances, Look, compared, cuts_of, distances, looks, shot_starts
+from worldmodel.datasets.dissolves import DissolveRule, dissolves
 from worldmodel.datasets.video import VideoSource
 
 MODES = {  # pictures held, pictures skipped, shortest and longest shot
@@ -107,6 +113,33 @@ def splices(films: list[np.ndarray], held: int, skipped: int, shortest: int, lon
     return cases
 
 
+def dissolved(films: list[np.ndarray], length: int, skipped: int) -> dict[str, float]:
+    """Recall of dissolves of `length` frames between random stretches, films given as small pictures [F, h, w]; and the
+    stretches that are found elsewhere."""
+    chance, found, true, false = random.Random(100 * length + skipped), 0, 0, 0
+    share = (np.arange(1, length + 1) / (length + 1))[:, None, None]
+    for _ in range(FILMS):
+        pieces: list[np.ndarray] = []
+        ends: list[int] = []
+        for _ in range(SHOTS):
+            frames = chance.randint(24, 48) + length
+            film = chance.choice([film for film in films if len(film) > frames * skipped])
+            start = chance.randrange(len(film) - frames * skipped)
+            piece = film[start : start + frames * skipped : skipped].astype(np.float32)
+            if pieces:
+                last = pieces.pop()
+                ends.append(sum(map(len, pieces)) + len(last))
+                pieces += [last[:-length], last[-length:] * (1 - share) + piece[:length] * share]
+                piece = piece[length:]
+            pieces.append(piece)
+        said = dissolves(np.concatenate(pieces).astype(np.uint8), (), DissolveRule())
+        made = [range(end - length, end) for end in ends]
+        found += sum(any(a.start < b.stop and b.start < a.stop for a in said) for b in made)
+        false += sum(not any(a.start < b.stop and b.start < a.stop for b in made) for a in said)
+        true += len(made)
+    return {"frames": length, "times as fast": skipped, "dissolves": true, "recall ↑": found / true, "false": false}
+
+
 def on_published(footage: Path) -> list[dict[str, Any]]:
     """One row per clip: what was published, what of it is abrupt, what the rule says."""
     rows = []
@@ -121,6 +154,7 @@ def on_published(footage: Path) -> list[dict[str, Any]]:
                 "published": numbers,
                 "abrupt": [number for number in numbers if abrupt(source, number)],
                 "found": found,
+                "gradual": [[part.start, part.stop] for part in gradual_parts(source)],
                 "also_found": [cut for cut in said if all(abs(cut - number) > 1 for number in numbers)],
                 "also_found_abrupt": [
                     cut for cut in said if all(abs(cut - number) > 1 for number in numbers) and abrupt(source, cut)
@@ -128,6 +162,13 @@ def on_published(footage: Path) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def gradual_parts(source: VideoSource) -> list[range]:
+    """Dissolves and fades of a film."""
+    seen = list(looks(source))
+    hard = cuts_of(compared(look.shares for look in seen), CutRule())
+    return dissolves(np.stack([look.small_HW for look in seen]), hard, DissolveRule())
 
 
 # --- the measurement ------------------------------------------------------------------------------------------------
@@ -144,15 +185,20 @@ def compare(footage: Path, keep: bool) -> None:
     result: dict[str, Any] = {"benchmark": "scene_cuts", "rule": vars(rule), "generated": drawn}
     if films := without_cuts(footage):
         start = time.process_time()
-        shares = [np.stack(list(histograms(VideoSource(path))))[1:] for path in films]  # one begins with a black frame
+        seen = [list(looks(VideoSource(path)))[1:] for path in films]  # one begins with a black frame
+        shares = [np.stack([look.shares for look in film]) for film in seen]
         frames = sum(len(film) for film in shares)
         result["cpu_ms_per_frame"] = (time.process_time() - start) / frames * 1e3
-        result["uncut"] = {"frames": frames, "said": sum(len(cuts_of(compared(film), rule)) for film in shares)}
-        result["splices"] = _on_splices(shares)
-        text += [_uncut_text(result, len(films)), _splices_text(result["splices"])]
+        result["uncut"] = {"frames": frames, "said": sum(len(shot_starts(film, rule)) for film in seen)}
+        result["splices"], result["dissolves"] = _on_splices(shares), _on_dissolves(seen)
+        dissolves_text = f"Dissolves between stretches of these films:\n\n{machine.table(result['dissolves'])}"
+        text += [_uncut_text(result, len(films)), _splices_text(result["splices"]), dissolves_text]
     if published := on_published(footage):
         result["published"] = published
         text += [_published_text(published)]
+    if find_spec("scenedetect"):
+        result["others"] = others(films, list(published_cuts(footage)))
+        text += [f"PySceneDetect, its defaults, same films at 144 x 256:\n\n{machine.table(result['others'])}"]
     machine.publish("scene_cuts", "# Scene cuts\n\n" + "\n\n".join(text), result | {"machine": about}, keep)
 
 
@@ -162,6 +208,12 @@ def _on_splices(films: list[np.ndarray]) -> list[dict[str, Any]]:
         cases = splices(films, *mode)
         rows += [{"mode": name, "distance": least} | score(cases, CutRule(least)) for least in LEAST_DISTANCES]
     return rows
+
+
+def _on_dissolves(films: list[list[Look]]) -> list[dict[str, Any]]:
+    shape = Counter(film[0].small_HW.shape for film in films).most_common(1)[0][0]
+    small = [np.stack([look.small_HW for look in film]) for film in films if film[0].small_HW.shape == shape]
+    return [dissolved(small, length, skipped) for length in (6, 12, 24) for skipped in (1, 3)]
 
 
 def _uncut_text(result: dict[str, Any], films: int) -> str:
@@ -187,6 +239,7 @@ def _published_text(rows: list[dict[str, Any]]) -> str:
             "published": len(row["published"]),
             "of these abrupt": len(row["abrupt"]),
             "abrupt ones found ↑": len(set(row["abrupt"]) & set(row["found"])),
+            "dissolves and fades": ", ".join(f"{start} to {stop - 1}" for start, stop in row["gradual"]) or "none",
             "published, not found": ", ".join(str(n) for n in row["published"] if n not in row["found"]) or "none",
             "found, not published": ", ".join(
                 f"{n} ({'abrupt' if n in row['also_found_abrupt'] else 'not abrupt'})" for n in row["also_found"]

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from worldmodel.files import media_url
+
 RATE = 25
 
 
@@ -58,7 +60,7 @@ def write_film(
     pix_fmt: str = "yuv420p",
 ) -> Path:
     """Encode pictures at 25 a second; `shown_at` gives their times in 1/25 s, for a rate that varies."""
-    with av.open(str(path), "w") as container:
+    with av.open(media_url(path), "w") as container:
         stream = container.add_stream(codec, rate=RATE, options=options)
         stream.codec_context.thread_count, stream.pix_fmt = 1, pix_fmt
         for number, picture in enumerate(pictures):
@@ -74,12 +76,12 @@ def write_film(
 def cut_copy(whole: Path, path: Path, first: int) -> Path:
     """The film from frame `first` on, copied without encoding: the packets from the key frame before it on, and an edit
     list that hides those before `first`. What ffmpeg's `-ss ... -c copy` makes."""
-    with av.open(str(whole)) as source:
+    with av.open(media_url(whole)) as source:
         packets = [packet for packet in source.demux(source.streams.video[0]) if packet.size]
         begin = sorted(packet.pts for packet in packets)[first]
         key = max(packet.pts for packet in packets if packet.is_keyframe and packet.pts <= begin)
         key_at = next(number for number, packet in enumerate(packets) if packet.pts == key)
-        with av.open(str(path), "w", options={"use_editlist": "1", "avoid_negative_ts": "disabled"}) as target:
+        with av.open(media_url(path), "w", options={"use_editlist": "1", "avoid_negative_ts": "disabled"}) as target:
             stream = target.add_stream_from_template(source.streams.video[0])
             for packet in packets[key_at:]:
                 packet.pts, packet.dts, packet.stream = packet.pts - begin, packet.dts - begin, stream

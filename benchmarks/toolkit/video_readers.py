@@ -14,6 +14,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from worldmodel.datasets.video import VideoSource
+from worldmodel.files import media_url
 
 Size = tuple[int, int]
 Reader = Callable[[Path, list[range], Size], list[np.ndarray]]  # -> uint8 [F, H, W, 3] per span
@@ -78,7 +79,7 @@ def plain_pyav_reformat(path: Path, spans: list[range], size: Size) -> list[np.n
 def _sought(
     path: Path, spans: list[range], convert: Callable[[av.VideoFrame], np.ndarray]
 ) -> Iterator[Iterator[np.ndarray]]:
-    with av.open(str(path)) as container:
+    with av.open(media_url(path)) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         for span in spans:

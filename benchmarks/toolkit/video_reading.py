@@ -31,6 +31,7 @@ from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.toolkit.video_films import NASTY, moving_pictures, write_film
 from worldmodel.benchmarks.toolkit.video_readers import Reader, available, with_decord
 from worldmodel.datasets.video import VideoSource
+from worldmodel.files import media_url
 
 SOURCE, SIZE = (720, 1280), (256, 384)
 FRAMES, LENGTHS, ROUNDS = 750, (34, 82), 3
@@ -95,7 +96,7 @@ def reference_frames(path: Path, size: tuple[int, int]) -> np.ndarray:
     """Every frame that the ffmpeg program shows, scaled, as [F, H, W, 3]; without ffmpeg, PyAV from the beginning."""
     program = ffmpeg_program()
     if program is None:
-        with av.open(str(path)) as container:
+        with av.open(media_url(path)) as container:
             frames = [frame.reformat(size[1], size[0], "rgb24", interpolation="AREA") for frame in container.decode()]
         return np.stack([frame.to_ndarray() for frame in frames])
     shown = ["-fps_mode", "passthrough", "-vf", f"scale={size[1]}:{size[0]}:flags=area", "-pix_fmt", "rgb24"]
