@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, dropwhile, islice, takewhile
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -29,6 +30,7 @@ from worldmodel.datasets.video_index import (
     counted_index,
     frames_of,
     goes_back,
+    numbered,
     scanned,
     stamped_index,
 )
@@ -112,7 +114,7 @@ class VideoFile:
 
     def film(self, container: av.container.InputContainer) -> av.VideoStream:
         """The film's stream of the file just opened, its decoder set to `threads`."""
-        stream: av.VideoStream = container.streams[self.index().stream]
+        stream = numbered(container, self.index().stream)
         stream.codec_context.thread_count = self.threads
         return stream
 
@@ -130,7 +132,7 @@ class VideoFile:
     def _shown(self, number: int, packets: Packets, most: int | None = None) -> list[int | None]:
         """Stamps of the film's frames as they come from the decoder, of as many packets as were looked at."""
         with self.open_container() as container:
-            stream: av.VideoStream = container.streams[number]
+            stream = numbered(container, number)
             stream.codec_context.thread_count = self.threads
             full = (packet for packet in container.demux(stream) if packet.size)
             some = None if self.until_s == float("inf") else len(packets)
@@ -158,7 +160,8 @@ class VideoFile:
         return next(frame for frame in run if frame not in found)
 
     def _decode(self, stream: av.VideoStream, start: int, run: list[int], filling: Filling) -> Iterator[int]:
-        index, container = self.index(), stream.container
+        index = self.index()
+        container: Any = stream.container  # of its two kinds the one for reading
         doubtful = index.rises and container.format.name == "avi"  # the next picture shows whether this one is in order
         number_of = {int(index.pts[frame]): frame for frame in run}
         packets: Iterator[av.Packet] = container.demux(stream)

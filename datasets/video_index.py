@@ -122,14 +122,17 @@ def scanned(container: InputContainer, path: Path, until_s: float = float("inf")
         InputError: no video stream, no frame in it, or nothing that can be read.
     """
     streams = films(container, path)
-    packets = {stream.index: Packets([], [], []) for stream in streams}
+    packets, of = (
+        {stream.index: Packets([], [], []) for stream in streams},
+        {stream.index: stream for stream in streams},
+    )
     further = 0
     try:
         for packet in container.demux(streams):
             if packet.size and not packet.is_discard:
                 own = packets[packet.stream_index]
                 own.add(packet)
-                further += until_s < float("inf") and _since_first_s(packet.stream, own) > until_s
+                further += until_s < float("inf") and _since_first_s(of[packet.stream_index], own) > until_s
             if further > FURTHER:
                 break
     except av.FFmpegError as error:
@@ -138,6 +141,11 @@ def scanned(container: InputContainer, path: Path, until_s: float = float("inf")
     if not packets[film.index]:
         raise InputError(f"{path}: has a video stream but no frame; re-export it or take it out")
     return film, packets[film.index]
+
+
+def numbered(container: InputContainer, number: int) -> av.VideoStream:
+    """The video stream with this number among all streams of the file."""
+    return next(stream for stream in container.streams.video if stream.index == number)
 
 
 def _since_first_s(stream: av.VideoStream, packets: Packets) -> float:

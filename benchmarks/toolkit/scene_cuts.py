@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,7 @@ def compare(footage: Path, keep: bool) -> None:
         f"{rule.around} frames, not returning.",
         f"Generated films: {drawn['cuts']} cuts, precision {drawn['precision']:.3f}, recall {drawn['recall']:.3f}.",
     ]
-    result: dict[str, Any] = {"benchmark": "scene_cuts", "rule": vars(rule), "generated": drawn}
+    result: dict[str, Any] = {"benchmark": "scene_cuts", "rule": asdict(rule), "generated": drawn}
     if films := without_cuts(footage):
         start = time.process_time()
         seen = [list(looks(VideoSource(path)))[1:] for path in films]  # one begins with a black frame
