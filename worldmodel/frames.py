@@ -38,6 +38,21 @@ def video_tensor(video: Any) -> Float[Tensor, "B 3 F H W"]:
     return _signed_unit(video_BFCHW).transpose(1, 2)
 
 
+def refuse_other_than_8_bit(what: str, *videos: Tensor) -> None:
+    """Raises `InputError` unless all are 8-bit frames [..., 3, H, W], which scores and extractors reckon with.
+
+    Floats in [0, 1] taken for levels of 255 would score as two black videos do.
+    """
+    for video in videos:
+        if video.dtype != torch.uint8:
+            raise InputError(
+                f"{what}: frames of dtype {str(video.dtype).removeprefix('torch.')}; give 8-bit frames,"
+                " worldmodel.scores.to_uint8 makes them of floats in [0, 1]"
+            )
+        if video.ndim < 3 or video.shape[-3] != 3:
+            raise InputError(f"{what}: frames of shape {list(video.shape)}; give [..., 3, H, W]")
+
+
 def present(video_BFCHW: Float[Tensor, "B F 3 H W"], output_type: str) -> Any:
     """Pixels in [0, 1] as "pt" (as they are), "np" [B, F, H, W, 3] or "pil" (a list of images per video)."""
     if output_type == "pt":

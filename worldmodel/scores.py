@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64, Shaped, UInt8
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
+from worldmodel.errors import InputError
+from worldmodel.frames import refuse_other_than_8_bit
 from worldmodel.viewing.curves import psnr_per_frame
 
 EQUAL_DB = 100.0  # what an exactly equal frame counts as, so that means stay finite
@@ -40,8 +42,13 @@ class FrameScores:
         }
 
 
-def frame_scores(predicted_NTCHW: UInt8[Tensor, "N T 3 H W"], truth_NTCHW: UInt8[Tensor, "N T 3 H W"]) -> FrameScores:
-    """Scores of 8-bit frames; SSIM is torchmetrics' (Gaussian window of 11, on RGB)."""
+def frame_scores(predicted_NTCHW: Shaped[Tensor, "N T 3 H W"], truth_NTCHW: Shaped[Tensor, "N T 3 H W"]) -> FrameScores:
+    """Scores of 8-bit frames; SSIM is torchmetrics' (Gaussian window of 11, on RGB).
+
+    Raises:
+        InputError: frames of another dtype.
+    """
+    refuse_other_than_8_bit("PSNR and SSIM", predicted_NTCHW, truth_NTCHW)
     pairs = list(zip(predicted_NTCHW, truth_NTCHW, strict=True))  # camera by camera, for the memory's sake
     psnr_NT = np.concatenate([psnr_per_frame(predicted[None], truth[None]) for predicted, truth in pairs])
     ssim_NT = np.stack([_ssim(predicted, truth) for predicted, truth in pairs])
@@ -66,9 +73,14 @@ def repeat_last(observed_NFCHW: UInt8[Tensor, "N F 3 H W"], frames: int) -> UInt
 
 @torch.no_grad()
 def vae_round_trip(
-    backbone: Backbone, truth_NTCHW: UInt8[Tensor, "N T 3 H W"], chunk_frames: int
+    backbone: Backbone, truth_NTCHW: Shaped[Tensor, "N T 3 H W"], chunk_frames: int
 ) -> UInt8[Tensor, "N G 3 H W"]:
-    """The truth encoded (posterior mean) and decoded, chunk by chunk as a rollout decodes; whole chunks only."""
+    """The truth, 8-bit, encoded (posterior mean) and decoded, chunk by chunk as a rollout decodes; whole chunks only.
+
+    Raises:
+        InputError: frames of another dtype.
+    """
+    refuse_other_than_8_bit("VAE round trip", truth_NTCHW)
     device = next(backbone.vae.parameters()).device
     chunks = truth_NTCHW.split(chunk_frames, dim=1)
     whole = [chunk_NFCHW for chunk_NFCHW in chunks if chunk_NFCHW.shape[1] == chunk_frames]
@@ -85,7 +97,13 @@ def _round_trip(backbone: Backbone, video_BFCHW: Tensor, device: torch.device) -
 
 
 def to_uint8(video: Tensor) -> UInt8[Tensor, "..."]:
-    """Pixels in [0, 1] to 8 bits, rounded."""
+    """Pixels in [0, 1] to 8 bits, rounded; what lies a little outside is cut off.
+
+    Raises:
+        InputError: no floats; levels of 255 would all become white.
+    """
+    if not video.is_floating_point():
+        raise InputError(f"pixels of dtype {str(video.dtype).removeprefix('torch.')}: give floats in [0, 1]")
     return video.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from worldmodel.benchmarks.metrics.cdfvd import load_cdfvd
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.i3d import load_i3d
 from worldmodel.benchmarks.metrics.inception import load_inception
@@ -20,10 +21,14 @@ EXTRACTORS: dict[str, Callable[..., Extractor]] = {
     "fvd-styleganv": lambda **options: load_i3d("styleganv", **options),
     "fvd-videogpt": lambda **options: load_i3d("videogpt", **options),
     "fd-tiny": lambda device, **_: TinyFeatures(device),  # ships with the package
+    "fid-torchmetrics": lambda **options: load_inception(resize="antialias", widths=(2048,), **options),
+    "fvd-cdfvd": load_cdfvd,
 }
+BY_NAME_ONLY = ("fid-torchmetrics", "fvd-cdfvd")  # defaults of the packages in FlowC2S's environment
 PERCEPTUAL = {"lpips": "alex", "lpips-vgg": "vgg"}
 CROSS_VIEW = "cross-view"  # by calibration, without weights
 NAMES = (*EXTRACTORS, *PERCEPTUAL, CROSS_VIEW)
+AUTO = tuple(name for name in NAMES if name not in BY_NAME_ONLY)
 
 
 @dataclass
@@ -41,6 +46,17 @@ class Instruments:
     cross_view: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
 
+    def for_frames(self, frames: int) -> "Instruments":
+        """Those that can measure clips of so many predicted frames; in its `skipped`, why the others cannot."""
+        extractors, skipped = dict[str, Extractor](), dict[str, str]()
+        for name, extractor in self.extractors.items():
+            try:
+                extractor.rows(frames)
+                extractors[name] = extractor
+            except InputError as error:
+                skipped[name] = str(error)
+        return Instruments(extractors, self.perceptual, self.cross_view, skipped)
+
     @property
     def names(self) -> list[str]:
         """Of all that is there."""
@@ -48,7 +64,7 @@ class Instruments:
 
 
 def open_instruments(
-    names: Iterable[str] = NAMES,
+    names: Iterable[str] = AUTO,
     paths: Mapping[str, Path] | None = None,
     download: bool = False,
     device: torch.device | str = "cpu",

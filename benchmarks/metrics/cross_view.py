@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -37,6 +37,7 @@ from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_ratio
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.errors import InputError
+from worldmodel.frames import refuse_other_than_8_bit
 
 HEIGHT = 128  # that frames are brought to, so that patches cover the same part of the view for every method
 WINDOW = 9  # pixels of a patch
@@ -81,7 +82,7 @@ class CrossView(SampleTable):
         self.every = every
 
     def update(
-        self, predicted_NGCHW: UInt8[Tensor, "N G 3 H W"], pair: ChunkPair, sample: int, group: int | None = None
+        self, predicted_NGCHW: Shaped[Tensor, "N G 3 H W"], pair: ChunkPair, sample: int, group: int | None = None
     ) -> None:
         """Add a clip of all cameras of a rig.
 
@@ -90,12 +91,12 @@ class CrossView(SampleTable):
             sample: a number that this clip alone has. group: clips that the bootstrap draws together (the drive).
 
         Raises:
-            InputError: a clip without calibration, or of another shape than the prediction.
+            InputError: a clip without calibration, of another shape than the prediction, or frames that are not 8-bit.
         """
         row_4 = self.measured(predicted_NGCHW, pair)
         self.add(row_4[None], torch.tensor([sample]), None if group is None else torch.tensor([group]))
 
-    def measured(self, predicted_NGCHW: UInt8[Tensor, "N G 3 H W"], pair: ChunkPair) -> Float64[Tensor, "4"]:
+    def measured(self, predicted_NGCHW: Shaped[Tensor, "N G 3 H W"], pair: ChunkPair) -> Float64[Tensor, "4"]:
         """Of one clip what `add` takes: agreement and patches of the predicted frames, then of the real ones."""
         if pair.intrinsics is None or pair.extrinsics is None:
             raise InputError(f"{pair.scene}: cross-view consistency needs a calibration; leave this metric out")
@@ -137,9 +138,14 @@ def _reason(patches: int, real: float) -> str:
 
 
 def agreements_of_clip(
-    videos: Sequence[UInt8[Tensor, "N G 3 H W"]], pair: ChunkPair, every: int = 1
+    videos: Sequence[Shaped[Tensor, "N G 3 H W"]], pair: ChunkPair, every: int = 1
 ) -> list[Agreement]:
-    """Of all overlapping cameras, in every `every`-th frame of each video; all are of the future frames of `pair`."""
+    """Of all overlapping cameras, in every `every`-th frame of each video; all are of the future frames of `pair`.
+
+    Raises:
+        InputError: frames that are not 8-bit.
+    """
+    refuse_other_than_8_bit("cross-view consistency", *videos)
     assert pair.intrinsics is not None
     scale = min(1.0, HEIGHT / videos[0].shape[3])
     grey = [_grey(frames_NGCHW[:, ::every], scale) for frames_NGCHW in videos]

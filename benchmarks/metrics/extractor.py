@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from worldmodel.backbones.weights import Weights, load_strictly
 from worldmodel.benchmarks.metrics.figure import Protocol
+from worldmodel.frames import refuse_other_than_8_bit
 
 COUNTER = "num_batches_tracked"  # torch's batch norm may leave it in a file; it is no weight
 
@@ -47,8 +48,13 @@ class Extractor(ABC):
         """Features by width. Frames are 8-bit, predicted ones only."""
 
     @torch.no_grad()
-    def __call__(self, frames_BFCHW: UInt8[Tensor, "B F 3 H W"]) -> Mapping[int, Float[Tensor, "B R _"]]:
-        """`extract` in full float32, whatever the surroundings: TF32 moves features in the third digit."""
+    def __call__(self, frames_BFCHW: Shaped[Tensor, "B F 3 H W"]) -> Mapping[int, Float[Tensor, "B R _"]]:
+        """`extract` in full float32, whatever the surroundings: TF32 moves features in the third digit.
+
+        Raises:
+            InputError: frames that are not 8-bit, or too few or many of them.
+        """
+        refuse_other_than_8_bit(self.name, frames_BFCHW)
         self.rows(frames_BFCHW.shape[1])
         device = next(iter([*self.network.parameters(), *self.network.buffers()])).device
         with full_precision(device.type):

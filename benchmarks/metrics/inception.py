@@ -5,7 +5,7 @@ average pools leave out the border and its last block pools by maximum. The stat
 torch-fidelity's `pt_inception-2015-12-05-6726825d.pth`, 1008 classes.
 
 Two ways to make frames 299 x 299, both in use and not comparable: `tf1`, bilinear as TensorFlow 1 did it
-(torch-fidelity), and `antialias`, torchmetrics' default since 1.9.
+(torch-fidelity), and `antialias`, torchmetrics' default (of 1.8.0 already, the version in FlowC2S's environment).
 
 Shape legend: B clips, F frames, N images, C and K channels given and made, H and h height, W and w width, L and O
 pixels of a line before and after; _ is the feature width.
@@ -188,15 +188,17 @@ class InceptionV3(nn.Module):
 
 
 class Inception(Extractor):
-    """One row per frame, at the four widths that are printed as FID-64 to FID-2048."""
+    """One row per frame, at the widths that are printed as FID-64 to FID-2048."""
 
     title = "FID"
 
-    def __init__(self, network: InceptionV3, sha256: str, resize: str = "tf1") -> None:
+    def __init__(
+        self, network: InceptionV3, sha256: str, resize: str = "tf1", widths: tuple[int, ...] = WIDTHS
+    ) -> None:
         """Around a loaded network; raises `InputError` unless `resize` is "tf1" or "antialias"."""
         if resize not in RESIZE:
             raise InputError(f"resize={resize}: FID knows tf1 and antialias; choose one")
-        self.name, self.network, self.widths, self.resize = "fid-inception", network, WIDTHS, resize
+        self.name, self.network, self.widths, self.resize = "fid-inception", network, widths, resize
         self.made_with = Protocol("fid-inception", sha256, resize=RESIZE[resize], antialias=resize == "antialias")
 
     def title_of(self, width: int) -> str:
@@ -211,7 +213,7 @@ class Inception(Extractor):
         """Features of every frame."""
         parts = [self._features(images_NCHW) for images_NCHW in frames_BFCHW.flatten(0, 1).split(IMAGES)]
         clips, frames = frames_BFCHW.shape[:2]
-        return {width: torch.cat([part[width] for part in parts]).view(clips, frames, width) for width in WIDTHS}
+        return {width: torch.cat([part[width] for part in parts]).view(clips, frames, width) for width in self.widths}
 
     def _features(self, images_NCHW: UInt8[Tensor, "N 3 H W"]) -> dict[int, Float[Tensor, "N _"]]:
         pixels = images_NCHW.float()
@@ -227,6 +229,7 @@ def load_inception(
     path: Path | None = None,
     sha256: str | None = None,
     resize: str = "tf1",
+    widths: tuple[int, ...] = WIDTHS,
     checked: bool = True,
     download: bool = False,
     device: torch.device | str = "cpu",
@@ -241,7 +244,7 @@ def load_inception(
     with torch.device("meta"):
         network = InceptionV3()
     load_network(network, found.path)
-    return Inception(network.to(device), found.sha256, resize)
+    return Inception(network.to(device), found.sha256, resize, widths)
 
 
 def tensorflow1_bilinear(images_NCHW: Images, side: int) -> Made:

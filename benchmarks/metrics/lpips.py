@@ -10,13 +10,14 @@ import hashlib
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from worldmodel.benchmarks.metrics.extractor import full_precision, load_network
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.weights import find_weights
 from worldmodel.errors import InputError
+from worldmodel.frames import refuse_other_than_8_bit
 
 # Layers of the trunk in torchvision's order: a convolution (given, made, kernel, stride, padding), R(eLU), P(ool).
 Layer = tuple[int, int, int, int, int] | str
@@ -40,8 +41,11 @@ class LPIPS(nn.Module):
         self.heads: list[Tensor] = []
         self.made_with = Protocol(f"lpips-{net}")
 
-    def forward(self, one_NCHW: UInt8[Tensor, "N 3 H W"], other_NCHW: UInt8[Tensor, "N 3 H W"]) -> Float[Tensor, " N"]:
-        """LPIPS of each pair, 0 for equal pictures; 8-bit frames."""
+    def forward(
+        self, one_NCHW: Shaped[Tensor, "N 3 H W"], other_NCHW: Shaped[Tensor, "N 3 H W"]
+    ) -> Float[Tensor, " N"]:
+        """LPIPS of each pair, 0 for equal pictures; raises `InputError` for frames that are not 8-bit."""
+        refuse_other_than_8_bit(f"LPIPS[{self.net}]", one_NCHW, other_NCHW)
         with full_precision(one_NCHW.device.type):
             pairs = zip(self._features(one_NCHW), self._features(other_NCHW), self.heads, strict=True)
             layers = [((a - b).square() * head.to(a.device)).sum(dim=1).mean(dim=(1, 2)) for a, b, head in pairs]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64, UInt8
+from jaxtyping import Float, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 
 from worldmodel.benchmarks.metrics.figure import Figure, Protocol
@@ -21,6 +21,7 @@ from worldmodel.benchmarks.metrics.lpips import LPIPS
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean
 from worldmodel.errors import InputError
+from worldmodel.frames import refuse_other_than_8_bit
 from worldmodel.scores import EQUAL_DB
 from worldmodel.viewing.curves import psnr_per_frame
 
@@ -37,7 +38,7 @@ class Curve:
 
 
 class PairwiseScore(SampleTable):
-    """A score per predicted frame. A new one writes `score` and its four attributes.
+    """A score per predicted frame. A new one writes `of_frames` and its four attributes.
 
     Attributes:
         title, unit: for printing. better: as in `Figure`.
@@ -64,13 +65,20 @@ class PairwiseScore(SampleTable):
         return Protocol(self.title.lower(), dtype="float64")
 
     @abstractmethod
-    def score(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
-        """Of each frame."""
+    def of_frames(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
+        """The formula: a score of each frame."""
+
+    def score(
+        self, predicted_BGCHW: Shaped[Tensor, "B G 3 H W"], truth_BGCHW: Shaped[Tensor, "B G 3 H W"]
+    ) -> Float[Tensor, "B G"]:
+        """Of each frame; raises `InputError` for frames that are not 8-bit."""
+        refuse_other_than_8_bit(self.title, predicted_BGCHW, truth_BGCHW)
+        return self.of_frames(predicted_BGCHW, truth_BGCHW)
 
     def update(
         self,
-        predicted_BGCHW: Frames,
-        truth_BGCHW: UInt8[Tensor, "B T 3 h w"],
+        predicted_BGCHW: Shaped[Tensor, "B G 3 H W"],
+        truth_BGCHW: Shaped[Tensor, "B T 3 h w"],
         samples_B: Int64[Tensor, " B"],
         cameras_B: Int64[Tensor, " B"] | None = None,
         groups_B: Int64[Tensor, " B"] | None = None,
@@ -83,7 +91,8 @@ class PairwiseScore(SampleTable):
             groups_B: clips that the bootstrap draws together (the number of the drive); default: each alone.
 
         Raises:
-            InputError: prediction and truth differ in shape, or have another number of frames than the protocol says.
+            InputError: prediction and truth differ in shape, are not 8-bit, or have another number of frames than the
+                protocol says.
         """
         shape, wanted = tuple(predicted_BGCHW.shape), tuple(truth_BGCHW.shape)
         if shape != wanted or shape[1] != self.protocol.frames:
@@ -138,7 +147,7 @@ class PSNR(PairwiseScore):
 
     title, unit, better = "PSNR", "dB", "higher"
 
-    def score(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
+    def of_frames(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
         """10 log10(255^2 / MSE)."""
         values_BG = psnr_per_frame(predicted_BGCHW.cpu(), truth_BGCHW.cpu())
         return torch.from_numpy(np.minimum(values_BG, EQUAL_DB))
@@ -153,7 +162,7 @@ class SSIM(PairwiseScore):
         """torchmetrics' formula, in float32."""
         return Protocol("ssim, Gaussian window of 11, RGB")
 
-    def score(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
+    def of_frames(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
         """1 for equal frames. On the frames' device; one frame at a time on a CPU, where more are no faster."""
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
@@ -179,7 +188,7 @@ class Perceptual(PairwiseScore):
         return self._network[0].made_with
 
     @torch.no_grad()
-    def score(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
+    def of_frames(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
         """0 for equal frames. A clip at a time."""
         network = self._network[0]
         device = next(network.parameters()).device
@@ -192,7 +201,7 @@ class Sharpness(PairwiseScore):
 
     title, better = "sharpness", "one"
 
-    def score(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
+    def of_frames(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
         """Ratio; a truth without any edge counts as one of 0.01 grey levels."""
         return edges(predicted_BGCHW) / edges(truth_BGCHW).clamp(min=0.01)
 
@@ -202,7 +211,7 @@ class Brightness(PairwiseScore):
 
     title, unit, better = "brightness", "/255", "zero"
 
-    def score(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
+    def of_frames(self, predicted_BGCHW: Frames, truth_BGCHW: Frames) -> Float[Tensor, "B G"]:
         """Difference."""
         return predicted_BGCHW.double().mean(dim=(2, 3, 4)) - truth_BGCHW.double().mean(dim=(2, 3, 4))
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.scores import EQUAL_DB, frame_scores, repeat_last, table, vae_round_trip
+from worldmodel.errors import InputError
+from worldmodel.scores import EQUAL_DB, frame_scores, repeat_last, table, to_uint8, vae_round_trip
+from worldmodel.viewing import psnr_per_frame
 
 
 def test_psnr_of_a_constant_difference() -> None:
@@ -16,6 +18,27 @@ def test_psnr_of_a_constant_difference() -> None:
     assert np.allclose(scores.psnr_NT[0], EQUAL_DB)
     assert np.allclose(scores.psnr_NT[1], 20 * np.log10(25.5))
     assert np.allclose(scores.ssim_NT[0], 1.0)
+
+
+@pytest.mark.parametrize("measure", [frame_scores, psnr_per_frame])
+def test_floats_are_not_taken_for_levels_of_255(measure) -> None:
+    """In [0, 1] they would score 48 dB too much: 86.7 instead of 38.6."""
+    truth = torch.rand(1, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    predicted = (truth + 3 / 255).clamp(0, 1)
+    levels = to_uint8(predicted), to_uint8(truth)
+    measure(*levels)
+    for given in ((predicted, truth), (predicted, levels[1]), (levels[0], truth), tuple(each.int() for each in levels)):
+        with pytest.raises(InputError, match="give 8-bit frames, worldmodel.scores.to_uint8 makes them"):
+            measure(*given)
+
+
+def test_what_makes_and_takes_8_bits_refuses_the_other() -> None:
+    with pytest.raises(InputError, match=r"pixels of dtype uint8: give floats in \[0, 1\]"):
+        to_uint8(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    vae = tiny_vae(base_channels=8, temporal=4)
+    backbone = tiny_backbone(vae, tiny_transformer(vae.config.latent_channels, 1, 2, 16, 16))
+    with pytest.raises(InputError, match="VAE round trip: frames of dtype float32"):
+        vae_round_trip(backbone, torch.rand(1, 5, 3, 32, 32), 5)
 
 
 def test_means_are_over_frames_and_cameras() -> None:

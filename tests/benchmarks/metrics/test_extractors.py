@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from worldmodel.benchmarks.metrics import inception
+from worldmodel.benchmarks.metrics.cdfvd import CdFvd, middle
 from worldmodel.benchmarks.metrics.extractor import FrozenNorm, full_precision, load_network
 from worldmodel.benchmarks.metrics.i3d import FEWEST_FRAMES, load_i3d
 from worldmodel.benchmarks.metrics.inception import WIDTHS, load_inception, tensorflow1_bilinear
@@ -43,6 +45,12 @@ def test_inception(golden, tmp_path: Path) -> None:
         assert other.title_of(64) == "FID-64[antialias]"
         assert other.protocol(64, 3).hash() != extractor.protocol(64, 3).hash()
 
+        one_width = load_inception(path, sha256=file_sha256(path), resize="antialias", widths=(2048,))
+        found = one_width(images[None, :1])
+        assert set(found) == {2048} and torch.equal(found[2048], other(images[None, :1])[2048])
+        with pytest.raises(InputError, match="fid-inception: frames of dtype float32; give 8-bit frames"):
+            extractor(images[None] / 255)
+
 
 def test_i3d(golden, tmp_path: Path) -> None:
     for case in golden("i3d_400"):
@@ -56,6 +64,37 @@ def test_i3d(golden, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=f"at least {FEWEST_FRAMES}"):
             extractor(video_BFCHW[:, : FEWEST_FRAMES - 1])
         assert extractor(video_BFCHW[:, :FEWEST_FRAMES, :, :8, :8])[400].shape == (1, 1, 400)
+        with pytest.raises(InputError, match="i3d-videogpt: frames of dtype float32; give 8-bit frames"):
+            extractor(video_BFCHW / 255)
+
+        cdfvd = CdFvd(extractor.network, file_sha256(path))
+        square = torch.randint(0, 256, (1, 17, 3, 256, 256), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+        assert torch.equal(cdfvd(square)[400], extractor(middle(square[:, :16]))[400])
+        assert cdfvd.title_of(400) == "FVD[i3d-cdfvd]" and "first 16 frames" in cdfvd.made_with.resize
+        with pytest.raises(InputError, match="of 15 frames: it takes 16 of each clip"):
+            cdfvd(square[:, :15])
+
+
+def test_what_cdfvd_sees_of_a_frame() -> None:
+    """The short side to 256, the square in the middle, levels truncated to 8 bits."""
+    ramp = torch.arange(0, 192, dtype=torch.float32).expand(1, 1, 3, 128, 192).to(torch.uint8)
+    seen = middle(ramp)
+    assert seen.shape == (1, 1, 3, 256, 256) and seen.dtype == torch.uint8
+    places = (64 + torch.arange(256) + 0.5) / 2 - 0.5  # 192 columns become 384, of which 64 to 319 are left
+    assert (seen[0, 0, 0, 7].float() - places.floor()).abs().max() <= 1
+    tall = middle(ramp.transpose(3, 4).contiguous())
+    assert torch.equal(tall, seen.transpose(3, 4))
+
+
+def test_torchmetrics_antialiases_by_itself() -> None:
+    """Of 1.8.0 on, hence `fid-torchmetrics` does; its default width is 2048."""
+    from inspect import signature
+
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    said = signature(FrechetInceptionDistance.__init__).parameters
+    assert said["antialias"].default is True and said["feature"].default == 2048
+    assert "since 1.9" not in (inception.__doc__ or "") and "1.8.0" in (inception.__doc__ or "")
 
 
 LOADED = {

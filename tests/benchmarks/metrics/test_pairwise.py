@@ -56,6 +56,22 @@ def test_scores_are_the_house_s_own(kind: type) -> None:
     assert kind.title.lower() in figure.line()
 
 
+@pytest.mark.parametrize("kind", [PSNR, SSIM, Sharpness, Brightness])
+def test_float_frames_are_refused(kind: type) -> None:
+    truth, metric = drawn(0), kind(PROTOCOL)
+    for given in ((truth / 255, truth), (truth, truth / 255), (truth.float(), truth.float())):
+        with pytest.raises(InputError, match=f"{metric.title}: frames of dtype float32; give 8-bit frames"):
+            metric.score(*given)
+        with pytest.raises(InputError, match="give 8-bit frames"):
+            metric.update(*given, torch.arange(CLIPS))
+
+
+def test_lpips_refuses_float_frames() -> None:
+    frames = drawn(0, clips=1)[0]
+    with pytest.raises(InputError, match=r"LPIPS\[alex\]: frames of dtype float32"):
+        LPIPS("alex")(frames / 255, frames / 255)
+
+
 def test_an_equal_frame_counts_100_db() -> None:
     metric = PSNR(PROTOCOL)
     metric.update(drawn(0), drawn(0), torch.arange(CLIPS))

@@ -57,3 +57,8 @@ def test_features_are_the_backbone_s_normalised_latents(tiny: TinyFeatures) -> N
     assert torch.allclose(tiny(video)[64][0].T, mean_BCfhw[0].flatten(1), atol=1e-5)
     with pytest.raises(InputError, match="4k\\+1"):
         tiny(video[:, :4])
+
+
+def test_float_frames_are_refused(tiny: TinyFeatures) -> None:
+    with pytest.raises(InputError, match=f"{NAME}: frames of dtype float32; give 8-bit frames"):
+        tiny(frames(0) / 255)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from worldmodel.benchmarks.metrics import weights
-from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, NAMES, open_instruments
+from worldmodel.benchmarks.metrics.catalogue import AUTO, BY_NAME_ONLY, CROSS_VIEW, NAMES, open_instruments
 from worldmodel.benchmarks.metrics.weights import PUBLISHED, WeightFile, WeightsNotFound, find_weights
 from worldmodel.errors import InputError
 from worldmodel.files import file_sha256
@@ -115,8 +115,10 @@ def test_download_only_if_asked_for(small: Path, monkeypatch: pytest.MonkeyPatch
 def test_what_is_missing_is_skipped_by_name(nowhere: Path) -> None:
     found = open_instruments()
     assert found.names == [CROSS_VIEW, "fd-tiny"]
-    assert set(found.skipped) == set(NAMES) - {"fd-tiny", CROSS_VIEW}
+    assert set(found.skipped) == set(AUTO) - {"fd-tiny", CROSS_VIEW}
     assert all(why.startswith("skipped: ") and "WORLDMODEL_EXTRACTORS" in why for why in found.skipped.values())
+    assert set(AUTO) == set(NAMES) - set(BY_NAME_ONLY), "what is asked for by name alone is no new default"
+    assert "fvd-cdfvd" in open_instruments(["fvd-cdfvd"]).skipped
     with pytest.raises(InputError, match="metric fvd: unknown; there are fid,"):
         open_instruments(["fvd"])
 
