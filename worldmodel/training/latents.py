@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -45,6 +47,18 @@ class LatentEncoder:
     ) -> None:
         self.backbone, self.inversion_steps, self.precision = backbone, inversion_steps, precision
         self.captions = captions
+
+    def hash_once(self) -> list[str]:
+        """sha256 of the VAE and of the network, hashed by the first process of a launch alone and told to the others.
+
+        All processes call it, before anything is trained; each would else spend its seconds on the same billions.
+        """
+        told: list[str] = ["", ""]
+        if PartialState().is_main_process:
+            told = [weights_hash(self.backbone.vae), weights_hash(self.backbone.transformer)]
+        self.vae_sha256, network = broadcast_object_list(told)
+        self.network_sha256 = network if self.inversion_steps else ""
+        return [self.vae_sha256, network]
 
     @cached_property
     def vae_sha256(self) -> str:

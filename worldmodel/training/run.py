@@ -22,7 +22,7 @@ from worldmodel.checkpoints import shipped, shipped_names
 from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.provenance import device_name, versions, weights_hash
+from worldmodel.provenance import device_name, versions
 from worldmodel.training import checkpoints, data, run_folder
 from worldmodel.training.adapters import add_adapters, merge_adapters
 from worldmodel.training.attention import fastest_attention
@@ -75,17 +75,15 @@ def train(config: TrainConfig) -> Path:
     encoder = LatentEncoder(
         _frozen(config, pipeline), config.inversion_steps * config.inverts, config.precision, captions
     )
+    pretrained = [] if config.pretrained is None else encoder.hash_once()  # else drawn anew from the seed
     held_out = data.validation_pairs(config) if config.validation.every else None
     groups = data.samples(config, encoder, accelerator)
     order = Order(
         [len(group) for group in groups], config.batch_size * config.accumulate * accelerator.num_processes, config.seed
     )
-    identity = {
-        "samples": [group.identity for group in groups],
-        "pretrained weights": [encoder.vae_sha256, weights_hash(pipeline.transformer)],
-    }
-    if config.pretrained is None:
-        identity.pop("pretrained weights")  # drawn anew from the seed
+    identity = {"samples": [group.identity for group in groups]}
+    if pretrained:
+        identity["pretrained weights"] = pretrained
     objective = _objective(config, pipeline)
     _say(config, accelerator, pipeline)
     out = _folder(config, accelerator)

@@ -1,0 +1,48 @@
+"""The weights that a run starts from are hashed by one process, however many there are."""
+
+import os
+import socket
+from pathlib import Path
+
+import torch
+import torch.multiprocessing
+from accelerate import PartialState
+
+from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.provenance import weights_hash
+from worldmodel.training.latents import LatentEncoder
+
+
+def backbone() -> LTXBackbone:
+    torch.manual_seed(0)
+    vae = tiny_vae(base_channels=8, temporal=4)
+    return tiny_backbone(vae, tiny_transformer(vae.config.latent_channels, 1, 2, 16, 16))
+
+
+def of_one_process(rank: int, port: int, folder: str) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= {"MASTER_PORT": str(port)}
+    PartialState(cpu=True)
+    mine = backbone()
+    if rank:  # a second process has nothing that could be hashed
+        mine.vae.to("meta")
+        mine.transformer.to("meta")
+    encoder = LatentEncoder(mine, 2, "no")
+    torch.save([encoder.hash_once(), encoder.vae_sha256, encoder.network_sha256], f"{folder}/{rank}")
+    torch.distributed.destroy_process_group()
+
+
+def test_one_process_hashes_for_all(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(of_one_process, (port, str(tmp_path)), nprocs=2)
+    expected = [weights_hash(backbone().vae), weights_hash(backbone().transformer)]
+    for rank in range(2):
+        assert torch.load(tmp_path / str(rank)) == [expected, *expected]
+
+
+def test_a_network_that_inverts_nothing_is_not_part_of_a_cache() -> None:
+    encoder = LatentEncoder(backbone(), 0, "no")
+    assert encoder.hash_once()[1] == weights_hash(encoder.backbone.transformer) and encoder.network_sha256 == ""
