@@ -1,4 +1,4 @@
-"""Prediction with a causal Wan: what CausVid and Self-Forcing share, down to the layout of their files.
+"""Prediction with a causal Wan: what CausVid, Self-Forcing and Causal-Forcing share, down to the layout of their files.
 
 The observed frames become the first blocks of one causal sequence, the future its next blocks, and the sequence is
 decoded as a whole: the new latents alone would be decoded as if the first of them were a single frame.

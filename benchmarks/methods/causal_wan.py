@@ -1,6 +1,6 @@
 """Wan 2.1 as a causal model: the unmodified diffusers transformer run block by block over a cache of keys and values.
 
-CausVid and Self-Forcing have exactly Wan's weights; causal are only the order of evaluation and what attention sees.
+CausVid and its successors have exactly Wan's weights; causal are only the order of evaluation and what attention sees.
 A block of latents attends to itself and to all blocks before it. It is denoised in a few steps, each of which writes
 the same slots of the cache, and is shown once more at timestep 0, so that the cache holds its clean keys and values.
 

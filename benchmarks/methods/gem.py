@@ -48,6 +48,7 @@ UNUSED_IN_UNET = ("dino_cnn.", "depth_in.", "out_depth.", "skeleton_context_proj
 UNUSED_EMBEDDERS = tuple(f"conditioner.embedders.{index}." for index in (0, 5, 7))
 REMARKS = (
     "Re-implemented conditioning: GEM's released code stops when frames are given; the paper's own way is not known.",
+    "Inferred: 17 frames given among the latents, RGB alone, the first as reference, a square crop for 576x576.",
     "No depth, pose, object or trajectory is given, and the pose branch is left out.",
     "The network is told 10 frames a second, as Vista is for nuScenes' 12.",
 )

@@ -6,6 +6,7 @@ Shape legend: B clips, F observed frames, G predicted frames, H height, W width,
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -105,12 +106,15 @@ class Method(ABC):
     """A world model. `run` is what the harness calls; a new method writes `spec` and `predict`.
 
     Attributes:
-        evaluations: what the last prediction cost. A method without a network leaves it at zero.
         clip_rate: frames a second of the clips to come, where the harness knows; None is what the options say.
     """
 
-    evaluations: Evaluations = Evaluations()
     clip_rate: float | None = None
+
+    @cached_property
+    def evaluations(self) -> Evaluations:
+        """What the last prediction cost; `predict` sets it. A method without a network leaves it at zero."""
+        return Evaluations()
 
     @property
     @abstractmethod

@@ -52,6 +52,7 @@ REMARKS = {
     "first": "As upstream's default, only the first observed frame is given; the frames behind the observed are kept.",
     "trained": "As in training, the last 3 observed frames are given.",
 }
+INFERRED = "Inferred: the paper says 17 given frames, not how; its number of evaluations fits 1 given frame as well."
 NO_ACTION = "No action is given."
 RATE = "The network is told 10 frames a second, as upstream does for nuScenes' 12."
 
@@ -143,7 +144,7 @@ class Vista(Method):
         remarks: tuple[str, ...] = () if as_usual else (REMARKS[mode],)
         if self.options.rounds > 1:
             remarks += (f"As upstream with several rounds, guidance is 1 at the canvas' ends, {scale} in its middle.",)
-        return (*remarks, NO_ACTION, RATE)
+        return (*remarks, *((INFERRED,) if mode == "all" else ()), NO_ACTION, RATE)
 
 
 def load_vista(options: VistaOptions) -> Vista:

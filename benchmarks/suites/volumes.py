@@ -48,10 +48,12 @@ ROWS: dict[str, tuple[Family, str, dict[str, Any]]] = {
     "flowframes_wan": (WAN, "flowframes", {"checkpoint": "random", "family": "wan"}),
     "causvid": (WAN, "causvid", RANDOM),
     "self_forcing": (WAN, "self_forcing", RANDOM),
+    "causal_forcing": (WAN, "causal_forcing", RANDOM),
     "vista": (SVD, "vista", RANDOM),
     "gem": (SVD, "gem", RANDOM),
 }
 """Row -> its VAE's family, its method, and that method's options."""
+CAUSAL = ("causvid", "self_forcing", "causal_forcing")
 PROMPTED = ("flowframes", "ltxv_condition")  # guided between two prompts; Vista and GEM are by their images
 SMALL_STEPS = {"flowframes": 2, "ltxv_condition": 3, "vista": 3, "gem": 25}
 
@@ -86,7 +88,7 @@ def _lengths(family: Family, method: str, frames: int) -> dict[str, Any]:
     if method == "flowframes":
         return {"frames": frames}
     lengths: dict[str, Any] = {"observed_frames": frames, "future_frames": frames}
-    if method in ("causvid", "self_forcing"):
+    if method in CAUSAL:
         lengths["block"] = (frames - 1) // family.temporal + 1
     return lengths | ({"given": frames} if family is SVD else {})
 

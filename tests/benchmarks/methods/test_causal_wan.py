@@ -1,4 +1,4 @@
-"""CausVid and Self-Forcing: the published numbers through the official files, blocks in order, what every mode costs.
+"""CausVid and its successors: the published numbers through official files, blocks in order, what every mode costs.
 
 Shape legend: see `worldmodel.benchmarks.methods.causal_wan`.
 """
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from worldmodel.benchmarks.methods.causal_forcing import CausalForcingOptions, load_causal_forcing
 from worldmodel.benchmarks.methods.causal_prediction import CausalPrediction
 from worldmodel.benchmarks.methods.causal_wan import CausalWan, FewSteps, OffsetRope
 from worldmodel.benchmarks.methods.causvid import CAUSVID, CausVidOptions, load_causvid
@@ -20,6 +21,7 @@ from worldmodel.flow.guidance import Prompt
 
 TOLERANCE = 1e-4
 LOADERS = {"causvid": (load_causvid, CausVidOptions), "self_forcing": (load_self_forcing, SelfForcingOptions)}
+ALL = LOADERS | {"causal_forcing": (load_causal_forcing, CausalForcingOptions)}
 RECIPES = {"causvid": CAUSVID, "self_forcing": SELF_FORCING}
 SMALL = {"weights": "random", "sizes": "tiny", "size": (32, 48), "device": "cpu"}
 
@@ -63,7 +65,7 @@ def official(golden, tmp_path: Path):
 
 
 def open_official(name: str, options: dict) -> CausalPrediction:
-    load, options_class = LOADERS[name]
+    load, options_class = ALL[name]
     return load(options_class(**options))
 
 
@@ -102,6 +104,23 @@ def test_steps_are_those_of_the_published_configuration(name: str, golden) -> No
         assert RECIPES[name].steps == FewSteps(tuple(listed), shift, warp)
 
 
+def test_causal_forcing_is_self_forcing_on_other_weights(official) -> None:
+    """Its file holds the network that its inference reads under `generator`; steps and blocks are Self-Forcing's."""
+    case, table, options, _ = official("self_forcing")
+    zeros = {key: torch.zeros_like(value) for key, value in table.items()}
+    torch.save({"generator": table, "generator_ema": zeros}, options["weights"])
+    method = open_official("causal_forcing", options)
+    assert method.recipe.steps == SELF_FORCING.steps and method.spec.nfe == case.spec["nfe"]
+    method.prompt, given = Prompt(case.tensors["context"]), case.tensors
+    fresh = [channels_first(noise) for noise in given["fresh_noise"]]
+    noise = GivenNoise({"latents": [channels_first(given["noise"])], "renoise": fresh})
+    ours = method.predict_latents(channels_first(given["observed_latents"]), noise)
+    assert float((ours - channels_first(given["out_latents"])).abs().max()) < TOLERANCE
+    assert "Not in the paper's tables" in method.spec.remarks[0] and "Inferred" in method.spec.remarks[1]
+    with pytest.raises(InputError, match="download chunkwise/causal_forcing.pt from huggingface.co/zhuhz22"):
+        open_official("causal_forcing", options | {"weights": "nowhere.pt"})
+
+
 def test_self_forcing_walks_the_shifted_schedule() -> None:
     walked = SELF_FORCING.steps.timesteps_and_sigmas()
     assert [round(timestep, 2) for timestep, _ in walked] == [1000.0, 937.5, 833.33, 625.0]
@@ -124,6 +143,7 @@ def test_causvid_takes_the_nearest_sigma_of_its_schedule() -> None:
         ("causvid", 3, 9, "33 frames in 9 latents, blocks of 3: 3 given (the last 9 observed frames), 6 new"),
         ("self_forcing", 5, 6, "frames 17-33 kept"),
         ("self_forcing", 3, 11, "frames 9-25 kept"),
+        ("causal_forcing", 3, 11, "frames 9-25 kept"),
     ],
 )
 def test_whole_flow_of_every_mode(name: str, block: int, nfe: int, canvas: str) -> None:

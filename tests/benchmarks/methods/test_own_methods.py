@@ -26,6 +26,14 @@ def test_repeating_repeats() -> None:
     assert torch.equal(future, observed[:, -1:].expand(-1, 9, -1, -1, -1))
 
 
+def test_every_method_counts_for_itself() -> None:
+    """Counting in place must not show in another method, whose class may never call `Method.__init__`."""
+    one, other = (open_method("repeat_last", SMALL) for _ in range(2))
+    one.evaluations.count_forward(7)
+    assert one.evaluations.forward_calls == 1 and other.evaluations.forward_calls == 0
+    assert open_method("repeat_last", SMALL).evaluations.forward_batch == 0
+
+
 @pytest.mark.parametrize("name", ["flowframes", "noise_conditioned"])
 def test_a_clip_does_not_depend_on_its_batch(name: str) -> None:
     method = open_method(name, SMALL | {"steps": 2})
