@@ -29,11 +29,11 @@ def draw_lists(source: Path, folder: Path, training: int, held_out: int) -> None
 
 
 def write(path: Path, entries: list[VideoEntry]) -> None:
-    """A list with the columns video and caption."""
+    """A list with the columns video, caption and frame, the length by which clips to evaluate on are chosen."""
     with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as opened:
         rows = csv.writer(opened)
-        rows.writerow(("video", "caption"))
-        rows.writerows((entry.video, entry.caption) for entry in entries)
+        rows.writerow(("video", "caption", "frame"))
+        rows.writerows((entry.video, entry.caption, entry.facts.get("frame", "")) for entry in entries)
     print(f"{path}: {len(entries)} videos")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper's Wan 2.1 1.3B model from raw data to predictions; Table 3: 56 GPUs, here 7 machines with 8.
+# The paper's Wan 2.1 1.3B model from raw data to FID, FVD and predictions; Table 3: 56 GPUs, here 7 machines with 8.
 #
 #   On every machine, with the same DATA and OUT on a shared disk, RANK=0 first, MAIN its address:
 #     RANK=0 MAIN=10.0.0.1 runs/paper_wan.sh
@@ -11,7 +11,7 @@
 #
 # Raw data that must lie there (OpenVid has its own licence, nuScenes a form to sign):
 #   hf download nkp37/OpenVid-1M --repo-type dataset --local-dir "$DATA/openvid"   zips, data/train/OpenVid-1M.csv
-#   https://www.nuscenes.org, trainval, unpacked into $DATA/nuscenes              for the predictions only
+#   https://www.nuscenes.org, trainval, unpacked into $DATA/nuscenes              for the evaluation only
 #
 # Not run where it was written, for want of GPUs. runs/paper_ltxv.sh, which has the same steps, was run through with a
 # tiny model on a CPU.

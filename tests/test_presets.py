@@ -21,6 +21,9 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 
+from worldmodel.benchmarks.methods.registry import check_method
+from worldmodel.benchmarks.metrics.catalogue import EXTRACTORS
+from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.cli import VERBS, split_verb, take_flags
 from worldmodel.conf.compose import compose
 from worldmodel.conf.describe import presets
@@ -229,7 +232,7 @@ def test_the_paper_from_raw_data_to_predictions(shell: Shell, name: str, gpus: i
     assert status == 0
     asked = [Path(words[0]).name if call == "python" else words[0] for call, words in calls if call != "accelerate"]
     assert asked[:3] == ["draw_lists.py", "keep_prompt.py", "find_pairs.py"]
-    assert all((ROOT / words[0]).is_file() for call, words in calls if call == "python" and words[0] != "-c")
+    assert all((ROOT / words[0]).is_file() for call, words in calls if call == "python" and words[0][0] != "-")
     settings = {str(call): composed(call) for call in calls}
     runs = [one for one in settings.values() if isinstance(one, TrainConfig)]
     assert len(runs) == 1 + gpus + 1  # pairs, a latent job for each GPU, training
@@ -241,10 +244,30 @@ def test_the_paper_from_raw_data_to_predictions(shell: Shell, name: str, gpus: i
     assert asdict(preset(f"flowframes_{name[6:-3]}"))["optimizer"] == asdict(train)["optimizer"]
     predictions = [one for one in settings.values() if type(one).__name__ == "PredictConfig"]
     assert len(predictions) == 4 * 2 + 1 and {one.steps for one in predictions} == {5, 10}
+    check_evaluation([one for one in settings.values() if isinstance(one, BenchmarkConfig)], calls, shell)
+    assert "not built yet" not in (ROOT / "runs" / "paper_steps.sh").read_text()
+
+
+def check_evaluation(asked: list[BenchmarkConfig], calls: list[Call], shell: Shell) -> None:
+    """FID and FVD on both datasets at 5 and 10 evaluations, with the extractors fetched before."""
+    fetched = [words[-1] for call, words in calls if call == "python" and words[:1] == ["-m"]]
+    assert set(fetched) == {"inception", "i3d-styleganv", "i3d-videogpt"}
+    assert [one.clips for one in asked] == ["flowframes-val", str(shell.out / "lists/openvid-val.json")]
+    for one in asked:
+        assert {"fid", "fvd-videogpt", "fvd-styleganv"} <= set(one.metrics) <= set(EXTRACTORS)
+        assert one.suite == "quality" and one.most_clips is None and not one.resume
+        rows = one.methods.values()
+        assert [(row["method"], row["steps"], row["checkpoint"]) for row in rows] == [
+            ("flowframes", steps, str(shell.out / "run/pipeline")) for steps in (5, 10)
+        ]
+        for row in rows:
+            check_method(row["method"], {key: value for key, value in row.items() if key != "method"})
+    (made,) = (words[1:] for call, words in calls if call == "python" and words[0] == "runs/held_out_clips.py")
+    assert made[-1] == asked[1].clips and made[2] == asked[1].root
 
 
 def test_what_is_there_is_passed_over(shell: Shell) -> None:
-    for name in ("lists/train.csv", "base/model_index.json", "run/config.json"):
+    for name in ("lists/train.csv", "lists/openvid-val.header.json", "base/model_index.json", "run/config.json"):
         (shell.out / name).parent.mkdir(exist_ok=True)
         (shell.out / name).touch()
     (shell.out / "prepared").touch()
@@ -255,7 +278,13 @@ def test_what_is_there_is_passed_over(shell: Shell) -> None:
     (shell.out / "run/pipeline/model_index.json").touch()
     _, calls = shell.run("paper_ltxv.sh")
     assert {words[0] for call, words in calls if call == "worldmodel"} == {"data", "predict"}
-    assert not [call for call in calls if call[0] == "accelerate"]
+    assert {type(composed(call)) for call in calls if call[0] == "accelerate"} == {BenchmarkConfig}
+    for name in ("nuscenes/settings.json", "openvid/results.json"):
+        (shell.out / "benchmark" / name).parent.mkdir(parents=True)
+        (shell.out / "benchmark" / name).touch()
+    _, calls = shell.run("paper_ltxv.sh")
+    (evaluation,) = (composed(call) for call in calls if call[0] == "accelerate")
+    assert evaluation.clips == "flowframes-val" and evaluation.resume
 
 
 def test_other_machines_do_their_share_only(shell: Shell) -> None:
@@ -368,6 +397,27 @@ def test_lists_are_drawn_once_and_for_all(tmp_path: Path) -> None:
     assert train[0].caption == f'a, "b"\nc {train[0].video[:-4]}'
     with pytest.raises(InputError, match="20 videos; 5 [+] 16 are asked for"):
         draw_lists(source, tmp_path / "three", 16, 5)
+
+
+def test_held_out_videos_become_a_clip_list(tmp_path: Path) -> None:
+    """The drawn list keeps the lengths, the videos come out of the zips, and what is nowhere is left out."""
+    import zipfile
+
+    from worldmodel.benchmarks.clips import read_clip_list
+    from worldmodel.datasets.openvid import VideoFiles
+
+    source = tmp_path / "all.csv"
+    source.write_text("video,caption,frame,fps\n" + "".join(f"{n}.mp4,c {n},{30 + n},24\n" for n in range(8)))
+    script("draw_lists").draw_lists(source, tmp_path / "lists", 0, 8)
+    (tmp_path / "zips").mkdir()
+    with zipfile.ZipFile(tmp_path / "zips" / "part.zip", "w") as archive:
+        for number in range(1, 8):
+            archive.writestr(f"videos/{number}.mp4", b"film")
+    videos, out = tmp_path / "videos", tmp_path / "lists" / "openvid-val.json"
+    script("held_out_clips").held_out_clips(tmp_path / "lists" / "val.csv", tmp_path / "zips", videos, out)
+    chosen = read_clip_list(out)
+    assert [clip.lead.frames[0] for clip in chosen.clips] == [f"{n}.mp4#0" for n in (4, 5, 6, 7)]
+    assert all(VideoFiles([videos]).find(file) is not None for file in chosen.files)
 
 
 def test_the_prompt_is_kept_and_the_text_encoder_left_out(tmp_path: Path) -> None:
