@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from worldmodel.errors import InputError
 from worldmodel.settings import Count, Counts, Natural, Seed, Settings, Text, within
 
+HORIZON = 3  # chunks; drives of the toy world and scenes of nuScenes hold more
 Rows = dict[str, dict[str, Any]]
 """Row's label -> `method`, its name in the registry (the label, where left out), and its options."""
 
@@ -44,11 +45,12 @@ class BenchmarkConfig(Settings):
         clips: name of a clip list, with or without @version, or its JSON file.
         root: folder of the dataset. version: of a nuScenes-format dataset.
         out: folder of the benchmark.
-        metrics: Fréchet distances by their extractors, LPIPS and cross-view, or auto for all whose weights are there
-            and that the clips allow; PSNR, SSIM, sharpness and brightness are always given.
+        metrics: Fréchet distances by their extractors, LPIPS and cross-view; auto is all whose weights are there and
+            that the clips allow, but for fid-torchmetrics and fvd-cdfvd; PSNR, SSIM, sharpness and brightness are
+            always given.
         references: folder where features of the true frames are kept for the next benchmark; null is in
             $WORLDMODEL_CACHE.
-        chunks: of a rollout; for suite=horizon.
+        chunks: of a rollout; null is three for suite=horizon, which needs at least two, and one for the others.
         evaluations: for suite=nfe.
         most_clips: take so many, evenly spread; null is all. It is said in the results.
         resample: how frames are read: area, or vista for LANCZOS from full size.
@@ -66,7 +68,7 @@ class BenchmarkConfig(Settings):
     out: Text = "outputs/benchmark"
     metrics: tuple[Text, ...] = ("auto",)
     references: Text | None = None
-    chunks: Count = 1
+    chunks: Count | None = None
     evaluations: Counts = (1, 2, 5, 6, 10, 40)
     most_clips: Annotated[int, within(2, remedy="use at least 2, no Fréchet distance has fewer")] | None = None
     resample: Literal["area", "vista"] = "area"
@@ -79,5 +81,12 @@ class BenchmarkConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.suite == "horizon" and self.rollout == 1:
+            raise InputError("suite=horizon, chunks=1: that is suite=quality; give 2 or more chunks")
         if self.resume and self.overwrite:
             raise InputError("resume, overwrite: say one of them")
+
+    @property
+    def rollout(self) -> int:
+        """Chunks that are predicted after each other."""
+        return self.chunks if self.chunks is not None else HORIZON if self.suite == "horizon" else 1

@@ -51,6 +51,11 @@ class BenchmarkFolder:
         with written_whole(kept) as part:
             part.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
+    def discard_unused(self) -> None:
+        """Take the settings away again where no row was begun, so that another try needs no `overwrite`."""
+        if not (self.out / "rows").exists():
+            (self.out / SETTINGS).unlink(missing_ok=True)
+
     def truth(self, size: Sequence[int], extractor: str) -> Scores:
         """Features of the true frames at this size."""
         return Scores(self.out / "truth" / "x".join(map(str, size)) / extractor)

@@ -7,11 +7,11 @@ or not, leave the same files and hence the same results.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -20,9 +20,9 @@ from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.documents import read_clip_list
 from worldmodel.benchmarks.clips.reader import open_clips
 from worldmodel.benchmarks.clips.verb import ClipsConfig, clip_list
-from worldmodel.benchmarks.methods.method import Method
+from worldmodel.benchmarks.methods.method import Method, Spec
 from worldmodel.benchmarks.methods.registry import open_method
-from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, NAMES, Instruments, open_instruments
+from worldmodel.benchmarks.metrics.catalogue import AUTO, CROSS_VIEW, Instruments, open_instruments
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
@@ -55,7 +55,7 @@ class Ground:
 
     @property
     def chunks(self) -> int:
-        return self.config.chunks
+        return self.config.rollout
 
     @property
     def reading(self) -> str:
@@ -74,7 +74,7 @@ class Ground:
             "methods": {plan.label: {"method": plan.method, **plan.options} for plan in plans(config)},
         }  # fmt: skip
 
-    @property
+    @cached_property
     def references(self) -> References:
         """Features of the true frames of the taken clips."""
         clips, config = self.clips, self.config
@@ -94,27 +94,28 @@ class Ground:
 def open_ground(config: BenchmarkConfig) -> Ground:
     """Build or read the clip list, and choose."""
     path = Path(config.clips)
-    frames = None if config.chunks == 1 else OBSERVED * (1 + config.chunks)
+    frames = None if config.rollout == 1 else OBSERVED * (1 + config.rollout)
     clips = (
         read_clip_list(path)
         if path.suffix == ".json"
         else clip_list(ClipsConfig(list=config.clips, root=config.root, version=config.version, frames=frames))
     )
-    least = OBSERVED * (1 + config.chunks)
-    if clips.frames < clips.observed_frames + OBSERVED * config.chunks:
-        raise InputError(f"clips={config.clips}: {clips.frames} frames, chunks={config.chunks} needs {least}")
     most = min(len(clips), config.most_clips or len(clips))
     numbers = np.linspace(0, len(clips) - 1, most).round().astype(int).tolist()
-    names = NAMES if config.metrics == ("auto",) else config.metrics
+    names = AUTO if config.metrics == ("auto",) else config.metrics
     instruments = open_instruments(names, device=PartialState().device)
     if instruments.cross_view and (not clips.tables or min(len(clip.cameras) for clip in clips.clips) < 2):
         instruments.cross_view = False
         instruments.skipped[CROSS_VIEW] = "skipped: it needs clips of two or more calibrated cameras"
-    return Ground(config, clips, numbers, instruments, instruments.skipped)
+    return Ground(config, clips, numbers, instruments, dict(instruments.skipped))
 
 
 def fill(ground: Ground, folder: BenchmarkFolder) -> dict[str, str]:
-    """Predict and score what is missing; the rows that are there then, label -> method. All processes call it."""
+    """Predict and score what is missing; the rows that are there then, label -> method. All processes call it.
+
+    Raises:
+        InputError: every row was left out, because it lacks weights or needs other frames than the clips have.
+    """
     state, labels = PartialState(), {}
     with state.main_process_first():
         if state.is_main_process:
@@ -122,12 +123,30 @@ def fill(ground: Ground, folder: BenchmarkFolder) -> dict[str, str]:
     for plan in plans(ground.config):
         try:
             method = open_method(plan.method, plan.options)
+            refuse_misfit(method.spec, ground.clips, ground.chunks)
         except InputError as error:
             ground.skipped[plan.label] = str(error)
             continue
         fill_row(ground, plan, method, folder, state)
         labels[plan.label] = plan.method
+    if not labels:
+        if state.is_main_process:
+            folder.discard_unused()
+        said = "; ".join(f"{plan.label}: {ground.skipped[plan.label]}" for plan in plans(ground.config))
+        raise InputError(f"clips={ground.clips.label}: every row was left out: {said}")
     return labels
+
+
+def refuse_misfit(spec: Spec, clips: ClipList, chunks: int) -> None:
+    """Raises `InputError` where the clips have fewer observed or future frames than the method needs."""
+    observed, future = 0 if spec.sees_truth else spec.observed_frames, chunks * spec.future_frames
+    given = clips.observed_frames, clips.frames - clips.observed_frames
+    if observed > given[0] or future > given[1]:
+        rollout = "" if chunks == 1 else f" ({chunks} chunks of {spec.future_frames})"
+        raise InputError(
+            f"{spec.name} needs {observed} observed and {future} future frames{rollout}, clips of {clips.label} have"
+            f" {given[0]} and {given[1]}; give it other frames, or take other clips"
+        )
 
 
 def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder, state: PartialState) -> None:
@@ -136,10 +155,11 @@ def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder
     with state.main_process_first():
         if state.is_main_process:
             row.say(asdict(spec), {name: weights_hash(module) for name, module in method.networks.items()})
-    samples, device = ground.samples(spec.size), method.device
+    samples = ground.samples(spec.size)
+    instruments = ground.instruments.for_frames(spec.future_frames)
     truth = {
         name: folder.truth(spec.size, name)
-        for name, extractor in ground.instruments.extractors.items()
+        for name, extractor in instruments.extractors.items()
         if ground.references.missing(extractor, spec.size, spec.future_frames)
     }
     share = ground.numbers[state.process_index :: state.num_processes]
@@ -149,7 +169,7 @@ def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder
         for name, features in truth.items():
             see_truth(ground, name, features, number, sample, spec.future_frames)
         if not row.scores.has(number):
-            answer(ground, method, row, number, sample, device)
+            answer(ground, method, instruments, row, number, sample)
     state.wait_for_everyone()
 
 
@@ -161,15 +181,15 @@ def see_truth(ground: Ground, name: str, truth: Scores, number: int, sample: Chu
 
 
 def answer(
-    ground: Ground, method: Method, row: RowFolder, number: int, sample: ChunkPair, device: torch.device
+    ground: Ground, method: Method, instruments: Instruments, row: RowFolder, number: int, sample: ChunkPair
 ) -> None:
     """Predict one clip, where that was not done, and score it."""
     if row.predictions.missing([number]):
         seeds = clip_seeds(ground.config.seed, ground.clips.sha256, number, len(sample.cameras))
-        row.predictions.write(number, *predict_clip(method, sample, seeds, ground.chunks, device))
+        row.predictions.write(number, *predict_clip(method, sample, seeds, ground.chunks, method.device))
     predicted, _ = row.predictions.read(number)
-    found = scores_of(predicted, sample, ground.instruments)
-    for name, extractor in ground.instruments.extractors.items():
+    found = scores_of(predicted, sample, instruments)
+    for name, extractor in instruments.extractors.items():
         found |= features_of(predicted, name, extractor, ground.chunks)
     row.scores.write(number, found)
 

@@ -41,7 +41,7 @@ def _panels(results: Results) -> list[Callable[[Any], None]]:
 
 def _horizon(results: Results, name: str) -> Callable[[Any], None]:
     def panel(axes: Any) -> None:
-        for row in results.rows:
+        for row in (row for row in results.rows if name in row.by_frame):
             values = row.by_frame[name]
             axes.plot(range(1, len(values) + 1), values, label=row.label)
         axes.set(xlabel="predicted frame", ylabel=_axis(results, name), title="over the horizon")
@@ -52,7 +52,7 @@ def _horizon(results: Results, name: str) -> Callable[[Any], None]:
 def _evaluations(results: Results, name: str) -> Callable[[Any], None]:
     def panel(axes: Any) -> None:
         curves: dict[str, list[tuple[int, float, float]]] = {}
-        for row in results.rows:
+        for row in (row for row in results.rows if name in row.figures):
             method, _, steps = row.label.rpartition("-")
             if method and row.spec["nfe"] and steps.isdigit():
                 figure = row.figures[name]

@@ -10,14 +10,8 @@ ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "zero": " → 0"}
 
 def page(results: Results) -> str:
     """Table, what it was measured with, what was left out, remarks and licences."""
-    parts = [f"# {results.suite}", _about(results), figures_table(results), *_published(results)]
-    parts += [
-        "![Plots](plots.png)",
-        *_by_camera(results),
-        *_measures(results.metrics),
-        *_skipped(results),
-        *_methods(results.rows),
-    ]
+    parts = [f"# {results.suite}", _about(results), figures_table(results), *_skipped(results), *_published(results)]
+    parts += ["![Plots](plots.png)", *_by_camera(results), *_measures(results.metrics), *_methods(results.rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -25,8 +19,14 @@ def figures_table(results: Results) -> str:
     """Rows are methods, columns are measures."""
     names = list(results.metrics)
     head = ["method", "NFE", *(f"{name}{_unit(one)}{ARROWS[one.better]}" for name, one in results.metrics.items())]
-    lines = [[row.label, _nfe(row), *(_cell(row.figures.get(name)) for name in names)] for row in results.rows]
-    return table(head, lines)
+    rows = {row.label: row for row in results.rows}
+    return table(head, [_line(label, rows.get(label), names) for label in results.asked or rows])
+
+
+def _line(label: str, row: Row | None, names: list[str]) -> list[str]:
+    if row is None:
+        return [label, "left out", *("–" for _ in names)]
+    return [label, _nfe(row), *(_cell(row.figures.get(name)) for name in names)]
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:

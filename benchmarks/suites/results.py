@@ -49,9 +49,9 @@ class Measure:
     protocol: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """One method.
+    """One method; its figures are filled in measure by measure.
 
     Attributes:
         label: name in the table. spec: `methods.method.Spec` as a dictionary. weights: sha256 of every network.
@@ -80,7 +80,8 @@ class Results:
 
     Attributes:
         settings: of the run, without paths. clips: name, version, sha256 and number of the clips.
-        metrics: by name. skipped: name of a metric or method, and why it was left out.
+        metrics: by name. asked: labels of all rows that were asked for, in order; those without a row were left out.
+        skipped: name of a metric or the label of a row, and why it was left out.
         times: seconds, by row and stage. machine: what it ran on.
     """
 
@@ -88,6 +89,7 @@ class Results:
     settings: dict[str, Any]
     metrics: dict[str, Measure]
     rows: list[Row]
+    asked: list[str] = field(default_factory=list)
     clips: dict[str, Any] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     times: dict[str, Any] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.cost import run_cost
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
+from worldmodel.benchmarks.suites.plan import plans
 from worldmodel.benchmarks.suites.plots import draw
 from worldmodel.benchmarks.suites.report import page
 from worldmodel.benchmarks.suites.results import Results, write_results
@@ -46,7 +47,9 @@ def benchmark(config: BenchmarkConfig) -> Results | None:
     with written_whole(folder.out / "report.md") as part:
         part.write_text(text)
     print(text)
-    print(json.dumps({"results": str(folder.out / "results.json"), **headline(results)}))
+    left_out = {label: results.skipped[label] for label in results.asked if label in results.skipped}
+    said = {"results": str(folder.out / "results.json"), **headline(results)}
+    print(json.dumps(said | ({"left_out": left_out} if left_out else {})))
     return results
 
 
@@ -71,11 +74,12 @@ def _added_up(ground: "Ground", folder: BenchmarkFolder, labels: dict[str, str])
         from worldmodel.benchmarks.suites.recordings import write_recordings
 
         write_recordings(ground, folder, list(labels))
-    table = Table(ground.references, ground.instruments, skipped=ground.skipped)
+    table = Table(ground.references, ground.instruments)
     rows = [table.row(label, method, folder) for label, method in labels.items()]
     clips = {
         "name": ground.clips.label, "sha256": ground.clips.sha256, "count": len(ground.numbers),
         "of": len(ground.clips), "expected": ground.clips.expected, "notes": list(ground.clips.notes),
     }  # fmt: skip
     settings = {name: ground.settings[name] for name in ("seed", "chunks", "resample")}
-    return Results(ground.config.suite, settings, table.measures, rows, clips, ground.skipped)
+    asked = [plan.label for plan in plans(ground.config)]
+    return Results(ground.config.suite, settings, table.measures, rows, asked, clips, ground.skipped | table.skipped)

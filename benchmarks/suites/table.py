@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -21,19 +21,18 @@ from worldmodel.benchmarks.suites.results import Figure, Measure, Row
 from worldmodel.benchmarks.suites.scoring import feature_name, pairwise_scores
 
 
-@dataclass(frozen=True)
 class Table:
-    """What rows are added up with.
+    """Adds rows up.
 
     Attributes:
         references: of the true frames, with the clips. instruments: what was measured with.
-        measures: filled with what every figure stands for. skipped: with what could not be measured, and why.
+        measures: what every figure of the rows so far stands for. skipped: what could not be measured of them, and why.
     """
 
-    references: References
-    instruments: Instruments
-    measures: dict[str, Measure] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
+    def __init__(self, references: References, instruments: Instruments) -> None:
+        self.references, self.instruments = references, instruments
+        self.measures: dict[str, Measure] = {}
+        self.skipped: dict[str, str] = {}
 
     @property
     def samples(self) -> Sequence[Sample]:
@@ -51,7 +50,9 @@ class Table:
             self._pairwise(row, score)
         if self.instruments.cross_view:
             self._cross_view(row, place)
-        for name, extractor in self.instruments.extractors.items():
+        usable = self.instruments.for_frames(row.spec["future_frames"])
+        self.skipped.update({f"{name} of {label}": why for name, why in usable.skipped.items()})
+        for name, extractor in usable.extractors.items():
             for width in extractor.widths:
                 self._distances(row, name, width, folder)
         row.published.update(quality_of(method, said["spec"], self.references.base.clips))

@@ -6,18 +6,21 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
 
-from worldmodel.benchmarks.clips import ClipsConfig, clip_list
+from worldmodel.benchmarks.clips import Clip, ClipsConfig, View, clip_list
 from worldmodel.benchmarks.clips.documents import write_clip_list
 from worldmodel.benchmarks.methods.registry import METHODS
 from worldmodel.benchmarks.suites.compare import CompareConfig, compare
 from worldmodel.benchmarks.suites.config import BenchmarkConfig, Rows
+from worldmodel.benchmarks.suites.folder import BenchmarkFolder
+from worldmodel.benchmarks.suites.over_clips import open_ground
 from worldmodel.benchmarks.suites.results import read_results
 from worldmodel.benchmarks.suites.run import benchmark
+from worldmodel.benchmarks.suites.table import Table
 from worldmodel.errors import InputError
 
 
@@ -127,6 +130,68 @@ def test_a_method_without_its_weights_is_left_out_by_name(quick: BenchmarkConfig
     assert "vista.safetensors" in results.skipped["vista"]
 
 
+def vista_val(root: Path, path: Path) -> str:
+    """A list like vista-val, one frame given and 24 to predict, of the toy world's front camera."""
+    whole = clip_list(ClipsConfig(list="toyworld-val", root=str(root)))
+    views = [View(v.camera, v.frames[:25], v.start_token, v.timestamps_us[:25]) for v in (c.lead for c in whole.clips)]
+    clips = tuple(Clip(clip.scene, (view,)) for clip, view in zip(whole.clips, views, strict=True))
+    write_clip_list(replace(whole, name="short-val", frames=25, observed_frames=1, clips=clips), path)
+    return str(path)
+
+
+def test_a_row_that_needs_other_frames_is_left_out_by_name(
+    quick: BenchmarkConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits = {"vista": {"weights": "random", "sizes": "tiny", "size": [64, 128], "steps": 2, "given": 1}}
+    fits["vista"] |= {"observed_frames": 1, "future_frames": 24}
+    config = replace(quick, clips=vista_val(Path(quick.root), tmp_path / "short.json"), metrics=("fd-tiny",))
+    results = benchmark(replace(config, methods=quick.methods | fits, most_clips=2))
+    assert results is not None and [row.label for row in results.rows] == ["vista"]
+    assert results.asked == ["flowframes", "floor", "vista"]
+    wanted = "needs 17 observed and 17 future frames, clips of short-val@1 have 1 and 24"
+    assert wanted in results.skipped["flowframes"] and wanted in results.skipped["floor"]
+    assert "24 frames" in results.skipped["fd-tiny of vista"], "a metric of other numbers of frames ends nothing"
+    assert "PSNR" in results.rows[0].figures
+    assert read_results(config.out) == results
+    page = (Path(config.out) / "report.md").read_text()
+    assert "| floor | left out |" in page and f"- floor: repeat_last {wanted}" in page
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(said["left_out"]) == {"flowframes", "floor"} and said["vista"]
+
+
+def test_no_row_at_all_is_an_error(quick: BenchmarkConfig, tmp_path: Path) -> None:
+    config = replace(quick, clips=vista_val(Path(quick.root), tmp_path / "short.json"))
+    run = launch(words(config, clips=config.clips))
+    _, error = run.communicate(timeout=300)
+    assert run.returncode == 2 and "every row was left out: flowframes: " in error and "Traceback" not in error
+    assert not (Path(config.out) / "settings.json").exists(), "another try needs no overwrite"
+    with pytest.raises(InputError, match=r"34 future frames \(2 chunks of 17\), clips of .* have 1 and 24"):
+        benchmark(replace(config, chunks=2))
+
+
+def test_horizon_is_more_than_one_chunk() -> None:
+    assert BenchmarkConfig(suite="horizon").rollout == 3 and BenchmarkConfig().rollout == 1
+    assert BenchmarkConfig(suite="horizon", chunks=2).rollout == 2
+    with pytest.raises(InputError, match="that is suite=quality; give 2 or more"):
+        BenchmarkConfig(suite="horizon", chunks=1)
+
+
+def test_true_frames_are_described_once(quick: BenchmarkConfig) -> None:
+    ground = open_ground(replace(quick, metrics=("fd-tiny",)))
+    assert ground.references is ground.references
+
+
+def test_adding_rows_up_leaves_what_it_was_given_as_it_was(undisturbed: Path, quick: BenchmarkConfig) -> None:
+    ground = open_ground(replace(quick, references=str(undisturbed.parent / "references")))
+    before = dict(ground.skipped)
+    table = Table(ground.references, ground.instruments)
+    table.row("floor", "repeat_last", BenchmarkFolder(undisturbed))
+    assert "cross-view of floor" in table.skipped and table.measures
+    assert ground.skipped == ground.instruments.skipped == before
+    with pytest.raises(FrozenInstanceError):  # what is called frozen is so
+        ground.references.chunks = 2  # type: ignore[misc]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -190,6 +255,7 @@ ALL_METHODS: Rows = {
     "ltxv_condition": {"weights": "random", "steps": 3},
     "causvid": {"weights": "random"},
     "self_forcing": {"weights": "random"},
+    "causal_forcing": {"weights": "random"},
     "vista": {"weights": "random", "steps": 3, "size": [64, 128]},
     "gem": {"weights": "random", "steps": 25, "size": [64, 128]},
     "repeat_last": {},
