@@ -144,7 +144,7 @@ class Vista(Method):
         remarks: tuple[str, ...] = () if as_usual else (REMARKS[mode],)
         if self.options.rounds > 1:
             remarks += (f"As upstream with several rounds, guidance is 1 at the canvas' ends, {scale} in its middle.",)
-        return (*remarks, *((INFERRED,) if mode == "all" else ()), NO_ACTION, RATE)
+        return (*remarks, *((INFERRED,) if mode == "all" and not as_usual else ()), NO_ACTION, RATE)
 
 
 def load_vista(options: VistaOptions) -> Vista:

@@ -135,7 +135,7 @@ def vista_val(root: Path, path: Path) -> str:
     whole = clip_list(ClipsConfig(list="toyworld-val", root=str(root)))
     views = [View(v.camera, v.frames[:25], v.start_token, v.timestamps_us[:25]) for v in (c.lead for c in whole.clips)]
     clips = tuple(Clip(clip.scene, (view,)) for clip, view in zip(whole.clips, views, strict=True))
-    write_clip_list(replace(whole, name="short-val", frames=25, observed_frames=1, clips=clips), path)
+    write_clip_list(replace(whole, name="short-val", version=1, frames=25, observed_frames=1, clips=clips), path)
     return str(path)
 
 
