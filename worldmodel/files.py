@@ -80,7 +80,7 @@ def is_kept(path: Path) -> bool:
 
 
 def kept(
-    path: Path | None, read: Callable[[Path], KeptT], make: Callable[[], KeptT], write: Callable[[Path, KeptT], None]
+    path: Path | None, read: Callable[[Path], KeptT], make: Callable[[], KeptT], write: Callable[[Path, KeptT], object]
 ) -> KeptT:
     """What a cache's file holds, else what `make` gives, kept there for the next time.
 
