@@ -30,9 +30,18 @@ class Drive(Protocol):
         ...
 
     def chunk(
-        self, start_s: float, observed_frames: int, future_frames: int, size: tuple[int, int], frame_rate: float | None
+        self,
+        start_s: float,
+        observed_frames: int,
+        future_frames: int,
+        size: tuple[int, int],
+        frame_rate: float | None,
+        resample: str = "area",
     ) -> ChunkPair:
-        """The observed frames from `start_s` seconds after the first frame on, and as many future ones as there are."""
+        """The observed frames from `start_s` seconds after the first frame on, and as many future ones as there are.
+
+        `resample`: how pictures come to size, see `worldmodel.datasets.images.read_image`.
+        """
         ...
 
 
@@ -85,6 +94,7 @@ class NuScenesDrive:
         future_frames: int,
         size: tuple[int, int],
         frame_rate: float | None = None,
+        resample: str = "area",
     ) -> ChunkPair:
         """The first frames in a row, all cameras in step, at or after `start_s` seconds from the scene's first frame.
 
@@ -103,13 +113,13 @@ class NuScenesDrive:
             )
         row, notes = self._start(observed, start_s)
         given = self._longest(observed_frames, future_frames, size, row)
-        windows = self._windows(observed_frames + given, size)
+        windows = self._windows(observed_frames + given, size, resample)
         run = windows[_first_rows(windows).index(row)]
         if given < future_frames:
             notes += _why_cut(windows, run, f"{given} of {future_frames} future frames")
         return _cut(replace(run, notes=notes), observed_frames)
 
-    def _windows(self, frames: int, size: tuple[int, int]) -> ChunkPairs:
+    def _windows(self, frames: int, size: tuple[int, int], resample: str = "area") -> ChunkPairs:
         """All runs of this many frames; the split into observed and future is made later, a future may be empty."""
         return chunk_pairs(
             self.index,
@@ -119,6 +129,7 @@ class NuScenesDrive:
             future_frames=1,
             stride=1,
             size=size,
+            resample=resample,
         )
 
     def _start(self, windows: ChunkPairs, start_s: float) -> tuple[int, tuple[str, ...]]:

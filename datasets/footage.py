@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
+from PIL import Image
 from torch import Tensor
 
 from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.fitting import crop_box
 from worldmodel.datasets.frame_rate import check_rate
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.media_files import IMAGES, VIDEOS, is_media
@@ -46,9 +48,9 @@ class ImageSequence:
         """Seconds from the first image."""
         return np.arange(len(self.paths)) / self.frame_rate
 
-    def read(self, frames: Sequence[int], size: tuple[int, int]) -> UInt8[Tensor, "F 3 H W"]:
+    def read(self, frames: Sequence[int], size: tuple[int, int], resample: str = "area") -> UInt8[Tensor, "F 3 H W"]:
         """The images of these numbers, centre crop to the aspect of (H, W)."""
-        pictures = [torch.from_numpy(read_image(self.paths[frame], size).copy()) for frame in frames]
+        pictures = [torch.from_numpy(read_image(self.paths[frame], size, resample).copy()) for frame in frames]
         return torch.stack(pictures).permute(0, 3, 1, 2).contiguous()
 
 
@@ -86,13 +88,18 @@ class Track:
         """Mean distance of two frames, without gaps; 0.0 for a single frame."""
         return mean_step(np.diff(self.times_s))
 
-    def read(self, frames: Sequence[int], size: tuple[int, int]) -> UInt8[Tensor, "F 3 H W"]:
+    def read(self, frames: Sequence[int], size: tuple[int, int], resample: str = "area") -> UInt8[Tensor, "F 3 H W"]:
         """Frames by their number in the whole track, in the order asked for."""
         places = [self._frames[frame][:2] for frame in frames]
         pictures: dict[tuple[int, int], Tensor] = {}
         for part in sorted({part for part, _ in places}):
             numbers = sorted({number for at, number in places if at == part})
-            read = self.parts[part].read(numbers, size)
+            source = self.parts[part]
+            read = (
+                source.read(numbers, size, resample)
+                if isinstance(source, ImageSequence)
+                else read_video(source, numbers, size, resample)
+            )
             pictures.update({(part, number): picture for number, picture in zip(numbers, read, strict=True)})
         return torch.stack([pictures[place] for place in places])
 
@@ -128,6 +135,7 @@ class Footage:
         future_frames: int,
         size: tuple[int, int],
         frame_rate: float | None = None,
+        resample: str = "area",
     ) -> ChunkPair:
         """One coupling at the model's frame rate: for each wanted time the camera's nearest frame.
 
@@ -138,6 +146,7 @@ class Footage:
             start_s: seconds from the first frame.
             size: (H, W), centre crop to this aspect.
             frame_rate: frames per second of the chunk; None is 12, that of nuScenes' sweeps.
+            resample: how pictures come to size, see `worldmodel.datasets.images.read_image`.
 
         Raises:
             InputError: a camera ends before the last observed frame, or a frame that is needed is damaged.
@@ -152,7 +161,7 @@ class Footage:
         wanted_s = start_s + np.arange(observed_frames + future_frames) / frame_rate
         kept = min(self._reach(track, wanted_s, observed_frames, frame_rate) for track in self.tracks)
         numbers = [track.nearest(wanted_s[:kept]) for track in self.tracks]
-        video = torch.stack([t.read(k.tolist(), size) for t, k in zip(self.tracks, numbers, strict=True)])
+        video = torch.stack([t.read(k.tolist(), size, resample) for t, k in zip(self.tracks, numbers, strict=True)])
         times_s = np.stack([t.times_s[k] for t, k in zip(self.tracks, numbers, strict=True)])
         return ChunkPair(
             scene=self.scene,
@@ -329,3 +338,18 @@ def _part_number(video: Path) -> int | None:
 def _natural(path: Path) -> list[tuple[int, int, str]]:
     """Sort key in which 2 comes before 10."""
     return [(0, int(run), "") if run.isdigit() else (1, 0, run) for run in re.findall(r"\d+|\D+", path.name)]
+
+
+def read_video(
+    source: VideoSource, numbers: Sequence[int], size: tuple[int, int], resample: str
+) -> UInt8[Tensor, "L 3 H W"]:
+    """Frames of a video by their numbers; ``vista`` crops and scales each as `read_image` does a picture."""
+    if resample == "area":
+        return source.read(numbers, size)
+    whole_LCHW = source.read(numbers)
+    box = crop_box(whole_LCHW.shape[3], whole_LCHW.shape[2], *size)
+    frames = np.empty((len(numbers), *size, 3), dtype=np.uint8)
+    for place, picture in enumerate(whole_LCHW.permute(0, 2, 3, 1).contiguous().numpy()):
+        cropped = Image.fromarray(picture).crop(box)
+        frames[place] = np.asarray(cropped.resize((size[1], size[0]), Image.Resampling.LANCZOS))
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()

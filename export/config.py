@@ -13,7 +13,10 @@ class ExportConfig(Settings):
     """What to export, for which chunks, in which numbers, and where to put it.
 
     Attributes:
-        checkpoint: a shipped one by name (tiny), or the folder of a saved pipeline.
+        checkpoint: a shipped one by name (tiny), the folder of a saved pipeline, official weights, or a hub id.
+        transformer: folder of one that was trained alone; it takes the place of the checkpoint's own.
+        conventions: paper, or published for what FlowC2S's code computes (docs/parity.md); the checkpoint's own by
+            default.
         out: folder of the artifact; it appears when it is complete.
         frames: of a chunk; by default as many as the checkpoint was trained on, else 17.
         height, width: of a frame; by default those trained on, else 256 x 384 (Wan 240 x 416).
@@ -47,6 +50,8 @@ class ExportConfig(Settings):
     """
 
     checkpoint: Text = "tiny"
+    transformer: Text | None = None
+    conventions: Literal["paper", "published"] | None = None
     out: Text = "outputs/export"
     frames: Count | None = None
     height: Count | None = None

@@ -87,8 +87,8 @@ def _export_into(folder: Path, config: ExportConfig, watch: Stopwatch) -> Manife
         source = open_source(config)
     if source.prompts.guidance_skipped is not None:
         print(f"guidance: not computed ({source.prompts.guidance_skipped})")
-    schedules = linear_schedules(source.pipeline.scheduler, config.steps)
     backbone = source.pipeline.backbone
+    schedules = linear_schedules(source.pipeline.scheduler, config.steps, backbone.first_sigma)
     graphs = graphs_of(backbone, source.chunk, source.prompts, config.wan_decoder == "stream")
     with watch("calibrate"):
         calibration = _calibration(config, source, graphs, schedules[str(config.steps[0])])
@@ -177,6 +177,7 @@ def _manifest(work: Work, parts: dict[str, Part]) -> Manifest:
         self_test=None,
         versions={"worldmodel": __version__} | {name: version(name) for name in ("torch", "diffusers", "onnx")},
         created=datetime.date.today().isoformat(),
+        conventions=pipeline.conventions.name,
     )
 
 
@@ -208,7 +209,10 @@ def _check(config: ExportConfig, precision: Precision) -> None:
 
 def _report(manifest: Manifest, sizes: dict[str, int], watch: Stopwatch, config: ExportConfig) -> str:
     chunk = f"{manifest.cameras} x {manifest.frames} frames of {manifest.height} x {manifest.width}"
-    lines = [f"{manifest.family} {manifest.checkpoint.name}: {chunk} at {manifest.frame_rate:g} Hz"]
+    lines = [
+        f"{manifest.family} {manifest.checkpoint.name}: {chunk} at {manifest.frame_rate:g} Hz, conventions "
+        f"{manifest.conventions}"
+    ]
     for name, part in manifest.parts.items():
         precision = getattr(manifest.precision, name.partition("_")[0], "")
         own = sum(sizes.get(file, 0) for file in (part.file, f"{part.file}.data"))
@@ -226,6 +230,7 @@ def _headline(manifest: Manifest, sizes: dict[str, int], watch: Stopwatch, out: 
         "family": manifest.family,
         "precision": [manifest.precision.encoder, manifest.precision.step, manifest.precision.decoder],
         "guidance": manifest.guidance,
+        "conventions": manifest.conventions,
         "megabytes": round(sum(sizes.values()) / 1e6, 3),
         "seconds": watch.seconds,
         "peak_memory_mb": peak_memory_mb(torch.device("cpu")),

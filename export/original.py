@@ -8,7 +8,7 @@ from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
-from worldmodel.export.source import Source, open_source
+from worldmodel.export.source import WITH_TRANSFORMER, Source, open_source
 from worldmodel.provenance import weights_hash
 from worldmodel.settings import Settings, Text
 
@@ -18,13 +18,14 @@ class OriginalConfig(Settings):
     """Where the original is, as far as the manifest cannot say.
 
     Attributes:
-        checkpoint: the exported one; by default where it was at export.
+        checkpoint, transformer: the exported ones; by default where they were at export.
         prompt_embeds, negative_prompt_embeds: those of the export.
     """
 
     checkpoint: Text | None = None
     prompt_embeds: Text | None = None
     negative_prompt_embeds: Text | None = None
+    transformer: Text | None = None
 
 
 def open_original(artifact: Artifact, config: OriginalConfig) -> Source:
@@ -63,6 +64,7 @@ def _as_exported(manifest: Manifest, config: OriginalConfig) -> ExportConfig:
         "guidance": manifest.guidance,
         "precision": manifest.precision.step,
         "dynamic": manifest.dynamic,
+        "conventions": manifest.conventions,
         "prompt_embeds": config.prompt_embeds,
         "negative_prompt_embeds": config.negative_prompt_embeds,
     }
@@ -70,4 +72,5 @@ def _as_exported(manifest: Manifest, config: OriginalConfig) -> ExportConfig:
     words = name.split(" ")
     if words[0] == "random" and len(words) == 3:
         return ExportConfig(**known, weights="random", family=words[1], sizes=words[2])  # type: ignore[arg-type]
-    return ExportConfig(**known, checkpoint=name)
+    base, _, transformer = name.partition(WITH_TRANSFORMER)
+    return ExportConfig(**known, checkpoint=base, transformer=config.transformer or transformer or None)

@@ -20,10 +20,10 @@ from worldmodel.export.runtime.manifest import Schedule
 from worldmodel.flow.solvers import Velocity, set_sigmas
 
 
-def linear_schedule(scheduler: Any, steps: int) -> Schedule:
+def linear_schedule(scheduler: Any, steps: int, first_sigma: float | None = None) -> Schedule:
     """The recurrence that `worldmodel.flow.solvers.integrate` follows with this scheduler in `steps` evaluations.
 
-    `scheduler` itself stays as it is. Coefficients are as exact as its own float32 sigmas.
+    `scheduler` itself stays as it is; `first_sigma` as there. Coefficients are as exact as its own float32 sigmas.
 
     Raises:
         InputError: fewer than 1 step, a scheduler that `integrate` refuses, or one that clips predictions
@@ -32,7 +32,7 @@ def linear_schedule(scheduler: Any, steps: int) -> Schedule:
     if scheduler.config.get("thresholding"):
         raise InputError(f"scheduler {type(scheduler).__name__}: set thresholding=false; a clipped step is not linear")
     own = type(scheduler).from_config(scheduler.config)
-    sigmas = set_sigmas(own, steps)
+    sigmas = set_sigmas(own, steps, first_sigma=first_sigma)
     reached_NK = _reached(own, steps)
     return Schedule(
         sigmas=tuple(sigmas[:-1]),
@@ -41,11 +41,11 @@ def linear_schedule(scheduler: Any, steps: int) -> Schedule:
     )
 
 
-def linear_schedules(scheduler: Any, steps: Sequence[int]) -> dict[str, Schedule]:
+def linear_schedules(scheduler: Any, steps: Sequence[int], first_sigma: float | None = None) -> dict[str, Schedule]:
     """`linear_schedule` for each number of steps, under that number as text; `InputError` for none."""
     if not steps:
         raise InputError("steps=[]: give at least one number of steps, for example steps=[5,10]")
-    return {str(count): linear_schedule(scheduler, count) for count in sorted(set(steps))}
+    return {str(count): linear_schedule(scheduler, count, first_sigma) for count in sorted(set(steps))}
 
 
 def follow(velocity: Velocity, x_source: Float[Tensor, "B ..."], schedule: Schedule) -> list[Float[Tensor, "B ..."]]:

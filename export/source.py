@@ -7,14 +7,19 @@ import torch
 
 from worldmodel.backbones.random import random_backbone
 from worldmodel.backbones.wan import WanBackbone
+from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.export.precision import FLOATS
 from worldmodel.flow.guidance import Prompt
+from worldmodel.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.opening import open_pipeline, place_of, trained_chunk
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prediction import checkpoint_folder, load_pipeline, trained_chunk
 from worldmodel.prompt_files import read_prompts
 from worldmodel.published import ChunkSize, published_chunk
+
+WITH_TRANSFORMER = " transformer="
+"""Between a checkpoint and the transformer that took its own one's place, in the name of a source."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def open_source(config: ExportConfig) -> Source:
         config.cameras,
         config.frame_rate,
         config.dynamic,
+        pipeline.network_rate(config.frame_rate),
     )
     pipeline.backbone.geometry.check(chunk.frames, chunk.height, chunk.width)
     for part in (pipeline.vae, pipeline.transformer):
@@ -62,17 +68,25 @@ def baked_prompts(pipeline: FlowFramesPipeline, config: ExportConfig) -> BakedPr
     empty = Prompt(*backbone.empty_prompt())
     scale = backbone.default_guidance if config.guidance is None else config.guidance
     prompt, negative = read_prompts(config.prompt_embeds, config.negative_prompt_embeds, empty.embeds_BLD)
+    if negative is None:  # where the conventions have one
+        _, negative = pipeline.guided_prompts(backbone, 1, scale)
     return BakedPrompts.of(empty, prompt, negative, scale)
 
 
 def _saved(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
-    folder = checkpoint_folder(config.checkpoint)
-    pipeline = load_pipeline(folder, "cpu")
-    return config.checkpoint, pipeline, trained_chunk(folder, pipeline.backbone.name)
+    pipeline = open_pipeline(config.checkpoint, config.transformer, config.conventions, device="cpu")
+    if isinstance(pipeline, NoiseConditionedPipeline):
+        raise InputError(
+            f"checkpoint={config.checkpoint}: is noise-conditioned, which shows the network the observed chunk beside "
+            "noise; export has graphs for FlowFrames only, so give a checkpoint of objective=flowframes"
+        )
+    name = config.checkpoint + ("" if config.transformer is None else f"{WITH_TRANSFORMER}{config.transformer}")
+    return name, pipeline, trained_chunk(place_of(config.checkpoint), pipeline.backbone.name)
 
 
 def _random(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
     # Real sizes in float32 would take twice the memory, and random weights have no digits to lose.
     dtype = FLOATS.get(config.precision, torch.float16) if config.sizes == "real" else torch.float32
     pipeline = FlowFramesPipeline.from_backbone(random_backbone(config.family, config.sizes, dtype))
+    pipeline.following(config.conventions)
     return f"random {config.family} {config.sizes}", pipeline, published_chunk(config.family)

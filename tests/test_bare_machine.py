@@ -9,8 +9,7 @@ import pytest
 import torch
 from bare_machine import ABSENT, bare_interpreter
 
-from worldmodel.checkpoints import shipped
-from worldmodel.prediction import load_pipeline
+from worldmodel.opening import open_pipeline
 from worldmodel.training.latent_cache import build_latent_cache
 from worldmodel.training.latents import LatentEncoder
 
@@ -52,7 +51,7 @@ class Noise:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    encoder = LatentEncoder(load_pipeline(shipped("tiny")).backbone, 0, "bf16")
+    encoder = LatentEncoder(open_pipeline("tiny", device="cpu").backbone, 0, "bf16")
     return build_latent_cache(tmp_path / "cache", Noise(), encoder).folder
 
 

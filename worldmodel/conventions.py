@@ -26,6 +26,8 @@ class Sampling:
         decode_timestep, decode_noise_scale: of a timestep-conditioned LTX decoder.
         negative_prompt: what guidance goes away from where nothing else is given, so that the empty prompt is guided
             too; None is the empty prompt, which makes guidance of the empty prompt a no-op.
+        captions: a clip's caption is its prompt, where there is one and a text encoder; else the prompt is empty unless
+            given.
         wan_source: the flow's start is the posterior's mean, or a sample of it (LTX: always the mean).
         wan_first_sigma: UniPC's sigmas before the shift are this times k / n for k = n ... 1; None is diffusers' own.
         wan_whole_timesteps: Wan is fed 1000 sigma truncated to a whole number (LTX: always 1000 sigma itself).
@@ -36,6 +38,7 @@ class Sampling:
     decode_timestep: float
     decode_noise_scale: float
     negative_prompt: str | None
+    captions: bool
     wan_source: Literal["mean", "sample"]
     wan_first_sigma: float | None
     wan_whole_timesteps: bool
@@ -114,6 +117,7 @@ PAPER = Conventions(
         decode_timestep=0.05,
         decode_noise_scale=0.025,
         negative_prompt=None,
+        captions=False,
         wan_source="mean",
         wan_first_sigma=None,
         wan_whole_timesteps=False,
@@ -141,6 +145,7 @@ PUBLISHED = Conventions(
         decode_timestep=0.0,
         decode_noise_scale=0.0,
         negative_prompt=NEGATIVE_PROMPT,
+        captions=True,
         wan_source="sample",
         wan_first_sigma=0.999,
         wan_whole_timesteps=True,

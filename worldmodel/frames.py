@@ -63,6 +63,15 @@ def present(video_BFCHW: Float[Tensor, "B F 3 H W"], output_type: str) -> Any:
     return [[Image.fromarray(frame_HWC) for frame_HWC in one] for one in np.rint(video_BFHWC * 255).astype(np.uint8)]
 
 
+def refuse_not_finite(tensor: Tensor, what: str) -> None:
+    """Numbers beyond a dtype's range become junk frames, silently; raise `InputError` instead."""
+    if not tensor.isfinite().all():
+        raise InputError(
+            f"{what} is not finite: use a checkpoint whose training did not diverge, and float32 or bfloat16 "
+            "where float16 is too narrow"
+        )
+
+
 def _array_of_images(video: list[Any] | tuple[Any, ...]) -> np.ndarray:
     videos = [video] if video and isinstance(video[0], Image.Image) else video
     if not videos or not all(_are_images(one) for one in videos):

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from worldmodel.pipeline import FlowFramesPipeline, Generators, normal_like
+from worldmodel.noise import Generators, normal_like
+from worldmodel.pipeline import FlowFramesPipeline
 
 
 class NoiseConditionedPipeline(FlowFramesPipeline):

@@ -13,26 +13,21 @@ import torch
 from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, SchedulerMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.loading import load_networks, read_json
+from worldmodel.backbones.loading import load_networks
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.wan import WanBackbone
-from worldmodel.conventions import PAPER, Conventions, conventions_of
+from worldmodel.backbones.weights import align_weights
+from worldmodel.conventions import Conventions, conventions_of
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.solvers import Evaluations, Integration, check_scheduler, integrate
-from worldmodel.frames import OutputType, present, video_tensor
-from worldmodel.prompts import PromptCache, PromptReader, encode_text, rows
-
-Generators = torch.Generator | list[torch.Generator] | None
-"""One for all videos, or one for each, so that a video's answer does not depend on its batch."""
-
-GivenPrompt = tuple[str | list[str] | None, Tensor | None, Tensor | None]
-"""Text, or embeddings with their mask."""
+from worldmodel.frames import OutputType, present, refuse_not_finite, video_tensor
+from worldmodel.noise import Generators, check_generators, normal_like
+from worldmodel.prompts import NOT_GIVEN, GivenPrompt, PromptCache, PromptReader, encode_text
 
 StepEnd = Callable[["FlowFramesPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 """callback(pipeline, step from 0, timestep, {"latents": [B, C, f, h, w]}) -> {"latents": ...} to replace them"""
@@ -45,7 +40,7 @@ FAMILIES: dict[type, tuple[Callable[..., Backbone], tuple[str, ...]]] = {
 """VAE class -> backbone class and the options of it that a pipeline keeps in its model_index.json"""
 
 
-BY_CONVENTIONS = ("conventions", "decode_timestep", "decode_noise_scale", "fixed_rate")
+BY_CONVENTIONS = ("decode_timestep", "decode_noise_scale", "fixed_rate")
 """Options of a pipeline that its conventions decide where they are None."""
 DIFFUSERS_LOADS = {"device_map", "max_memory", "quantization_config", "variant", "use_safetensors"}
 """Arguments of `from_pretrained` with which diffusers loads the networks as it always does."""
@@ -57,17 +52,6 @@ def family_of(vae: object) -> tuple[Callable[..., Backbone], tuple[str, ...]]:
         if isinstance(vae, kind):
             return family
     raise InputError(f"vae {type(vae).__name__}: use {' or '.join(kind.__name__ for kind in FAMILIES)}")
-
-
-def align_weights(module: torch.nn.Module) -> None:
-    """Move CPU weights to 64-byte boundaries, where PyTorch itself allocates.
-
-    Weights mapped from a safetensors file lie at any multiple of 4 bytes, and kernels that depend on the alignment
-    round differently there: a saved and loaded pipeline then differed from itself by about 1e-6.
-    """
-    for weight in (*module.parameters(), *module.buffers()):
-        if weight.device.type == "cpu" and weight.data_ptr() % 64:
-            weight.data = weight.data.clone()
 
 
 @dataclass
@@ -196,8 +180,8 @@ class FlowFramesPipeline(DiffusionPipeline):
         folder = Path(args[0] if args else kwargs["pretrained_model_name_or_path"])
         if cls is FlowFramesPipeline:
             _refuse_other_design(folder)
+        told = {name: kwargs.pop(name, None) for name in ("conventions", *BY_CONVENTIONS)}
         if (folder / "model_index.json").is_file():
-            kwargs = _options_of(folder, kwargs)
             dtype = kwargs.get("dtype") or kwargs.get("torch_dtype") or torch.float32
             if isinstance(dtype, torch.dtype) and not kwargs.keys() & DIFFUSERS_LOADS:
                 kwargs |= load_networks(folder, kwargs.keys(), dtype)
@@ -205,7 +189,20 @@ class FlowFramesPipeline(DiffusionPipeline):
         for component in pipeline.components.values():
             if isinstance(component, torch.nn.Module):
                 align_weights(component)
-        return pipeline
+        return pipeline.following(**told)
+
+    def following(self, conventions: str | None = None, **options: float | None) -> "FlowFramesPipeline":
+        """This pipeline, which keeps to other conventions from now on; None is as they are.
+
+        `options` are single choices among them: decode_timestep, decode_noise_scale, fixed_rate. Those that are not
+        given are as the new conventions say.
+        """
+        changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if conventions is not None and conventions_of(conventions) is not self.conventions:
+            changed = dict.fromkeys(BY_CONVENTIONS) | {"conventions": conventions} | changed
+        if changed:
+            self.register_to_config(**changed)
+        return self
 
     def cache_empty_prompt(self) -> None:
         """Keep the text encoder's empty prompt, and the negative one of the conventions where they have one.
@@ -300,10 +297,9 @@ class FlowFramesPipeline(DiffusionPipeline):
         observed = self._observed(backbone, video, latents, vae_batch_size, generator)
         _check_num_frames(num_frames, backbone, observed)
         batch, rate = len(observed), self.network_rate(frame_rate)
-        if isinstance(generator, list) and len(generator) != batch:
-            raise InputError(f"generator: {len(generator)} for {batch} videos; give one, or one for each")
+        check_generators(generator, batch)
         scale = backbone.default_guidance if guidance_scale is None else guidance_scale
-        condition, negative = self._both_prompts(
+        condition, negative = self.guided_prompts(
             backbone, batch, scale, (prompt, prompt_embeds, prompt_mask),
             (negative_prompt, negative_prompt_embeds, negative_prompt_mask),
         )  # fmt: skip
@@ -385,6 +381,16 @@ class FlowFramesPipeline(DiffusionPipeline):
             return latents.to(self._execution_device, torch.float32)
         video_BCFHW = video_tensor(video)
         backbone.geometry.check(*video_BCFHW.shape[2:])
+        return self.source_latents(backbone, video_BCFHW, vae_batch_size, generator)
+
+    def source_latents(
+        self,
+        backbone: Backbone,
+        video_BCFHW: Float[Tensor, "B 3 F H W"],
+        vae_batch_size: int | None = None,
+        generator: Generators = None,
+    ) -> Float[Tensor, "B C f h w"]:
+        """What the flow starts from for pixels in [-1, 1]: the posterior's mean or a sample of it, normalised."""
         parts = video_BCFHW.split(vae_batch_size or len(video_BCFHW))
         posteriors = [backbone.encode(part.to(self._execution_device)) for part in parts]
         mean_BCfhw = torch.cat([one.mean_BCfhw.float() for one in posteriors])
@@ -393,25 +399,21 @@ class FlowFramesPipeline(DiffusionPipeline):
         std_BCfhw = torch.cat([one.std_BCfhw.float() for one in posteriors])
         return mean_BCfhw + std_BCfhw * normal_like(mean_BCfhw, generator)
 
-    def _both_prompts(
-        self, backbone: Backbone, batch: int, scale: float, positive: GivenPrompt, negative: GivenPrompt
+    def guided_prompts(
+        self,
+        backbone: Backbone,
+        batch: int,
+        scale: float,
+        positive: GivenPrompt = NOT_GIVEN,
+        negative: GivenPrompt = NOT_GIVEN,
     ) -> tuple[Prompt, Prompt | None]:
         """What guidance goes to and away from; the latter None where neither the caller nor the conventions say."""
-        prompts, told = self._prompts(backbone), self.conventions.sampling.negative_prompt
-        condition = prompts.read("prompt", *positive, batch)
-        if negative[:2] != (None, None) or told is None or scale == 1:
-            read = prompts.read("negative_prompt", *negative, batch)
-            given = (*positive[:2], *negative[:2])
-            return condition, None if all(one is None for one in given) else read
-        if self.negative_prompt_cache is not None:
-            cached = self.negative_prompt_cache.prompt(self._execution_device)
-            return condition, rows(cached, batch, "negative_prompt_cache")
-        if prompts.encode is None:
-            raise InputError(
-                f"conventions={self.conventions.name} guides away from a negative prompt, and no text encoder is "
-                "loaded: load text_encoder and tokenizer, give negative_prompt_embeds, or use guidance 1"
-            )
-        return condition, prompts.read("negative_prompt", told, None, None, batch)
+        prompts, cache = self._prompts(backbone), self.negative_prompt_cache
+        if self.conventions.sampling.negative_prompt is None or negative[:2] != (None, None) or scale == 1:
+            return prompts.both(positive, negative, batch)
+        cached = None if cache is None else cache.prompt(self._execution_device)
+        against = prompts.negative_of(self.conventions, cached, batch)
+        return prompts.read("prompt", *positive, batch), against
 
     def _encode(self, texts: list[str]) -> Prompt:
         text_length = self.config["text_length"] if isinstance(self.vae, AutoencoderKLWan) else None
@@ -459,34 +461,14 @@ def _decode(
     return (pixels_BCFHW.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
 
 
-def normal_like(like: Tensor, generator: Generators) -> Tensor:
-    """Standard normal numbers, drawn on the CPU so that they are the same on every device; None is a fixed seed."""
-    return randn_tensor(like.shape, generator or torch.Generator().manual_seed(0), like.device, like.dtype)
-
-
-def refuse_not_finite(tensor: Tensor, what: str) -> None:
-    """Numbers beyond a dtype's range become junk frames, silently; raise `InputError` instead."""
-    if not tensor.isfinite().all():
-        raise InputError(
-            f"{what} is not finite: use a checkpoint whose training did not diverge, and float32 or bfloat16 "
-            "where float16 is too narrow"
-        )
-
-
-def _options_of(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """What is given to `from_pretrained`, made complete where it changes the conventions of the folder."""
-    given = {key: value for key, value in given.items() if value is not None or key not in BY_CONVENTIONS}
-    saved = read_json(folder / "model_index.json").get("conventions", PAPER.name)
-    if given.get("conventions", saved) != saved:
-        given = dict.fromkeys(BY_CONVENTIONS) | given
-    return given
-
-
 def _refuse_other_design(folder: Path) -> None:
     """A network that was trained to start from noise would give frames here as well, and wrong ones."""
     index = folder / "model_index.json"
     if index.is_file() and '"NoiseConditionedPipeline"' in index.read_text(errors="replace"):
-        raise InputError(f"{folder} is noise-conditioned: open it as worldmodel.noise_conditioned's pipeline")
+        raise InputError(
+            f"{folder} is noise-conditioned: open it by worldmodel.opening.open_pipeline, in a benchmark as "
+            "methods.noise_conditioned"
+        )
 
 
 def _check_options(output_type: str, frame_rate: float, vae_batch_size: int | None) -> None:

@@ -16,10 +16,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from worldmodel.datasets.clip import ChunkPair
-from worldmodel.errors import InputError
 from worldmodel.files import new_folder
-from worldmodel.provenance import Stopwatch, device_name, folder_hash, peak_memory_mb, versions
-from worldmodel.published import ChunkSize, published_chunk
+from worldmodel.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.opening import checkpoint_hashes, open_pipeline, place_of, trained_chunk
+from worldmodel.provenance import Stopwatch, device_name, peak_memory_mb, versions
+from worldmodel.published import ChunkSize
 from worldmodel.reporting import headline, report
 from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.settings import Count, Device, NotNegative, Positive, Seconds, Seed, Settings, Size, Text
@@ -48,16 +49,23 @@ class PredictConfig(Settings):
         chunks: how many times the prediction goes on, each time from its own frames.
         steps: network evaluations per chunk.
         guidance: scale of classifier-free guidance; the checkpoint's own by default, and a no-op without a prompt.
-        prompt: text, for checkpoints that hold a text encoder.
+        prompt, negative_prompt: text, for checkpoints that hold a text encoder.
         feed: what the next chunk starts from: the predicted frames, encoded again, or the predicted latents.
-        checkpoint: a shipped one by name (tiny), or the folder of a saved pipeline.
+        checkpoint: a shipped one by name (tiny), the folder of a saved pipeline, official weights, or a hub id.
+        transformer: folder of one that was trained alone; it takes the place of the checkpoint's own.
+        conventions: paper, or published for what FlowC2S's code computes (docs/parity.md); the checkpoint's own by
+            default. decode_timestep, decode_noise_scale, fixed_rate: single choices among them: what an LTX decoder is
+            told, and the frames per second that the network is told whatever the source's.
         size: height and width that the model sees; by default those it was trained on, else the paper's (256 x 384,
             Wan 240 x 416). Pictures are cut at the centre to this aspect and scaled.
+        resample: how pictures come to that size: area, or vista, which cuts at full size and scales by LANCZOS; as the
+            conventions say by default.
         frame_rate: frames per second that a video is resampled to (12 by default); nuScenes keeps its own.
         image_rate: frames per second at which a folder of images was taken (12 by default).
         video_reader: pyav, or decord (extra `decord`), which refuses the videos it is known to read wrongly.
         device: auto, cpu, cuda or cuda:N.
-        seed: for the little noise of LTX decoders; the prediction itself draws none.
+        seed: for the little noise of LTX decoders and for what published conventions and the noise-conditioned design
+            draw; else a prediction draws none.
         save_frames: format of the predicted frames, one folder per camera, lossless; none writes none.
         ceiling: score the truth sent through the VAE and back as well.
         overwrite: replace an earlier prediction in `out`.
@@ -74,9 +82,16 @@ class PredictConfig(Settings):
     steps: Count = 5
     guidance: NotNegative | None = None
     prompt: str | None = None
+    negative_prompt: str | None = None
     feed: Literal["frames", "latents"] = "frames"
     checkpoint: Text = "tiny"
+    transformer: Text | None = None
+    conventions: Literal["paper", "published"] | None = None
+    decode_timestep: NotNegative | None = None
+    decode_noise_scale: NotNegative | None = None
+    fixed_rate: Positive | None = None
     size: Size | None = None
+    resample: Literal["area", "vista"] | None = None
     frame_rate: Positive | None = None
     image_rate: Positive | None = None
     video_reader: Literal["pyav", "decord"] = "pyav"
@@ -109,17 +124,22 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
     from worldmodel.datasets.drive import open_drive  # reads films and pictures, which others here do not
 
-    watch, checkpoint = Stopwatch(), checkpoint_folder(config.checkpoint)
+    watch = Stopwatch()
     drive = open_drive(
         config.source, config.version, config.scene, config.cameras, config.image_rate, config.video_reader
     )
     with watch("load model"):
-        pipeline = load_pipeline(checkpoint, config.device)
-        frames, size = chunk_of(config, checkpoint, pipeline.backbone.name)
+        pipeline = open_pipeline(
+            config.checkpoint, config.transformer, config.conventions, device=config.device,
+            decode_timestep=config.decode_timestep, decode_noise_scale=config.decode_noise_scale,
+            fixed_rate=config.fixed_rate,
+        )  # fmt: skip
+        frames, size = chunk_of(config, pipeline.backbone.name)
         config = replace(config, frames=frames, size=size)
         pipeline.backbone.geometry.check(frames, *size)
+    resample = config.resample or pipeline.conventions.sampling.resample
     with watch("read frames"):
-        pair = drive.chunk(config.start, frames, config.chunks * frames, size, config.frame_rate)
+        pair = drive.chunk(config.start, frames, config.chunks * frames, size, config.frame_rate, resample)
     with watch("predict"):
         output = cast(
             "FlowFramesOutput",
@@ -130,6 +150,7 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
                 num_inference_steps=config.steps,
                 guidance_scale=config.guidance,
                 prompt=config.prompt,
+                negative_prompt=config.negative_prompt,
                 frame_rate=pair.frame_rate,
                 generator=torch.Generator().manual_seed(config.seed),
                 vae_batch_size=1,
@@ -137,8 +158,8 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
         )
         predicted_NGCHW = to_uint8(output.frames)
     with watch("score"):
-        scores = score_methods(pair, predicted_NGCHW, pipeline if config.ceiling else None)
-    result = _settings(config, checkpoint, pair, pipeline.device) | {
+        scores = score_methods(pair, predicted_NGCHW, pipeline if config.ceiling else None, method_of(pipeline))
+    result = _settings(config, pair, pipeline) | {
         "evaluations": asdict(output.evaluations),
         "scores": {method: score.summary(pair.cameras) for method, score in scores.items()},
         "scores_first_chunk": {
@@ -151,92 +172,31 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
     return result | {"seconds": watch.seconds, "peak_memory_mb": peak_memory_mb(pipeline.device)}
 
 
-def checkpoint_folder(name: str) -> Path:
-    """The folder of a saved pipeline, or that of a shipped checkpoint of this name.
-
-    Raises:
-        InputError: neither is there.
-    """
-    folder = Path(name)
-    if not folder.is_dir():
-        from worldmodel.checkpoints import shipped
-
-        return Path(shipped(name))
-    if not (folder / "model_index.json").is_file():
-        raise InputError(f"checkpoint={name}: no model_index.json in it; give the folder of a saved pipeline, or tiny")
-    return folder
-
-
-def chunk_of(config: PredictConfig, checkpoint: Path, family: str) -> ChunkSize:
+def chunk_of(config: PredictConfig, family: str) -> ChunkSize:
     """Frames, and height and width, of a chunk: as asked for, else as trained."""
     if config.frames and config.size:
         return config.frames, config.size
-    frames, size = trained_chunk(checkpoint, family)
+    frames, size = trained_chunk(place_of(config.checkpoint), family)
     return config.frames or frames, config.size or size
 
 
-def trained_chunk(checkpoint: Path, family: str) -> ChunkSize:
-    """Frames, and height and width, of a chunk as `training.json` beside the weights says; the paper's for that family
-    where there is none."""
-    card = checkpoint / "training.json"
-    if not card.is_file():
-        return published_chunk(family)
-    try:
-        trained = json.loads(card.read_text())["config"]["data"]
-        lengths = trained["frames"]  # a number, or several lengths of chunk
-        frames = int(lengths[0] if isinstance(lengths, list) else lengths)
-        return frames, (int(trained["size"][0]), int(trained["size"][1]))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{card}: no config.data.frames and config.data.size in it; give frames= and size=") from error
-
-
-def load_pipeline(folder: Path, device: str = "auto") -> "FlowFramesPipeline":
-    """A saved pipeline on a device (`auto`: the GPU if there is one).
-
-    Raises:
-        InputError: no such device, or the folder does not load.
-    """
-    from diffusers.utils import logging
-
-    from worldmodel.pipeline import FlowFramesPipeline
-
-    chosen = chosen_device(device)
-    logging.disable_progress_bar()  # of components that load in an instant
-    try:
-        pipeline = FlowFramesPipeline.from_pretrained(folder, local_files_only=True)
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"checkpoint {folder}: does not load ({reason}); save the pipeline again") from error
-    finally:
-        logging.enable_progress_bar()
-    return pipeline.to(chosen)
-
-
-def chosen_device(device: str) -> torch.device:
-    """`auto` resolved; raises `InputError` for a device that is not there."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"device={device}: no such device; use auto, cpu, cuda or cuda:N") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(chosen.type, 0)
-    if (chosen.index or 0) >= there:
-        raise InputError(f"device={device}: this machine has {torch.cuda.device_count()} CUDA devices; use device=cpu")
-    return chosen
+def method_of(pipeline: "FlowFramesPipeline") -> str:
+    """The name under which results show what this pipeline predicts."""
+    return "noise_conditioned" if isinstance(pipeline, NoiseConditionedPipeline) else METHOD
 
 
 def score_methods(
-    pair: ChunkPair, predicted_NGCHW: UInt8[Tensor, "N G 3 H W"], ceiling: "FlowFramesPipeline | None"
+    pair: ChunkPair,
+    predicted_NGCHW: UInt8[Tensor, "N G 3 H W"],
+    ceiling: "FlowFramesPipeline | None",
+    method: str = METHOD,
 ) -> dict[str, FrameScores]:
     """Scores of the prediction, of repeating the last frame and, given the pipeline, of its VAE; {} without truth."""
     truth_NTCHW = pair.future_NGCHW[:, : predicted_NGCHW.shape[1]]
     frames = truth_NTCHW.shape[1]
     if frames == 0:
         return {}
-    methods = {METHOD: predicted_NGCHW[:, :frames], REPEAT: repeat_last(pair.observed_NFCHW, frames)}
+    methods = {method: predicted_NGCHW[:, :frames], REPEAT: repeat_last(pair.observed_NFCHW, frames)}
     if ceiling is not None:
         passed_NTCHW = vae_round_trip(ceiling.backbone, truth_NTCHW, pair.observed_NFCHW.shape[1])
         methods |= {CEILING: passed_NTCHW} if passed_NTCHW.shape[1] else {}
@@ -252,10 +212,11 @@ def write_outputs(
 ) -> dict[str, str]:
     """Recording, film, sheet and frames of a rollout; returns their names in `folder`."""
     shown = ("source", "checkpoint", "checkpoint_sha256", "start_s", "chunks", "steps", "evaluations", "frame_rate")
-    rollout = Rollout.of_pair(pair, {METHOD: predicted_NGCHW}, {key: settings[key] for key in shown})
+    method = settings.get("method", METHOD)
+    rollout = Rollout.of_pair(pair, {method: predicted_NGCHW}, {key: settings[key] for key in shown})
     write_recording(folder / "rollout.rrd", rollout)
-    write_film(folder / "rollout.mp4", rollout, METHOD)
-    contact_sheet(rollout, METHOD, folder / "sheet.png")
+    write_film(folder / "rollout.mp4", rollout, method)
+    contact_sheet(rollout, method, folder / "sheet.png")
     files = {"recording": "rollout.rrd", "film": "rollout.mp4", "sheet": "sheet.png"}
     if save_frames == "none":
         return files
@@ -264,7 +225,7 @@ def write_outputs(
     return files | {"frames": "frames"}
 
 
-def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: torch.device) -> dict[str, Any]:
+def _settings(config: PredictConfig, pair: ChunkPair, pipeline: "FlowFramesPipeline") -> dict[str, Any]:
     from worldmodel.datasets.footage import repeated_frames
 
     frames = pair.observed_NFCHW.shape[1]
@@ -286,8 +247,12 @@ def _settings(config: PredictConfig, checkpoint: Path, pair: ChunkPair, device: 
         "chunks": config.chunks,
         "steps": config.steps,
         "checkpoint": config.checkpoint,
-        "checkpoint_sha256": folder_hash(checkpoint),
-        "device": device_name(device),
+        **checkpoint_hashes(config.checkpoint, config.transformer),
+        "method": method_of(pipeline),
+        "conventions": pipeline.conventions.name,
+        "resample": config.resample or pipeline.conventions.sampling.resample,
+        "network_frame_rate": pipeline.network_rate(pair.frame_rate),
+        "device": device_name(pipeline.device),
         "versions": versions(),
         "config": asdict(config),
     }

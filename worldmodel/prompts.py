@@ -13,8 +13,13 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from jaxtyping import Float
 from torch import Tensor
 
+from worldmodel.conventions import Conventions
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt
+
+GivenPrompt = tuple[str | list[str] | None, Tensor | None, Tensor | None]
+"""Text, or embeddings with their mask."""
+NOT_GIVEN: GivenPrompt = (None, None, None)
 
 
 class PromptCache(ModelMixin, ConfigMixin):
@@ -104,6 +109,22 @@ class PromptReader:
                 f"{key}: no text encoder is loaded; give {key}_embeds, load text_encoder and tokenizer, or leave it out"
             )
         return rows(self.encode(texts), batch, key)
+
+    def both(self, positive: GivenPrompt, negative: GivenPrompt, batch: int) -> tuple[Prompt, Prompt | None]:
+        """Prompt and negative prompt; the latter None where nothing at all is given."""
+        read = self.read("prompt", *positive, batch), self.read("negative_prompt", *negative, batch)
+        return read if (*positive[:2], *negative[:2]) != 4 * (None,) else (read[0], None)
+
+    def negative_of(self, conventions: Conventions, cached: Prompt | None, batch: int) -> Prompt:
+        """What the conventions guide away from, `cached` or encoded; raises `InputError` where neither can be."""
+        if cached is not None:
+            return rows(cached, batch, "negative_prompt_cache")
+        if self.encode is None:
+            raise InputError(
+                f"conventions={conventions.name} guides away from a negative prompt, and no text encoder is loaded: "
+                "load text_encoder and tokenizer, give negative_prompt_embeds, or use guidance 1"
+            )
+        return self.read("negative_prompt", conventions.sampling.negative_prompt, None, None, batch)
 
     def _embedded(self, key: str, embeds: Tensor, mask: Tensor | None) -> Prompt:
         width = self.empty.embeds_BLD.shape[-1]

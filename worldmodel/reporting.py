@@ -12,7 +12,8 @@ def report(result: dict[str, Any]) -> str:
     lines = [
         f"{result['scene']}: {result['predicted_frames']} frames of {_counted(len(cameras), 'camera')} predicted from"
         f" {result['observed_frames']} at {result['frame_rate']:g}/s, {height}x{width},"
-        f" checkpoint {result['checkpoint']} ({result['checkpoint_sha256'][:12]})"
+        f" checkpoint {result['checkpoint']} ({(result['checkpoint_sha256'] or 'of the hub')[:12]}),"
+        f" conventions {result['conventions']}"
     ]
     lines += result["notes"]
     if repeated := {camera: count for camera, count in result["repeated_frames"].items() if count}:
@@ -42,6 +43,7 @@ def headline(result: dict[str, Any]) -> dict[str, Any]:
         "truth_frames",
         "steps",
         "checkpoint_sha256",
+        "conventions",
         "seconds",
         "peak_memory_mb",
     )

@@ -3,21 +3,16 @@
 Legend: F observed frames, G future frames, N cameras, C colours (3), H height, W width.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
-from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from worldmodel.benchmarks.clips.check import locate
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import clip_rows
 from worldmodel.datasets.clip import ChunkPair
-from worldmodel.datasets.fitting import crop_box
+from worldmodel.datasets.footage import read_video
 from worldmodel.datasets.images import RESAMPLES
 from worldmodel.datasets.nuscenes import ChunkPairs, open_index
 from worldmodel.datasets.nuscenes.windows import Report
@@ -127,18 +122,3 @@ class VideoClips(Dataset[ChunkPair]):
             ego_poses=None,
             frame_rate=index.frame_rate,
         )
-
-
-def read_video(
-    source: VideoSource, numbers: Sequence[int], size: tuple[int, int], resample: str
-) -> UInt8[Tensor, "L 3 H W"]:
-    """Frames of a video by their numbers; ``vista`` crops and scales each as `read_image` does a picture."""
-    if resample == "area":
-        return source.read(numbers, size)
-    whole_LCHW = source.read(numbers)
-    box = crop_box(whole_LCHW.shape[3], whole_LCHW.shape[2], *size)
-    frames = np.empty((len(numbers), *size, 3), dtype=np.uint8)
-    for place, picture in enumerate(whole_LCHW.permute(0, 2, 3, 1).contiguous().numpy()):
-        cropped = Image.fromarray(picture).crop(box)
-        frames[place] = np.asarray(cropped.resize((size[1], size[0]), Image.Resampling.LANCZOS))
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()

@@ -27,7 +27,7 @@ from worldmodel.benchmarks.methods.causal_wan import CausalWan, FewSteps, contin
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt
-from worldmodel.prediction import chosen_device
+from worldmodel.opening import chosen_device
 from worldmodel.prompt_files import read_prompt
 from worldmodel.settings import Count, Device, Settings, Size, Text
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.benchmarks.methods.flowframes import ModelOptions, chunk, licences, open_pipeline
+from worldmodel.benchmarks.methods.flowframes import ModelOptions, chunk, licences, opened
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.settings import Count, Settings, Size
@@ -108,9 +108,9 @@ def load_repeat_last(options: RepeatOptions) -> RepeatLast:
 
 def load_latent_extrapolation(options: ModelOptions) -> LatentExtrapolation:
     """With the VAE of the model that `options` names."""
-    return LatentExtrapolation(options, open_pipeline(FlowFramesPipeline, options))
+    return LatentExtrapolation(options, opened(FlowFramesPipeline, options))
 
 
 def load_vae_round_trip(options: ModelOptions) -> VaeRoundTrip:
     """With the VAE of the model that `options` names."""
-    return VaeRoundTrip(options, open_pipeline(FlowFramesPipeline, options))
+    return VaeRoundTrip(options, opened(FlowFramesPipeline, options))

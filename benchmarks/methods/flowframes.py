@@ -5,7 +5,6 @@ Shape legend: B clips, F observed frames, G predicted frames, H height, W width,
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,14 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.loading import load_backbone
 from worldmodel.backbones.random import random_backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
-from worldmodel.checkpoints import shipped_names
+from worldmodel.errors import InputError
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.opening import chosen_device, open_pipeline, place_of, trained_chunk
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prediction import checkpoint_folder, chosen_device, trained_chunk
-from worldmodel.prompt_files import read_prompts
+from worldmodel.prompt_files import read_clip_prompts, read_prompts
 from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Size, Text
 
 CODE = "Apache-2.0 (this package)"
@@ -31,6 +29,7 @@ WEIGHTS = {
 }
 NO_PROMPT = "The prompt is empty, so guidance would change nothing and is skipped."
 PROMPTS = "The paper names no prompt: here prompt and negative prompt are those of the given files."
+PUBLISHED = "Guidance goes from the published code's negative prompt to the clip's caption, the empty one without any."
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,13 @@ class ModelOptions(Settings):
         frames: observed, and predicted; null is what the model was trained at, else 17.
         steps: of the sampler. guidance: null is the backbone's own.
         frame_rate: frames a second, where the clips do not say.
-        prompt, negative_prompt: files of embedded prompts, see `read_prompt`; null is the empty one.
+        prompt, negative_prompt: files of embedded prompts, see `read_prompt`; null is the empty one, or what the
+            conventions say.
+        prompts: a file of one prompt for each scene or video, see `read_clip_prompts`; others have `prompt`.
+        transformer: folder of one that was trained alone; it takes the place of the checkpoint's own.
+        conventions: paper, or published for what FlowC2S's code computes (docs/parity.md); null is as saved.
+        decode_timestep, decode_noise_scale, fixed_rate: single choices among them: what an LTX decoder is told, and the
+            frames per second that the network is told whatever the clips'.
         dtype: of the weights. device: auto, cpu, cuda, cuda:N.
     """
 
@@ -59,6 +64,12 @@ class ModelOptions(Settings):
     frame_rate: Positive = 12.0
     prompt: Text | None = None
     negative_prompt: Text | None = None
+    prompts: Text | None = None
+    transformer: Text | None = None
+    conventions: Literal["paper", "published"] | None = None
+    decode_timestep: NotNegative | None = None
+    decode_noise_scale: NotNegative | None = None
+    fixed_rate: Positive | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Device = "auto"
 
@@ -73,6 +84,9 @@ class FlowFrames(Method):
         for key, prompt in zip(("prompt", "negative_prompt"), prompts, strict=True):
             if prompt is not None:
                 self._prompts |= {f"{key}_embeds": prompt.embeds_BLD, f"{key}_mask": prompt.mask_BL}
+        self._of_clips = read_clip_prompts(options.prompts, like_1LD)
+        if any(isinstance(one, str) for one in self._of_clips.values()) and pipeline.text_encoder is None:
+            raise InputError(f"prompts={options.prompts}: texts need a text encoder; give embeddings in .safetensors")
 
     @property
     def spec(self) -> Spec:
@@ -85,8 +99,15 @@ class FlowFrames(Method):
             kept = f"{latents} latents of noise become the future chunk, {latents} of the observed one are shown beside"
         return Spec(
             self.name, size, kept, licences(backbone), frames, frames, options.steps, guidance, options.steps,
-            options.frame_rate, remarks=(PROMPTS if self._prompts else NO_PROMPT,), backbone=backbone.name,
+            self.pipeline.network_rate(options.frame_rate), remarks=(self._remark(guidance),), backbone=backbone.name,
+            conventions=self.pipeline.conventions.name,
         )  # fmt: skip
+
+    def _remark(self, guidance: float) -> str:
+        if self._prompts or self._of_clips:
+            return PROMPTS
+        told = self.pipeline.conventions.sampling.negative_prompt
+        return NO_PROMPT if told is None or guidance == 1 else PUBLISHED
 
     @property
     def networks(self) -> Mapping[str, torch.nn.Module]:
@@ -96,40 +117,55 @@ class FlowFrames(Method):
         options = self.options
         result = self.pipeline(
             observed / 2 + 0.5, num_inference_steps=options.steps, guidance_scale=options.guidance,
-            frame_rate=self.clip_rate or options.frame_rate, generator=noise.generators(), **self._prompts,
+            frame_rate=self.clip_rate or options.frame_rate, generator=noise.generators(), **self._prompts_of_clip(),
         )  # fmt: skip
         self.evaluations = result.evaluations  # type: ignore[union-attr]
         return result.frames * 2 - 1  # type: ignore[union-attr]
 
+    def _prompts_of_clip(self) -> dict[str, Any]:
+        """The pipeline's arguments: the file's prompt for this clip, else the caption where conventions have one."""
+        found = self._of_clips.get(self.clip_name)
+        captioned = self.caption and self.pipeline.conventions.sampling.captions and self.spec.guidance != 1
+        if found is None and captioned and "prompt_embeds" not in self._prompts:
+            found = self.caption
+        if found is None:
+            return self._prompts
+        rest = {key: value for key, value in self._prompts.items() if key not in ("prompt_embeds", "prompt_mask")}
+        if isinstance(found, str):
+            return rest | {"prompt": found}
+        return rest | {"prompt_embeds": found.embeds_BLD, "prompt_mask": found.mask_BL}
+
 
 def load_flowframes(options: ModelOptions) -> FlowFrames:
     """FlowFrames: paper Algorithm 3 at sampling time."""
-    return FlowFrames("flowframes", options, open_pipeline(FlowFramesPipeline, options))
+    return FlowFrames("flowframes", options, opened(FlowFramesPipeline, options))
 
 
 def load_noise_conditioned(options: ModelOptions) -> FlowFrames:
     """The conventional design on the same network (paper Fig. 1a), trained by `objective=noise_conditioned`."""
-    return FlowFrames("noise_conditioned", options, open_pipeline(NoiseConditionedPipeline, options))
+    return FlowFrames("noise_conditioned", options, opened(NoiseConditionedPipeline, options))
 
 
-def open_pipeline(kind: type[FlowFramesPipeline], options: ModelOptions) -> FlowFramesPipeline:
+def opened(kind: type[FlowFramesPipeline], options: ModelOptions) -> FlowFramesPipeline:
     """The model that `options` names, on its device; raises `InputError` where it cannot be had."""
-    device, dtype = chosen_device(options.device), getattr(torch, options.dtype)
+    dtype = getattr(torch, options.dtype)
+    told = {name: getattr(options, name) for name in ("decode_timestep", "decode_noise_scale", "fixed_rate")}
     if options.checkpoint == "random":
-        pipeline = kind.from_backbone(random_backbone(options.family or "ltx", options.sizes, dtype, device))
-    elif (Path(options.checkpoint) / "model_index.json").is_file() or not Path(options.checkpoint).exists():
-        pipeline = kind.from_pretrained(checkpoint_folder(options.checkpoint), dtype=dtype)
+        backbone = random_backbone(options.family or "ltx", options.sizes, dtype, chosen_device(options.device))
+        pipeline = kind.from_backbone(backbone).following(options.conventions, **told)
     else:
-        pipeline = kind.from_backbone(load_backbone(options.checkpoint, options.family, dtype))
+        pipeline = open_pipeline(
+            options.checkpoint, options.transformer, options.conventions, kind=kind, family=options.family, dtype=dtype,
+            device=options.device, **told,
+        )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return pipeline
 
 
 def chunk(options: ModelOptions, backbone: Backbone) -> tuple[tuple[int, int], int]:
     """Size and number of frames, each as asked for, else as trained, else the paper's."""
-    known = options.checkpoint in shipped_names()
-    folder = checkpoint_folder(options.checkpoint) if known else Path(options.checkpoint)
-    frames, size = trained_chunk(folder, backbone.name)
+    place = None if options.checkpoint == "random" else place_of(options.checkpoint)
+    frames, size = trained_chunk(place, backbone.name)
     return options.size or size, options.frames or frames
 
 

@@ -42,6 +42,7 @@ class Spec:
         sees_truth: it is shown the future: a ceiling, not a prediction.
         remarks: where this differs from the published set-up, and what the paper leaves open; one sentence each.
         backbone: family of the pretrained model, for methods that run on several: ltx, wan, tiny.
+        conventions: of this package's own methods: paper or published, see `worldmodel.conventions`.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Spec:
     sees_truth: bool = False
     remarks: tuple[str, ...] = field(default=())
     backbone: str = ""
+    conventions: str = ""
 
 
 class Noise(ABC):
@@ -107,9 +109,12 @@ class Method(ABC):
 
     Attributes:
         clip_rate: frames a second of the clips to come, where the harness knows; None is what the options say.
+        clip_name, caption: of the clip to come: its scene or video, and what its list says it shows.
     """
 
     clip_rate: float | None = None
+    clip_name: str = ""
+    caption: str = ""
 
     @cached_property
     def evaluations(self) -> Evaluations:

@@ -31,8 +31,8 @@ class TinyFeatures(Extractor):
         from diffusers import AutoencoderKLLTXVideo
 
         from worldmodel.backbones.loading import load_component
+        from worldmodel.backbones.weights import align_weights
         from worldmodel.checkpoints import shipped
-        from worldmodel.pipeline import align_weights
 
         folder = shipped("tiny") / "vae"
         vae = load_component(AutoencoderKLLTXVideo, folder, torch.float32, device)

@@ -11,7 +11,7 @@ from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.miniature import plots
 from worldmodel.benchmarks.miniature.trial import Result, run_and_score, write_share
 from worldmodel.benchmarks.miniature.variants import Budget, runs
-from worldmodel.prediction import checkpoint_folder
+from worldmodel.opening import checkpoint_folder
 from worldmodel.training import TrainConfig
 
 

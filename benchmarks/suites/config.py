@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from worldmodel.conventions import PAPER, PUBLISHED, MemoryProtocol, conventions_of
 from worldmodel.errors import InputError
 from worldmodel.settings import Count, Counts, Natural, Seed, Settings, Text, within
 
@@ -23,6 +24,8 @@ class CostConfig(Settings, prefix="cost."):
         volumes: memory: the paper's five sizes, smallest first, so many of them.
         clips: in one prediction; six is a rig.
         profile: paper takes the sizes of Table 5; small ones that a CPU can do, of the same shape.
+        protocol: memory: what is subtracted, which stages count, and what V is, see suites/memory.py; null is
+            published where a row asks for conventions=published, else paper.
     """
 
     runs: Count = 3
@@ -32,6 +35,7 @@ class CostConfig(Settings, prefix="cost."):
     volumes: Annotated[int, within(2, 5, "use 2 to 5, a line needs two points")] = 5
     clips: Count = 1
     profile: Literal["paper", "small"] = "paper"
+    protocol: Literal["paper", "published"] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class BenchmarkConfig(Settings):
         chunks: of a rollout; null is three for suite=horizon, which needs at least two, and one for the others.
         evaluations: for suite=nfe.
         most_clips: take so many, evenly spread; null is all. It is said in the results.
-        resample: how frames are read: area, or vista for LANCZOS from full size.
+        resample: how frames are read: area, or vista for LANCZOS from full size; null is vista where a row asks for
+            conventions=published, which reads so, else area. All rows are given the same frames.
         video_reader: of openvid-val's videos: pyav, or decord (extra `decord`).
         seed: of every random number; each clip has its own, whatever the process and the order.
         recordings: Rerun recordings of the best, median and worst clip, all methods side by side.
@@ -71,7 +76,7 @@ class BenchmarkConfig(Settings):
     chunks: Count | None = None
     evaluations: Counts = (1, 2, 5, 6, 10, 40)
     most_clips: Annotated[int, within(2, remedy="use at least 2, no Fréchet distance has fewer")] | None = None
-    resample: Literal["area", "vista"] = "area"
+    resample: Literal["area", "vista"] | None = None
     video_reader: Literal["pyav", "decord"] = "pyav"
     seed: Seed = 0
     recordings: bool = True
@@ -90,3 +95,23 @@ class BenchmarkConfig(Settings):
     def rollout(self) -> int:
         """Chunks that are predicted after each other."""
         return self.chunks if self.chunks is not None else HORIZON if self.suite == "horizon" else 1
+
+    @property
+    def resampling(self) -> Literal["area", "vista"]:
+        """How frames are read, decided."""
+        return self.resample or conventions_of(self._conventions).sampling.resample
+
+    @property
+    def protocol(self) -> str:
+        """Name of the memory protocol, decided."""
+        return self.cost.protocol or self._conventions
+
+    @property
+    def memory_protocol(self) -> MemoryProtocol:
+        """What the name stands for."""
+        return conventions_of(self.protocol).memory
+
+    @property
+    def _conventions(self) -> str:
+        published = any(row.get("conventions") == PUBLISHED.name for row in self.methods.values())
+        return PUBLISHED.name if published else PAPER.name

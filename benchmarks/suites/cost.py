@@ -22,8 +22,8 @@ def run_cost(config: BenchmarkConfig) -> Results:
         row, device = (_memory if config.suite == "memory" else _latency)(label, config)
         rows.append(row)
         devices.add(device_name(device))
-    measures = memory.MEASURES if config.suite == "memory" else latency.MEASURES
-    settings = asdict(config.cost) | {"weights": "random", "seed": config.seed}
+    measures = memory.measures_of(config.memory_protocol) if config.suite == "memory" else latency.MEASURES
+    settings = asdict(config.cost) | {"weights": "random", "seed": config.seed, "protocol": config.protocol}
     return Results(config.suite, settings, measures, rows, machine={"device": ", ".join(sorted(devices))})
 
 
@@ -33,7 +33,8 @@ def _open(label: str, which: int | None, config: BenchmarkConfig) -> Method:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return open_method(volumes.method_of(label), volumes.options_at(label, which, small, config.cost.guided, given))
+    options = volumes.options_at(label, which, small, config.cost.guided, given, config.memory_protocol)
+    return open_method(volumes.method_of(label), options)
 
 
 def _latency(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:
@@ -44,12 +45,13 @@ def _latency(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:
 
 
 def _memory(label: str, config: BenchmarkConfig) -> tuple[Row, torch.device]:
-    points, small = [], config.cost.profile == "small"
+    points, small, protocol = [], config.cost.profile == "small", config.memory_protocol
     for which in range(config.cost.volumes):
         method = _open(label, which, config)
         device = method.device
-        points.append(memory.measure(method, volumes.volume_of(label, which, small), config.cost, device))
-    row = _row(label, method, memory.figures(points))
+        volume = volumes.volume_of(label, which, small, protocol)
+        points.append(memory.measure(method, volume, config.cost, device))
+    row = _row(label, method, memory.figures(points, protocol))
     row.by_volume.extend(point.numbers() for point in points)
     if label in MEMORY:
         row.published.update({"k": MEMORY[label].k, "b": MEMORY[label].b})

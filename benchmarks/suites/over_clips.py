@@ -61,7 +61,7 @@ class Ground:
     def reading(self) -> str:
         """How frames are read, for what is kept of them: the pixels differ."""
         reader = self.config.video_reader
-        return self.config.resample if reader == "pyav" else f"{self.config.resample}, {reader}"
+        return self.config.resampling if reader == "pyav" else f"{self.config.resampling}, {reader}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Ground:
         """All clips at this size."""
         config = self.config
         observed, reader = self.clips.observed_frames, config.video_reader
-        return open_clips(self.clips, config.root, size, observed, config.resample, video_reader=reader)
+        return open_clips(self.clips, config.root, size, observed, config.resampling, video_reader=reader)
 
 
 def open_ground(config: BenchmarkConfig) -> Ground:
@@ -185,6 +185,8 @@ def answer(
 ) -> None:
     """Predict one clip, where that was not done, and score it."""
     if row.predictions.missing([number]):
+        clip = ground.clips.clips[number]
+        method.clip_name, method.caption = clip.scene, clip.caption
         seeds = clip_seeds(ground.config.seed, ground.clips.sha256, number, len(sample.cameras))
         row.predictions.write(number, *predict_clip(method, sample, seeds, ground.chunks, method.device))
     predicted, _ = row.predictions.read(number)

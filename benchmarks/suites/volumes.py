@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from worldmodel.conventions import PAPER, MemoryProtocol
 from worldmodel.errors import InputError
 
 
@@ -30,12 +31,18 @@ class Family:
     small_size: tuple[int, int]
     small_frames: tuple[int, ...]
 
-    def volume(self, which: int, small: bool) -> int:
-        """V of the `which`th size."""
+    def length(self, which: int, small: bool, protocol: MemoryProtocol) -> int:
+        """Observed frames at the `which`th size; the published code's own are known for LTX."""
+        own = protocol.own_frames if self is LTX and not small else None
+        return (own or (self.small_frames if small else self.frames))[which]
+
+    def volume(self, which: int, small: bool, protocol: MemoryProtocol = PAPER.memory) -> int:
+        """V of the `which`th size; the published code, which counts both chunks, knows LTX and Wan only."""
         channels, temporal, spatial = self.small if small else (self.channels, self.temporal, self.spatial)
         height, width = self.small_size if small else self.size
-        frames = (self.small_frames if small else self.frames)[which]
-        return channels * ((frames - 1) // temporal + 1) * (height // spatial) * (width // spatial)
+        chunks = 1 if self is SVD else protocol.volume_chunks
+        latents = (self.length(which, small, protocol) - 1) // temporal + 1
+        return chunks * channels * latents * (height // spatial) * (width // spatial)
 
 
 LTX = Family(128, 8, 32, (480, 832), (41, 57, 73, 89, 137), (32, 8, 16), (64, 96), (9, 17, 25, 33, 41))
@@ -58,7 +65,14 @@ PROMPTED = ("flowframes", "ltxv_condition")  # guided between two prompts; Vista
 SMALL_STEPS = {"flowframes": 2, "ltxv_condition": 3, "vista": 3, "gem": 25}
 
 
-def options_at(label: str, which: int | None, small: bool, guided: bool, given: Mapping[str, Any]) -> dict[str, Any]:
+def options_at(
+    label: str,
+    which: int | None,
+    small: bool,
+    guided: bool,
+    given: Mapping[str, Any],
+    protocol: MemoryProtocol = PAPER.memory,
+) -> dict[str, Any]:
     """Options of a row at the `which`th volume, or, with None, as the paper's Table 4 runs it."""
     family, method, options = _row(label)
     found = dict(options)
@@ -68,14 +82,14 @@ def options_at(label: str, which: int | None, small: bool, guided: bool, given: 
         found |= {"sizes": "tiny", "size": family.small_size}
         found |= {"steps": SMALL_STEPS[method]} if method in SMALL_STEPS else {}
     if which is not None:
-        frames = (family.small_frames if small else family.frames)[which]
+        frames = family.length(which, small, protocol)
         found |= {"size": family.small_size if small else family.size, **_lengths(family, method, frames)}
     return found | dict(given)
 
 
-def volume_of(label: str, which: int, small: bool) -> int:
-    """Latent numbers of the observed chunk at the `which`th volume."""
-    return _row(label)[0].volume(which, small)
+def volume_of(label: str, which: int, small: bool, protocol: MemoryProtocol = PAPER.memory) -> int:
+    """Latent numbers at the `which`th volume: of the observed chunk, or as the protocol counts them."""
+    return _row(label)[0].volume(which, small, protocol)
 
 
 def method_of(label: str) -> str:

@@ -30,8 +30,8 @@ from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.errors import InputError
 from worldmodel.flow.inversion import midpoint
 from worldmodel.flow.solvers import Evaluations, Integration, Velocity
+from worldmodel.opening import checkpoint_folder, trained_chunk
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prediction import checkpoint_folder, trained_chunk
 from worldmodel.provenance import folder_hash
 
 STEPS = (10, 25, 50, 100, 200)

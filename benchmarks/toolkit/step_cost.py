@@ -24,8 +24,8 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.toolkit.cache_feeding import batches, write_cache
 from worldmodel.flow.couplings import Coupling
+from worldmodel.opening import checkpoint_folder
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prediction import checkpoint_folder
 from worldmodel.provenance import folder_hash
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.config import DataConfig, TrainConfig

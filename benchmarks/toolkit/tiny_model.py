@@ -18,8 +18,8 @@ import torch
 from worldmodel.benchmarks import machine
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
+from worldmodel.opening import checkpoint_folder, open_pipeline, trained_chunk
 from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prediction import checkpoint_folder, load_pipeline, trained_chunk
 from worldmodel.provenance import folder_hash
 from worldmodel.scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 
@@ -41,7 +41,7 @@ def scores_of_pair(pipeline: FlowFramesPipeline, pair: ChunkPair, numbers: tuple
 
 def measure(root: Path, checkpoint: Path, numbers: tuple[int, ...], every: int = 1) -> dict[str, Any]:
     """Scores by method, in all and by scene, of the validation scenes at `root`; of every so manieth pair."""
-    pipeline = load_pipeline(checkpoint)
+    pipeline = open_pipeline(checkpoint)
     length, size = trained_chunk(checkpoint, pipeline.backbone.name)
     index = open_index(root, "v1.0-toy")
     pairs = chunk_pairs(index, split="val", observed_frames=length, future_frames=length, stride=2 * length, size=size)

@@ -34,7 +34,7 @@ from worldmodel.datasets.video import VideoSource
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.flow.couplings import squared_distances, transport_plan
-from worldmodel.prediction import checkpoint_folder, load_pipeline, trained_chunk
+from worldmodel.opening import checkpoint_folder, open_pipeline, trained_chunk
 from worldmodel.provenance import folder_hash
 
 LEAST = 3  # chunks of a video, so that a chunk has a choice among those of its own
@@ -278,7 +278,7 @@ def compare(chosen: argparse.Namespace) -> None:
     """Every set that was asked for, the picture, and the tables."""
     transport_plan(torch.zeros(1, 1).double())  # where POT is absent it says so now
     about, checkpoint = machine.describe(("torch", "diffusers", "pot")), checkpoint_folder(chosen.checkpoint)
-    backbone = load_pipeline(checkpoint).backbone
+    backbone = open_pipeline(checkpoint).backbone
     trained, size = trained_chunk(checkpoint, backbone.name)
     length = chosen.frames or trained
     sources: dict[str, Source] = {}

@@ -66,7 +66,7 @@ def graphs_of(backbone: Backbone, chunk: Chunk, prompts: BakedPrompts, stream: b
 def _makers(backbone: Any, chunk: Chunk, prompts: BakedPrompts) -> tuple[Callable[[], Any], ...]:
     if isinstance(backbone, WanBackbone):
         return (
-            lambda: wan_encoder(backbone),
+            lambda: wan_encoder(backbone, chunk),
             lambda: wan_step(backbone, chunk, prompts),
             lambda: wan_decoder(backbone),
         )

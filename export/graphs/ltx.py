@@ -55,9 +55,10 @@ def ltx_step(backbone: LTXBackbone, chunk: Chunk, prompts: BakedPrompts) -> Step
     """One guided evaluation at the chunk's size and frame rate."""
     transformer, geometry = backbone.transformer, backbone.geometry
     heads = transformer.config.num_attention_heads
-    rotation = LTXRotation(transformer.rope, heads, geometry.temporal, geometry.spatial, chunk.frame_rate)
+    causal = backbone.conventions.positions == "causal"
+    rotation = LTXRotation(transformer.rope, heads, geometry.temporal, geometry.spatial, chunk.told_rate, causal)
     if chunk.dynamic:
         return Step(LTXNetwork(transformer, prompts, rotation), len(prompts.prompts), prompts.scale)
     like_1Cfhw = torch.zeros(1, *geometry.latent_shape(chunk.frames, chunk.height, chunk.width))
-    fixed = FixedRotation(rotation.of_coords(backbone.video_coords(like_1Cfhw, chunk.frame_rate)))
+    fixed = FixedRotation(rotation.of_coords(backbone.video_coords(like_1Cfhw, chunk.told_rate)))
     return Step(LTXNetwork(transformer, prompts, fixed), len(prompts.prompts), prompts.scale)

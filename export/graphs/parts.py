@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from worldmodel.backbones.backbone import timesteps
 from worldmodel.flow.guidance import Prompt, skip_reason
 
 
@@ -17,7 +18,8 @@ from worldmodel.flow.guidance import Prompt, skip_reason
 class Chunk:
     """The size that graphs are made for: F frames of H x W from `cameras` clips at `frame_rate` frames a second.
 
-    With `dynamic` the graphs take any size and number of clips; the frame rate stays.
+    The network is told `network_rate` instead where that is not None. With `dynamic` the graphs take any size and
+    number of clips; the frame rate stays.
     """
 
     frames: int
@@ -26,6 +28,12 @@ class Chunk:
     cameras: int = 1
     frame_rate: float = 12.0
     dynamic: bool = False
+    network_rate: float | None = None
+
+    @property
+    def told_rate(self) -> float:
+        """Frames a second that the network is told."""
+        return self.frame_rate if self.network_rate is None else self.network_rate
 
 
 @dataclass(frozen=True)
@@ -48,24 +56,40 @@ class BakedPrompts:
 
 
 class Encoder(nn.Module):
-    """Video to the mean of the VAE's posterior, normalised."""
+    """Video to the mean of the VAE's posterior, or to one sample of it, normalised."""
 
     input_names, output_names = ("video",), ("latents",)
     mean: Tensor
     scale: Tensor
+    noise: Tensor | None
 
-    def __init__(self, network: nn.Module, mean_C: Float[Tensor, " C"], scale_C: Float[Tensor, " C"]) -> None:
-        """`network` maps pixels [B, 3, F, H, W] in [-1, 1] to moments, the first C channels of which are the mean."""
+    def __init__(
+        self,
+        network: nn.Module,
+        mean_C: Float[Tensor, " C"],
+        scale_C: Float[Tensor, " C"],
+        noise_BCfhw: Float[Tensor, "B C f h w"] | None = None,
+    ) -> None:
+        """`network` maps pixels [B, 3, F, H, W] in [-1, 1] to moments: C channels of means, then log-variances.
+
+        The sample is the one with this noise; without it the latents are the mean.
+        """
         super().__init__()
         self.network = network
+        self.register_buffer("noise", noise_BCfhw)
         self.register_buffer("mean", mean_C.float().view(1, -1, 1, 1, 1))
         self.register_buffer("scale", scale_C.float().view(1, -1, 1, 1, 1))
 
     def forward(self, video: UInt8[Tensor, "B F H W 3"]) -> Float[Tensor, "B C f h w"]:
-        """uint8 to float32, the same as `Backbone.encode(...).mean_BCfhw` of those frames."""
+        """uint8 to float32, the same as `Backbone.encode(...)` of those frames gives."""
         pixels_BCFHW = (video.float() / 127.5 - 1).permute(0, 4, 1, 2, 3)
-        moments = self.network(pixels_BCFHW)
-        return (moments[:, : self.mean.shape[1]].float() - self.mean) / self.scale
+        moments, channels = self.network(pixels_BCFHW), self.mean.shape[1]
+        mean_BCfhw = (moments[:, :channels].float() - self.mean) / self.scale
+        if self.noise is None:
+            return mean_BCfhw
+        # Clamped as diffusers' posterior is.
+        std_BCfhw = torch.exp(0.5 * moments[:, channels:].float().clamp(-30.0, 20.0)) / self.scale
+        return mean_BCfhw + std_BCfhw * self.noise
 
 
 class Decoder(nn.Module):
@@ -106,15 +130,16 @@ class Step(nn.Module):
 
     input_names, output_names = ("latents", "sigma"), ("velocity",)
 
-    def __init__(self, network: nn.Module, prompts: int, scale: float) -> None:
+    def __init__(self, network: nn.Module, prompts: int, scale: float, whole_timesteps: bool = False) -> None:
         """`network` maps rows [R, C, f, h, w] and one timestep [1] to velocities; it holds `prompts` baked prompts."""
         super().__init__()
         self.network, self.prompts, self.guidance = network, prompts, scale
+        self.whole_timesteps = whole_timesteps
 
     def forward(self, latents: Float[Tensor, "B C f h w"], sigma: Float[Tensor, "1"]) -> Float[Tensor, "B C f h w"]:
         """float32 to float32; the timestep is computed in float32 whatever the network computes in."""
         rows = torch.cat([latents] * self.prompts) if self.prompts > 1 else latents
-        velocity = self.network(rows, 1000.0 * sigma).float()
+        velocity = self.network(rows, timesteps(sigma, self.whole_timesteps)).float()
         if self.prompts == 1:
             return velocity
         negative, prompted = velocity.unflatten(0, (self.prompts, -1)).unbind()

@@ -76,14 +76,17 @@ class LTXRotation(nn.Module):
     Token positions as in `worldmodel.backbones.ltx.frame_coords`: seconds, pixel rows, pixel columns.
     """
 
-    def __init__(self, rope: nn.Module, heads: int, temporal: int, spatial: int, frame_rate: float) -> None:
+    def __init__(
+        self, rope: nn.Module, heads: int, temporal: int, spatial: int, frame_rate: float, causal: bool = True
+    ) -> None:
         super().__init__()
-        self.rope, self.heads = rope, heads
+        self.rope, self.heads, self.causal = rope, heads, causal
         self.temporal, self.spatial, self.frame_rate = temporal, spatial, frame_rate
 
     def forward(self, latents_BCfhw: Tensor) -> Rotation:
         f, h, w = (torch.arange(size, dtype=torch.float32) for size in latents_BCfhw.shape[2:])
-        seconds = (self.temporal * f + 1 - self.temporal).clamp(min=0) * (1.0 / self.frame_rate)
+        start = (self.temporal * f + 1 - self.temporal).clamp(min=0) if self.causal else self.temporal * f
+        seconds = start * (1.0 / self.frame_rate)
         grid = torch.meshgrid(seconds, self.spatial * h, self.spatial * w, indexing="ij")
         return self.of_coords(torch.stack([axis.flatten() for axis in grid])[None])
 

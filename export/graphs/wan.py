@@ -82,4 +82,4 @@ def wan_step(backbone: WanBackbone, chunk: Chunk, prompts: BakedPrompts) -> Step
         shape = backbone.geometry.latent_shape(chunk.frames, chunk.height, chunk.width)
         rotation = FixedRotation(rotation(torch.zeros(1, *shape)))
     network = WanNetwork(backbone.transformer, prompts, backbone.text_length, rotation)
-    return Step(network, len(prompts.prompts), prompts.scale)
+    return Step(network, len(prompts.prompts), prompts.scale, backbone.whole_timesteps)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.copies import exchange, shared_copy
-from worldmodel.export.graphs.parts import Decoder, Encoder
+from worldmodel.export.graphs.parts import Chunk, Decoder, Encoder
 
 
 class ChannelNorm(nn.Module):
@@ -86,10 +86,22 @@ class WanDecoderNetwork(nn.Module):
         return self.decoder(self.post_quant_conv(raw)).clamp(-1, 1)
 
 
-def wan_encoder(backbone: WanBackbone) -> Encoder:
-    """The encoder graph; raises `InputError` for a VAE that is not Wan 2.1's."""
+def wan_encoder(backbone: WanBackbone, chunk: Chunk) -> Encoder:
+    """The encoder graph; where the conventions sample the source, with the noise of the pipeline's fixed seed.
+
+    Raises `InputError` for a VAE that is not Wan 2.1's, and for a sampled source in a graph of free size.
+    """
     check_vae(backbone.vae)
-    return Encoder(WanEncoderNetwork(backbone.vae), *statistics(backbone.vae))
+    if backbone.source == "mean":
+        return Encoder(WanEncoderNetwork(backbone.vae), *statistics(backbone.vae))
+    if chunk.dynamic:
+        raise InputError(
+            f"dynamic=true with conventions={backbone.conventions.name}: Wan's source is a sample whose noise has one "
+            "size; export one artifact per size instead"
+        )
+    shape = (chunk.cameras, *backbone.geometry.latent_shape(chunk.frames, chunk.height, chunk.width))
+    noise_BCfhw = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(0))
+    return Encoder(WanEncoderNetwork(backbone.vae), *statistics(backbone.vae), noise_BCfhw)
 
 
 def wan_decoder(backbone: WanBackbone) -> Decoder:

@@ -118,6 +118,8 @@ class Manifest:
         self_test: None while it has not been measured.
         versions: of worldmodel, torch, diffusers and onnx at export.
         created: ISO date.
+        conventions: what is baked in: paper, or published for what FlowC2S's code computes; see
+            `worldmodel.conventions`. Manifests from before they were a choice say nothing, which is paper.
     """
 
     schema: int
@@ -140,6 +142,7 @@ class Manifest:
     self_test: SelfTest | None
     versions: dict[str, str]
     created: str
+    conventions: Literal["paper", "published"] = "paper"
 
     @property
     def video_shape(self) -> tuple[int, int, int, int, int]:
@@ -181,7 +184,7 @@ class Manifest:
         found = content.get("schema")
         if found != SCHEMA:
             raise InputError(f"{path}: schema {found}, this worldmodel reads schema {SCHEMA}; {AGAIN} with it")
-        manifest = built(Manifest, content, str(path), AGAIN)
+        manifest = built(Manifest, {"conventions": "paper", **content}, str(path), AGAIN)
         if problem := misfit(manifest):
             raise InputError(f"{path}: {problem}; {AGAIN}")
         return manifest

@@ -48,7 +48,7 @@ def reference_of(source: Source, observed_BFHWC: UInt8[np.ndarray, "B F H W 3"],
     """From the original modules, none of which was rewritten for export."""
     backbone = source.pipeline.backbone
     pixels_BCFHW = torch.from_numpy(observed_BFHWC).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-    latents = torch.cat([backbone.encode(clip).mean_BCfhw.float() for clip in pixels_BCFHW.split(1)])
+    latents = source.pipeline.source_latents(backbone, pixels_BCFHW, vae_batch_size=1)
     velocity = _guided(source, len(latents))
     runs = {count: _run(source, velocity, latents, count) for count in steps}
     return Reference(observed_BFHWC, latents.numpy(), runs)
@@ -58,7 +58,7 @@ def _guided(source: Source, clips: int) -> Velocity:
     backbone, (*against, condition) = source.pipeline.backbone, source.prompts.prompts
     return guided_velocity(
         lambda x, sigma_B, text: backbone.velocity(
-            x, sigma_B, text.embeds_BLD, text.mask_BL, source.chunk.frame_rate, None
+            x, sigma_B, text.embeds_BLD, text.mask_BL, source.chunk.told_rate, None, backbone.whole_timesteps
         ),
         _repeated(condition, clips),
         _repeated(against[0], clips) if against else None,
@@ -80,7 +80,8 @@ def _run(source: Source, velocity: Velocity, latents: Tensor, steps: int) -> Run
         sigmas.append(float(sigma_B[0]))
         return velocities[-1]
 
-    reached = integrate(noted, latents, source.pipeline.scheduler, steps).x
+    first_sigma = source.pipeline.backbone.first_sigma
+    reached = integrate(noted, latents, source.pipeline.scheduler, steps, first_sigma=first_sigma).x
     return Run(states, sigmas, [one.numpy() for one in velocities], reached.numpy(), _frames(source, reached))
 
 

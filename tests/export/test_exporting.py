@@ -23,6 +23,7 @@ from export_models import (
     some_prompt,
     some_video,
 )
+from safetensors.torch import save_file
 
 from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
@@ -112,6 +113,39 @@ def test_a_prediction_is_that_of_the_pipeline(
         found = predictor.predict(video.numpy(), steps)
     difference = np.abs(found.astype(int) - expected)
     assert difference.max() <= 1 and difference.mean() < 2e-3
+
+
+@pytest.mark.parametrize("family", ["ltx", "wan"])
+def test_published_conventions_are_baked_in(
+    artifact: MakeArtifact, saved_pipeline: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, family: str
+) -> None:
+    backbone, video = backbone_of(family), some_video()
+    prompt, negative = some_prompt(backbone), some_prompt(backbone, seed=1)
+    path = tmp_path_factory.mktemp("prompt") / "negative.safetensors"
+    save_file({"embeds": negative.embeds_BLD, "mask": negative.mask_BL}, path)
+    folder = artifact(family, "fp32", conventions="published", negative_prompt_embeds=str(path), steps=(5,))
+    pipeline = FlowFramesPipeline.from_pretrained(saved_pipeline(family), conventions="published")
+    output = pipeline(
+        video.permute(0, 1, 4, 2, 3), guidance_scale=GUIDANCE[family], prompt_embeds=prompt.embeds_BLD,
+        prompt_mask=prompt.mask_BL, negative_prompt_embeds=negative.embeds_BLD, negative_prompt_mask=negative.mask_BL,
+        vae_batch_size=None,
+    )  # fmt: skip
+    expected = to_uint8(output.frames).permute(0, 1, 3, 4, 2).numpy()
+    with Predictor.open(folder) as predictor:
+        assert predictor.artifact.manifest.conventions == "published"
+        found = predictor.predict(video.numpy())
+    difference = np.abs(found.astype(int) - expected)
+    assert difference.max() <= 1 and difference.mean() < 2e-3
+
+
+def test_published_conventions_without_their_negative_prompt_are_refused(export_config: MakeConfig) -> None:
+    with pytest.raises(InputError, match="conventions=published guides away from a negative prompt"):
+        export(export_config("ltx", "fp32", conventions="published"))
+
+
+def test_a_noise_conditioned_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="checkpoint=tiny_noise_conditioned: is noise-conditioned, .* FlowFrames only"):
+        export(ExportConfig(checkpoint="tiny_noise_conditioned", out=str(tmp_path / "out")))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,8 +8,7 @@ from worldmodel.checkpoints import shipped
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 from worldmodel.errors import InputError
-from worldmodel.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.prediction import load_pipeline, trained_chunk
+from worldmodel.opening import open_pipeline, trained_chunk
 from worldmodel.scores import frame_scores, repeat_last, to_uint8, vae_round_trip
 
 NAMES = ("tiny", "tiny_base")
@@ -17,7 +16,7 @@ NAMES = ("tiny", "tiny_base")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_pipeline_loads_and_says_its_chunk(name: str) -> None:
-    pipeline = load_pipeline(shipped(name), "cpu")
+    pipeline = open_pipeline(shipped(name), device="cpu")
     frames, size = trained_chunk(shipped(name), pipeline.backbone.name)
     assert (frames, size) == (17, (128, 192))
     pipeline.backbone.geometry.check(frames, *size)
@@ -26,12 +25,6 @@ def test_a_shipped_pipeline_loads_and_says_its_chunk(name: str) -> None:
 @pytest.mark.parametrize(("family", "size"), [("ltx", (256, 384)), ("wan", (240, 416)), ("tiny", (256, 384))])
 def test_a_pipeline_that_says_no_chunk_takes_the_papers(tmp_path: Path, family: str, size: tuple[int, int]) -> None:
     assert trained_chunk(tmp_path, family) == (17, size)
-
-
-def test_a_pipeline_of_another_design_is_not_taken_for_flowframes() -> None:
-    with pytest.raises(InputError, match="is noise-conditioned"):
-        load_pipeline(shipped("tiny_noise_conditioned"), "cpu")
-    assert NoiseConditionedPipeline.from_pretrained(shipped("tiny_noise_conditioned")).backbone.name == "tiny"
 
 
 def test_the_weights_take_at_most_24_megabytes() -> None:
@@ -49,7 +42,7 @@ def test_the_tiny_model_beats_repeating_the_last_frame_on_a_held_out_drive(tmp_p
     config = ToyWorldConfig(train_scenes=0, val_scenes=1, seconds=3.0, workers=1)
     index = open_index(make_toyworld(tmp_path / "toy", config, False), "v1.0-toy")
     pair = chunk_pairs(index, split="val", size=(128, 192))[0]
-    pipeline = load_pipeline(shipped("tiny"), "cpu")
+    pipeline = open_pipeline(shipped("tiny"), device="cpu")
     predicted = to_uint8(pipeline(pair.observed_NFCHW, num_inference_steps=1, frame_rate=pair.frame_rate).frames)
     videos = {
         "model": predicted,

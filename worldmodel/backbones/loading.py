@@ -189,9 +189,7 @@ def transformer_of(
         )
     cls, name = FAMILIES[family][2], read_json(place / "config.json").get("_class_name")
     if name != cls.__name__:
-        raise InputError(
-            f"transformer={folder}: holds a {name}, the base takes a {cls.__name__}; give one of its family"
-        )
+        raise InputError(f"transformer={folder}: is a {name}, its base takes {cls.__name__}; give one of that family")
     return load_component(cls, place, dtype, device)
 
 
@@ -318,9 +316,14 @@ def _no_module(cls: Any, error: Exception) -> str:
     return f"no {cls.__name__} has this configuration ({(str(error).splitlines() or [''])[0]})"
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether `name` has the form owner/model."""
+    return bool(_HUB_ID.fullmatch(name))
+
+
 def _from_hub(name: str) -> Path:
     """Download (or find in the hub's cache) what a backbone needs; a one-line `InputError` where that fails."""
-    if not _HUB_ID.fullmatch(name):
+    if not is_hub_id(name):
         raise InputError(f"{name}: no such file or folder; give a path, or a hub id like Lightricks/LTX-Video-0.9.5")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError

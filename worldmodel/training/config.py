@@ -190,6 +190,7 @@ class TrainConfig(Settings):
             noise_to_video makes chunks from noise (the tiny stand-in of pretraining); autoencoder trains a VAE.
         out: folder of the run; the trained pipeline is its sub-folder `pipeline`.
         pretrained: pipeline folder or hub id to start from; null is a new model of sizes `model`.
+        transformer: folder of one that was trained alone; it takes the place of pretrained's own.
         from_scratch: draw the transformer anew; pretrained's is then used for inversion only.
         conventions: paper is this toolkit's reading of the paper; published is what its code, FlowC2S, computes: drawn
             targets, another mixing, one coin a micro-batch, whole timesteps, positions at 24 frames a second, captions
@@ -218,6 +219,7 @@ class TrainConfig(Settings):
     ] = "flowframes"
     out: Text = "outputs/train"
     pretrained: Text | None = None
+    transformer: Text | None = None
     from_scratch: bool = False
     model: TinyModelConfig = field(default_factory=TinyModelConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)

@@ -1,7 +1,6 @@
 """From a `TrainConfig` to a trained pipeline."""
 
 import copy
-import json
 import os
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -16,9 +15,9 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from worldmodel.backbones.loading import load_backbone
+from worldmodel import opening
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.checkpoints import shipped, shipped_names
+from worldmodel.checkpoints import shipped_names
 from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
 from worldmodel.pipeline import FlowFramesPipeline
@@ -141,17 +140,16 @@ def open_pipeline(config: TrainConfig) -> FlowFramesPipeline:
         if config.objective != "autoencoder":
             raise InputError(f"objective={config.objective} needs a trained VAE: give pretrained=FOLDER")
         return _new_tiny(config.model, config.autoencoder.log_variance)
-    source = shipped(config.pretrained) if config.pretrained in shipped_names() else Path(config.pretrained)
-    if _is_ours(source):
-        pipeline = FlowFramesPipeline.from_pretrained(source, dtype=torch.float32, conventions=config.conventions)
+    try:
+        pipeline = opening.open_pipeline(
+            config.pretrained, config.transformer, config.conventions, dtype=torch.float32, device="cpu", text=False
+        )
+        if config.captioned and not opening.is_ours(opening.place_of(config.pretrained)):
+            encoder, tokenizer = load_text_encoder(config.pretrained, pipeline.backbone)
+            pipeline.register_modules(text_encoder=encoder, tokenizer=tokenizer)
         if config.captioned and pipeline.text_encoder is not None:
             pipeline.cache_empty_prompt()
         return pipeline
-    try:
-        told = conventions_of(config.conventions)
-        backbone = load_backbone(config.pretrained, dtype=torch.float32, conventions=told)
-        encoder, tokenizer = load_text_encoder(config.pretrained, backbone) if config.captioned else (None, None)
-        return FlowFramesPipeline.from_backbone(backbone, text_encoder=encoder, tokenizer=tokenizer)
     except InputError as error:
         known = ", ".join(shipped_names())
         raise InputError(f"pretrained={config.pretrained}: {error} (or one that is shipped: {known})") from error
@@ -165,12 +163,6 @@ def _check_guidance(config: TrainConfig, pipeline: FlowFramesPipeline) -> None:
             f"validation.every={config.validation.every}: conventions={config.conventions} predicts with guidance, and "
             "pretrained has no text encoder; give one that has, or validation.every=0"
         )
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a pipeline folder was saved by this package: it then has its cached prompt and options."""
-    index = folder / "model_index.json"
-    return index.is_file() and "backbone_name" in json.loads(index.read_text())
 
 
 def _new_tiny(sizes: TinyModelConfig, log_variance: float) -> FlowFramesPipeline:

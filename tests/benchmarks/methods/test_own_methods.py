@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from worldmodel.benchmarks.methods import registry
@@ -167,3 +168,37 @@ def test_given_noise_is_used_up_in_order() -> None:
     assert [float(noise.normal("start", (1, 2)).sum()) for _ in range(2)] == [0, 2]
     with pytest.raises(ValueError, match="no noise 'start' is left"):
         noise.normal("start", (1, 2))
+
+
+RANDOM = {"checkpoint": "random", "family": "ltx", "sizes": "tiny", "steps": 2, **SMALL}
+
+
+def test_a_file_may_hold_a_prompt_for_each_clip(tmp_path: Path) -> None:
+    width = open_method("flowframes", RANDOM).pipeline.backbone.empty_prompt()[0].shape[-1]
+    one, other, negative = (torch.randn(1, 4, width, generator=torch.Generator().manual_seed(n)) for n in range(3))
+    save_file({"street.mp4/embeds": one, "wood.mp4/embeds": other}, tmp_path / "clips.safetensors")
+    for name, embeds in (("one", one), ("negative", negative)):
+        save_file({"embeds": embeds}, tmp_path / f"{name}.safetensors")
+    against = {"negative_prompt": str(tmp_path / "negative.safetensors")}
+    alone = open_method("flowframes", RANDOM | against | {"prompt": str(tmp_path / "one.safetensors")})
+    method = open_method("flowframes", RANDOM | against | {"prompts": str(tmp_path / "clips.safetensors")})
+    found = {}
+    for method.clip_name in ("street.mp4", "wood.mp4", "unknown.mp4"):
+        found[method.clip_name] = method.run(clips(1), SeededNoise([0]))
+    assert torch.equal(found["street.mp4"], alone.run(clips(1), SeededNoise([0])))
+    assert len({tuple(one.flatten()[:50].tolist()) for one in found.values()}) == 3
+    (tmp_path / "texts.json").write_text('{"street.mp4": "a street"}')
+    with pytest.raises(InputError, match="texts.json: texts need a text encoder; give embeddings in .safetensors"):
+        open_method("flowframes", RANDOM | {"prompts": str(tmp_path / "texts.json")})
+
+
+def test_conventions_and_single_choices_are_said_with_the_row() -> None:
+    published = open_method("flowframes", RANDOM | {"conventions": "published", "guidance": 1.0})
+    assert (published.spec.conventions, published.spec.frame_rate) == ("published", 25.0)
+    published.clip_rate = 12.0
+    forced = open_method("flowframes", RANDOM | {"conventions": "published", "guidance": 1.0, "fixed_rate": 12.0})
+    assert forced.spec.frame_rate == 12.0
+    paper = open_method("flowframes", RANDOM | {"guidance": 1.0})
+    assert (paper.spec.conventions, paper.spec.frame_rate) == ("paper", 12.0)
+    found = [one.run(clips(1), SeededNoise([0])) for one in (published, forced, paper)]
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[1], found[2])

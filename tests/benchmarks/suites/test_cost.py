@@ -13,6 +13,7 @@ from worldmodel.benchmarks.suites.config import BenchmarkConfig, CostConfig
 from worldmodel.benchmarks.suites.peak_memory import peak_mb, settled_mb
 from worldmodel.benchmarks.suites.run import benchmark
 from worldmodel.benchmarks.suites.stages import timed_stages
+from worldmodel.conventions import PUBLISHED
 from worldmodel.errors import InputError
 
 CPU = torch.device("cpu")
@@ -28,6 +29,29 @@ CPU = torch.device("cpu")
 )
 def test_volumes_are_those_of_table_5(label: str, published: list[int]) -> None:
     assert [volumes.volume_of(label, which, small=False) for which in range(5)] == published
+
+
+def test_the_published_volumes_count_both_chunks_of_shorter_inputs() -> None:
+    """Own inputs of 17, 25, 33, 41 and 65 frames, counted twice, are the five rows of Table 5 as well."""
+    published = [volumes.volume_of("flowframes_ltxv", which, False, PUBLISHED.memory) for which in range(5)]
+    assert published == [299_520, 399_360, 499_200, 599_040, 898_560]
+    options = [volumes.options_at("flowframes_ltxv", n, False, True, {}, PUBLISHED.memory) for n in range(5)]
+    assert [one["frames"] for one in options] == [17, 25, 33, 41, 65]
+
+
+def test_published_lines_leave_encoding_out_and_are_in_mebibytes() -> None:
+    def point(volume: int) -> memory.Point:
+        v = volume / 1e6
+        stages = {"encode": 100 + 9 * v, "transformer": 100 + 3 * v, "decode": 100 + 2 * v, "between": 100 + v}
+        return memory.Point(volume, 100 + 9 * v, 9 * v, stages)
+
+    points = [point(volume) for volume in (100_000, 200_000, 400_000)]
+    found = {name: figure.value for name, figure in memory.figures(points, PUBLISHED.memory).items()}
+    assert set(found) == set(memory.measures_of(PUBLISHED.memory))
+    for what, slope in (("above weights", 3), ("sampling", 3), ("decode", 2)):
+        assert found[f"k {what}"] == pytest.approx(slope * 1e6 / 2**20)
+        assert found[f"b {what}"] == pytest.approx(0, abs=1e-6)
+    assert memory.figures(points)["k peak"].value == pytest.approx(9)
 
 
 def test_a_line_is_found_again() -> None:
@@ -84,6 +108,19 @@ def test_memory(small: BenchmarkConfig) -> None:
         stages = {row.by_volume[1][f"{stage}_mb"] for stage in ("encode", "transformer", "decode", "between")}
         assert max(stages) == row.by_volume[1]["peak_mb"]
         assert row.published["k"] > 0 and "k above weights" in row.figures
+
+
+def test_the_protocol_follows_the_rows_conventions_unless_said(small: BenchmarkConfig) -> None:
+    rows = {"flowframes_ltxv": {"conventions": "published"}}
+    asked = replace(small, suite="memory", methods=rows)
+    assert (asked.protocol, asked.resampling) == ("published", "vista")
+    assert replace(asked, cost=replace(small.cost, protocol="paper")).protocol == "paper"
+    assert (small.protocol, small.resampling) == ("paper", "area")
+    results = benchmark(asked)
+    assert results is not None and results.settings["protocol"] == "published"
+    (row,) = results.rows
+    assert row.spec["conventions"] == "published" and row.spec["frame_rate"] == 25.0
+    assert "k decode" in row.figures and "k peak" not in row.figures
 
 
 def test_rows_that_have_no_sizes_are_refused(small: BenchmarkConfig) -> None:

@@ -67,12 +67,14 @@ Shape latents(const Json &value, const std::string &key) {
   return found;
 }
 
-Manifest manifest(const Json &content) {
+Manifest manifest(Json content) {
+  content.emplace("conventions", "paper");
   const Object object(content, "",
                       {"schema",    "family",   "checkpoint", "frames",    "height",
                        "width",     "cameras",  "frame_rate", "dynamic",   "latents",
                        "precision", "guidance", "opset",      "schedules", "default_steps",
-                       "parts",     "files",    "self_test",  "versions",  "created"});
+                       "parts",     "files",    "self_test",  "versions",  "created",
+                       "conventions"});
   Manifest made;
   made.schema = object.read("schema", whole);
   made.family = object.read("family", one_of({"ltx", "wan", "tiny"}));
@@ -94,6 +96,7 @@ Manifest manifest(const Json &content) {
   made.self_test = object.read("self_test", self_test);
   made.versions = object.read("versions", named(text));
   made.created = object.read("created", text);
+  made.conventions = object.read("conventions", one_of({"paper", "published"}));
   return made;
 }
 

@@ -84,6 +84,7 @@ struct Manifest {
   std::optional<SelfTest> self_test;
   std::map<std::string, std::string> versions;
   std::string created;
+  std::string conventions; ///< "paper" or "published"; manifests without the key are "paper"
 
   /// Read and check a file. `InputError`: not there, not JSON, changed since it was written, of
   /// another schema, with a key too many or too few, a value of another type, or with parts, files
