@@ -8,6 +8,7 @@ from accelerate import Accelerator
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.benchmarks.toolkit.video_films import moving_pictures, write_film
+from worldmodel.datasets import openvid
 from worldmodel.training import DataConfig, TrainConfig, data
 from worldmodel.training.latents import LatentEncoder
 
@@ -32,8 +33,8 @@ def test_videos_are_scanned_once_for_all_lengths(
     films: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apart = [data.open_pairs(films, frames, tmp_path / "apart") for frames in films.frames]
-    scans, open_collection = [], data.open_collection
-    monkeypatch.setattr(data, "open_collection", lambda *given: scans.append(given) or open_collection(*given))
+    scans, open_collection = [], openvid.open_collection
+    monkeypatch.setattr(openvid, "open_collection", lambda *given: scans.append(given) or open_collection(*given))
     together = data.open_lengths(films, films.frames, tmp_path / "store")
     assert len(scans) == 1
     assert [pairs.identity for pairs in together] == [pairs.identity for pairs in apart]
@@ -41,8 +42,8 @@ def test_videos_are_scanned_once_for_all_lengths(
 
 
 def test_a_run_scans_its_videos_once(films: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scans, open_collection = [], data.open_collection
-    monkeypatch.setattr(data, "open_collection", lambda *given: scans.append(given) or open_collection(*given))
+    scans, open_collection = [], openvid.open_collection
+    monkeypatch.setattr(openvid, "open_collection", lambda *given: scans.append(given) or open_collection(*given))
     config = TrainConfig(replace(films, latent_cache=False, skip_bad=True), out=str(tmp_path / "run"))
     model = tiny_backbone(tiny_vae(8, 8), tiny_transformer(8, layers=1, heads=2, head_dim=16, caption_channels=8))
     groups = data.samples(config, LatentEncoder(model, 0, "no"), Accelerator(cpu=True))
