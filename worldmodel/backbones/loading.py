@@ -71,7 +71,7 @@ def load_backbone(
     if family not in (None, found):
         raise InputError(f"{source}: holds {found}, not {family}; leave family out or give the other source")
     if transformer is not None:
-        load_transformer = partial(transformer_of, found, transformer, **to)
+        load_transformer = partial(transformer_of, found, transformer, dtype, device)
     backbone: Backbone = FAMILIES[found][0](load_vae(), load_transformer(), **options)
     return backbone
 
