@@ -38,7 +38,7 @@ class Ways:
 
     def __init__(self, lines: Lines, settings: Settings, method: Method, row: str) -> None:
         self.lines, self.settings, self.method, self.row = lines, settings, method, row
-        self.family = row.rpartition("_")[2]
+        self.family = next((family for family, of in ROWS.items() if of == row), row)
 
     def eager(self) -> None:
         """As it comes, and the VAE given all cameras at once."""
