@@ -16,7 +16,8 @@ class Stage:
 
     Attributes:
         name: of the stage. module: the script in `stages`. rows: what it is told to do.
-        tflop: of the networks and of the VAEs. open_s: to draw the weights. compile_s: of torch.compile.
+        tflop: of the networks and of the VAEs. open_s: to draw the weights, and where launches take longer than
+            FLOP, as seen on an H100. compile_s: of torch.compile.
         limit_s: it is ended after so long. proves: what its figures are for.
     """
 
@@ -37,10 +38,10 @@ class Stage:
 
 
 STAGES = (
-    Stage("ceilings", "ceilings", "", (600, 0), 0, 0, 60, "what the card can do: 8192^3 bf16 product, device copy"),
+    Stage("ceilings", "ceilings", "", (600, 0), 20, 0, 60, "what the card can do: 8192^3 bf16 product, device copy"),
     Stage("memory-ltx", "memory", "flowframes_ltxv,ltxv_condition", (1100, 1500), 12, 0, 90,
           "Table 1, LTX rows: k of FlowFrames over k of LTXVCondition against 0.50"),
-    Stage("latency-ltx", "latency", "ltx,eager,kernels,graph", (300, 350), 6, 0, 60,
+    Stage("latency-ltx", "latency", "ltx,eager,kernels,graph", (300, 350), 20, 0, 60,
           "17 -> 17 end to end against 60 ms, by stage"),
     Stage("latency-ltx-compiled", "latency", "ltx,compiled", (100, 100), 4, 90, 120,
           "the same compiled, then as CUDA graphs, then with the VAE compiled too"),
@@ -48,9 +49,9 @@ STAGES = (
           "LTX 2B: share of the measured ceiling against 50 %, and samples/s against plain diffusers"),
     Stage("memory-wan", "memory", "flowframes_wan,causvid,self_forcing", (2600, 2900), 16, 0, 100,
           "Table 1, Wan rows: k of FlowFrames over k of CausVid against 0.52"),
-    Stage("memory-svd", "memory", "vista,gem", (4500, 2500), 12, 0, 100, "Table 1, Vista's and GEM's rows"),
-    Stage("latency-wan", "latency", "wan,eager,kernels,graph", (1600, 1100), 5, 0, 110, "the same for Wan 2.1 1.3B"),
-    Stage("latency-beside", "latency", "ltx,beside", (400, 50), 5, 0, 70, "LTXVCondition at 40 evaluations"),
+    Stage("memory-svd", "memory", "vista,gem", (4500, 2500), 30, 0, 110, "Table 1, Vista's and GEM's rows"),
+    Stage("latency-wan", "latency", "wan,eager,kernels,graph", (1600, 1100), 20, 0, 110, "the same for Wan 2.1 1.3B"),
+    Stage("latency-beside", "latency", "ltx,beside", (400, 50), 30, 0, 70, "LTXVCondition at 40 evaluations"),
     Stage("latency-wan-compiled", "latency", "wan,compiled", (400, 300), 4, 90, 120, "Wan compiled"),
     Stage("engines", "engines", "", (5, 5), 5, 20, 60, "ONNX Runtime CUDA and TensorRT, where they are there"),
 )  # fmt: skip

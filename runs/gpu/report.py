@@ -3,7 +3,7 @@
     python runs/gpu/report.py OUT/lines.jsonl [MORE.jsonl ...] [--keep] [--into docs/gpu.md README.md]
 
 Of several lines for the same figure the last counts, so that a second run completes or replaces the first. `--keep`
-writes `benchmarks/results/DATE_gpu.md` and `.json`; `--into` puts the headline between the marks `<!-- gpu -->` and
+writes `benchmarks/results/DATE_gpu.md` and `.jsonl`; `--into` puts the headline between the marks `<!-- gpu -->` and
 `<!-- /gpu -->` of each file.
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
     """Print, keep, put into pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=Path, nargs="+")
-    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/DATE_gpu.md and .json")
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/results/DATE_gpu.md and .jsonl")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of --keep")
     parser.add_argument("--into", type=Path, nargs="*", default=[], help="pages with the marks")
     chosen = parser.parse_args()
@@ -66,7 +66,7 @@ def main() -> None:
     if chosen.keep:
         stem = chosen.results / f"{datetime.date.today().isoformat()}_gpu"
         stem.with_suffix(".md").write_text(text)
-        stem.with_suffix(".json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        stem.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for path in chosen.into:
         put_into(path, headline(lines))
 

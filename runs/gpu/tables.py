@@ -8,7 +8,7 @@ from worldmodel.benchmarks.published import MEMORY
 
 Line = dict[str, Any]
 PAIRS = (("flowframes_ltxv", "ltxv_condition"), ("flowframes_wan", "causvid"))
-REAL_TIME_MS = 60.0  # of 17 to 17 frames, what is aimed at
+REAL_TIME_MS, GOAL_OF = 60.0, ("flowframes_ltxv", 1)  # of 17 to 17 frames, what is aimed at
 TRAINING_GOAL = 0.50
 
 
@@ -18,6 +18,7 @@ def sections(lines: list[Line]) -> Iterator[tuple[str, str]]:
     yield "Latency, 17 to 17 frames", latency(lines)
     yield "Training step", training(lines)
     yield "Where the time goes", kernels(lines)
+    yield "The tiny model", "\n".join(f"- {one['what']}: {said(one)}" for one in of(lines, stage="train_tiny"))
     yield "Engines", "\n".join(f"- {one['what']}: {said(one)}" for one in of(lines, stage="engines"))
     yield "Left out, cut or failed", failures(lines)
 
@@ -52,7 +53,8 @@ def _fastest(lines: list[Line]) -> Iterator[Line]:
             if found:
                 best = min(found, key=lambda one: one["end_to_end_ms"])
                 what = f"17 to 17 frames, {row}, {cameras} camera{'s' * (cameras > 1)}, {best['way']}"
-                yield _row(what, f"{best['end_to_end_ms']:.1f} ms", f"{REAL_TIME_MS:.0f} ms (goal)")
+                goal = f"{REAL_TIME_MS:.0f} ms (goal)" if (row, cameras) == GOAL_OF else "-"
+                yield _row(what, f"{best['end_to_end_ms']:.1f} ms", goal)
 
 
 def _training(lines: list[Line]) -> Iterator[Line]:

@@ -33,6 +33,7 @@ from worldmodel.training.latents import LatentEncoder
 
 WEIGHTS = "transformer.safetensors"
 LAST_S = 20.0  # kept for saving
+START_S = 25.0  # of a run's process before its first steps; seen on an H100
 
 
 class Run:
@@ -59,9 +60,9 @@ class Run:
         self.cached(start)
         base = start
         if self.chosen.start is None:
-            self.train("base", "tiny_base", start, self.chosen.base_steps, 0.3 * self.left_s)
+            self.train("base", "tiny_base", start, self.chosen.base_steps, START_S + 0.3 * self.left_s)
             base = self.pipeline("base", start)
-        steps = self.chosen.steps or max(1, int(self.rate() * self.left_s * 0.95))
+        steps = self.chosen.steps or max(1, int(self.rate() * (self.left_s - START_S) * 0.95))
         self.train("flowframes", "tiny", base, steps, self.left_s)
         self.keep(self.pipeline("flowframes", base))
 
