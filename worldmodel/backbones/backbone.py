@@ -134,7 +134,10 @@ class Backbone(ABC):
 
     @abstractmethod
     def latent_statistics(self) -> tuple[Float[Tensor, "1 C 1 1 1"], Float[Tensor, "1 C 1 1 1"]]:
-        """Mean M and deviation S of raw latents z per channel, float32: normalised ones are (z - M) / S."""
+        """Mean M and deviation S of raw latents z per channel, float32: normalised ones are (z - M) / S.
+
+        On the VAE's device where it holds them (LTX), else on the CPU.
+        """
 
     @abstractmethod
     def default_scheduler(self) -> SchedulerMixin:

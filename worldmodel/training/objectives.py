@@ -145,7 +145,7 @@ class FlowFrames(FlowObjective):
             return couplings.inherent(observed, future)
         noise, rho = latents["noise"], self.config.rho
         if self.told.mixing == "denormalised":
-            mean, std = self.backbone.latent_statistics()
+            mean, std = (each.to(noise.device) for each in self.backbone.latent_statistics())
             noise = noise * std + mean
         return couplings.target_inverted(observed, latents["std"], future, noise, rho, draws.coins())
 
