@@ -55,7 +55,9 @@ def look_into_cache(config: CacheLookConfig) -> Path:
         InputError: the model is not the one that made the cache.
     """
     cache = LatentCache(config.folder)
-    pipeline = open_pipeline(TrainConfig(DataConfig("unused"), pretrained=config.pretrained))
+    pipeline = open_pipeline(
+        TrainConfig(DataConfig("unused"), pretrained=config.pretrained, transformer=config.transformer)
+    )
     encoder = LatentEncoder(pipeline.backbone, cache.card.inversion_steps, "no")
     if encoder.vae_sha256 != cache.card.vae or encoder.network_sha256 != cache.card.network:
         raise InputError(f"{config.folder}: made by another model than pretrained={config.pretrained}; give that one")

@@ -311,6 +311,7 @@ class CacheLookConfig(Settings):
         out: PNG to write.
         pairs: how many, spread evenly.
         steps: of the integration that carries inverted noise back to video.
+        transformer: folder of one that was trained alone, where the cache was built with it in place of pretrained's.
     """
 
     folder: Text
@@ -318,3 +319,4 @@ class CacheLookConfig(Settings):
     out: Text = "cache.png"
     pairs: Count = 6
     steps: Count = 25
+    transformer: Text | None = None

@@ -68,6 +68,9 @@ def _given_cache(config: TrainConfig, encoder: LatentEncoder) -> LatentCache:
     if encoder.inversion_steps:
         made_by["inversion_steps"] = (str(card.inversion_steps), str(encoder.inversion_steps))
         made_by["pretrained transformer"] = (card.network, encoder.network_sha256)
+    if encoder.captions is not None and encoder.captions.reads:
+        made_by["text encoder"] = (card.captions, encoder.captions.sha256)
+        encoder.captions.rest()
     for name, (there, wanted) in made_by.items():
         if there != wanted:
             raise InputError(
@@ -106,9 +109,13 @@ def open_lengths(data: DataConfig, lengths: Sequence[int], store: Path, captione
 def validation_pairs(config: TrainConfig) -> Pairs:
     """Held-out pairs of the first length, without overlap, read anew each time."""
     asked, frames = config.validation, config.data.frames[0]
-    if config.data.videos is not None and asked.videos is None:
+    if config.data.root is None and asked.videos is None:
         raise InputError("validation.videos: give the list or folder of held-out videos, or validation.every=0")
-    held_out = replace(config.data, split=asked.split, videos=asked.videos, decode_once=False, stride=2 * frames)
+    root = config.data.root if asked.videos is None else None
+    held_out = replace(
+        config.data, root=root, split=asked.split, videos=asked.videos, latents=None, decode_once=False,
+        stride=2 * frames,
+    )  # fmt: skip
     return open_pairs(held_out, frames, store_folder(config), config.captioned)
 
 

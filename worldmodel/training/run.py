@@ -42,7 +42,7 @@ LONGEST_WAIT = timedelta(hours=24)  # of processes for the first one, which scan
 FREE = (  # settings that may change when a run is resumed: they do not change its result
     "out", "log_every", "save_every", "keep", "trackers", "resume", "overwrite", "device", "compile",
     "checkpoint_gradients", "data.root", "data.latents", "data.store", "data.workers", "pretrained",
-    "data.video_folders", "data.video_archives", "data.videos",
+    "transformer", "data.video_folders", "data.video_archives", "data.videos",
 )  # fmt: skip
 FREE_SPLIT = ("batch_size", "accumulate")  # free too, but for the objectives that pair chunks within a batch
 WITHIN_BATCH = ("independent", "minibatch_ot")

@@ -9,7 +9,8 @@ from accelerate import Accelerator
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.benchmarks.toolkit.video_films import moving_pictures, write_film
 from worldmodel.datasets import openvid
-from worldmodel.training import DataConfig, TrainConfig, data
+from worldmodel.errors import InputError
+from worldmodel.training import DataConfig, TrainConfig, ValidationConfig, data
 from worldmodel.training.latents import LatentEncoder
 
 
@@ -49,3 +50,11 @@ def test_a_run_scans_its_videos_once(films: DataConfig, tmp_path: Path, monkeypa
     groups = data.samples(config, LatentEncoder(model, 0, "no"), Accelerator(cpu=True))
     assert len(scans) == 1
     assert [type(group).__name__ for group in groups] == ["Readable", "Readable"]
+
+
+def test_held_out_videos_are_read_beside_a_given_cache(films: DataConfig, tmp_path: Path) -> None:
+    given = DataConfig(latents="unused", size=films.size, frames=(5,), store=str(tmp_path), workers=0)
+    run = TrainConfig(given, validation=ValidationConfig(every=1, videos=films.videos))
+    assert len(data.validation_pairs(run)) == 2 + 2
+    with pytest.raises(InputError, match=r"validation\.videos: give the list or folder of held-out videos"):
+        data.validation_pairs(replace(run, validation=ValidationConfig(every=1)))

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from golden_numbers import Golden
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -32,7 +33,7 @@ from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.chunks import Pool
 from worldmodel.training.config import CacheBuildConfig
-from worldmodel.training.data import open_pairs
+from worldmodel.training.data import open_pairs, samples
 from worldmodel.training.latent_cache import LatentCache, shard_file, write_shards
 from worldmodel.training.latents import LatentEncoder
 from worldmodel.training.objectives import FlowFrames
@@ -231,6 +232,28 @@ def test_a_cache_of_other_conventions_or_captions_is_refused(
         write_shards(tmp_path / "cache", pairs, LatentEncoder(pipeline.backbone, 0, "no", captions))
 
 
+def test_a_given_cache_of_another_text_encoder_is_refused(settings: TrainConfig, tmp_path: Path) -> None:
+    pipeline = FlowFramesPipeline.from_pretrained(settings.pretrained, conventions="published")
+    pairs = open_pairs(settings.data, 5, tmp_path, captioned=True)
+    encoder = LatentEncoder(pipeline.backbone, 0, "no", CaptionEncoder(pipeline, torch.device("cpu")))
+    write_shards(tmp_path / "cache", pairs, encoder)
+    given = replace(settings, data=DataConfig(latents=str(tmp_path / "cache"), size=(64, 96), frames=(5,)))
+    assert len(samples(given, encoder, Accelerator(cpu=True))[0]) == len(pairs)
+    pipeline.text_encoder.get_input_embeddings().weight.data.add_(1)
+    encoder = LatentEncoder(pipeline.backbone, 0, "no", CaptionEncoder(pipeline, torch.device("cpu")))
+    with pytest.raises(InputError, match="cache: made with another text encoder, "):
+        samples(given, encoder, Accelerator(cpu=True))
+
+
+def test_a_run_goes_on_where_its_transformer_was_moved(settings: TrainConfig, tmp_path: Path) -> None:
+    shutil.copytree(f"{settings.pretrained}/transformer", tmp_path / "here")
+    run = replace(settings, out=str(tmp_path / "run"), transformer=str(tmp_path / "here"), steps=1)
+    train(run)
+    (tmp_path / "here").rename(tmp_path / "there")
+    train(replace(run, transformer=str(tmp_path / "there"), resume=True))
+    assert len(losses(run)) == 1
+
+
 def test_straight_from_frames_it_is_the_same_up_to_float16(settings: TrainConfig, tmp_path: Path) -> None:
     cached = replace(settings, out=str(tmp_path / "cached"), steps=3)
     train(cached)
@@ -320,3 +343,13 @@ def test_wan_is_fed_whole_timesteps_and_captions_without_a_mask() -> None:
     torch.testing.assert_close(loss, (velocity - at.velocity).square().mean())
     exact = backbone.velocity(at.x_sigma, at.sigma, batch["prompt"])
     assert not torch.equal(velocity, exact)
+
+
+def test_mixing_finds_wans_statistics_where_the_latents_are() -> None:
+    backbone = random_backbone("wan", "tiny")
+    shape = (2, backbone.geometry.channels, 2, 4, 4)
+    elsewhere = {name: torch.zeros(shape, device="meta") for name in ("std", "future_std", "noise")}
+    elsewhere["mean"] = torch.zeros(2, 2, *shape[1:], device="meta")
+    objective = FlowFrames(backbone, TrainConfig(DataConfig("unused"), conventions="published"))
+    source = objective.coupling(elsewhere, Draws([1, 2], coins_B=[0.2, 0.2])).x_source
+    assert source.device.type == "meta" and source.shape == shape
