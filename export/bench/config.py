@@ -29,7 +29,7 @@ class BenchConfig(Settings):
         steps: network evaluations a prediction; by default the first artifact's.
         chunks: of a rollout through frames and one through latents; 0 leaves them out.
         end_to_end: time whole predictions as well.
-        checkpoint: for torch, that of the export; by default where it was then.
+        checkpoint, transformer: for torch, those of the export; by default where they were then.
         prompt_embeds, negative_prompt_embeds: for torch, those of the export.
         out: folder of bench.json and bench.md; by default the first artifact's.
     """
@@ -49,6 +49,7 @@ class BenchConfig(Settings):
     prompt_embeds: Text | None = None
     negative_prompt_embeds: Text | None = None
     out: Text | None = None
+    transformer: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def entries_of(config: BenchConfig, artifacts: list[Artifact]) -> list[Entry]:
                 config.checkpoint,
                 config.prompt_embeds,
                 config.negative_prompt_embeds,
+                config.transformer,
             )
             entries.append(Entry(name, backend, artifact, order))
             if backend in TORCH:

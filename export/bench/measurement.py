@@ -35,6 +35,7 @@ class Order:
     checkpoint: str | None = None
     prompt_embeds: str | None = None
     negative_prompt_embeds: str | None = None
+    transformer: str | None = None
 
 
 @dataclass(frozen=True)

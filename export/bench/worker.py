@@ -82,7 +82,9 @@ def opened(order: Order, artifact: Artifact) -> Backend:
         from worldmodel.export.bench.torch_backend import TorchBackend
         from worldmodel.export.original import OriginalConfig
 
-        original = OriginalConfig(order.checkpoint, order.prompt_embeds, order.negative_prompt_embeds)
+        original = OriginalConfig(
+            order.checkpoint, order.prompt_embeds, order.negative_prompt_embeds, order.transformer
+        )
         return TorchBackend(artifact, original, order.backend == "compile", order.device, order.threads)
     options = {"device": order.device, "threads": order.threads} if order.backend == "onnxruntime" else {}
     return open_backend(order.backend, artifact, **options)

@@ -15,7 +15,7 @@ class VerifyConfig(Settings):
         source: a drive whose clips are predicted, as `source` of predict; by default a moving texture.
         samples: batches of clips, as far as the drive has them.
         steps: of the artifact's numbers of steps, those to compare; by default all.
-        checkpoint: the exported one, where it is no longer where it was.
+        checkpoint, transformer: the exported ones, where they are no longer where they were.
         prompt_embeds, negative_prompt_embeds: those of the export.
         backend: what runs the graphs; tensorrt needs `worldmodel export build` on this machine first.
         device: of onnxruntime.
@@ -32,3 +32,4 @@ class VerifyConfig(Settings):
     backend: Literal["onnxruntime", "tensorrt"] = "onnxruntime"
     device: Literal["cpu", "cuda"] = "cpu"
     threads: Count | None = None
+    transformer: Text | None = None

@@ -60,7 +60,9 @@ def verify(config: VerifyConfig) -> list[Comparison]:
 
 def _references(artifact: Artifact, config: VerifyConfig, steps: tuple[int, ...]) -> list[Reference]:
     """Of every batch of clips; the pipeline is gone when this returns."""
-    original = OriginalConfig(config.checkpoint, config.prompt_embeds, config.negative_prompt_embeds)
+    original = OriginalConfig(
+        config.checkpoint, config.prompt_embeds, config.negative_prompt_embeds, config.transformer
+    )
     source = open_original(artifact, original)
     if config.source is None:
         shape = artifact.manifest.video_shape

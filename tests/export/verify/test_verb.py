@@ -139,6 +139,17 @@ def test_a_part_that_computes_something_else_fails(
     assert not parity["passed"] and part in failed and not {"encoder", "step", "decoder"} & (failed - {part})
 
 
+def test_a_transformer_that_was_moved_is_found(
+    copy: Callable[..., Path], saved_pipeline: SavedPipeline, tmp_path: Path
+) -> None:
+    shutil.copytree(saved_pipeline("tiny") / "transformer", tmp_path / "here")
+    config = VerifyConfig(str(copy("tiny", "fp32", transformer=str(tmp_path / "here"))), steps=(5,))
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(InputError, match="here: no config.json in it"):
+        verify(config)
+    assert all(one.passed for one in verify(replace(config, transformer=str(tmp_path / "there"))))
+
+
 BAD = {
     "other weights": ({"checkpoint": "tiny", "prompt_embeds": None}, "checkpoint=tiny: its transformer is not the one"),
     "no checkpoint": ({"checkpoint": "nothing"}, "checkpoint=nothing"),
