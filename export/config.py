@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from worldmodel.conventions import ConventionsName
 from worldmodel.export.check.targets import TargetName
 from worldmodel.export.runtime.manifest import PrecisionName
 from worldmodel.settings import Count, Counts, NotNegative, Positive, Settings, Share, Text
@@ -51,7 +52,7 @@ class ExportConfig(Settings):
 
     checkpoint: Text = "tiny"
     transformer: Text | None = None
-    conventions: Literal["paper", "published"] | None = None
+    conventions: ConventionsName | None = None
     out: Text = "outputs/export"
     frames: Count | None = None
     height: Count | None = None

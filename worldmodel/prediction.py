@@ -15,6 +15,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from worldmodel.conventions import ConventionsName
 from worldmodel.datasets.clip import ChunkPair
 from worldmodel.files import new_folder
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
@@ -86,7 +87,7 @@ class PredictConfig(Settings):
     feed: Literal["frames", "latents"] = "frames"
     checkpoint: Text = "tiny"
     transformer: Text | None = None
-    conventions: Literal["paper", "published"] | None = None
+    conventions: ConventionsName | None = None
     decode_timestep: NotNegative | None = None
     decode_noise_scale: NotNegative | None = None
     fixed_rate: Positive | None = None

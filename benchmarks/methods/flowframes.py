@@ -14,6 +14,7 @@ from torch import Tensor
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.random import random_backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
+from worldmodel.conventions import ConventionsName
 from worldmodel.errors import InputError
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.opening import chosen_device, open_pipeline, place_of, trained_chunk
@@ -66,7 +67,7 @@ class ModelOptions(Settings):
     negative_prompt: Text | None = None
     prompts: Text | None = None
     transformer: Text | None = None
-    conventions: Literal["paper", "published"] | None = None
+    conventions: ConventionsName | None = None
     decode_timestep: NotNegative | None = None
     decode_noise_scale: NotNegative | None = None
     fixed_rate: Positive | None = None

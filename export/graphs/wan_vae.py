@@ -17,6 +17,7 @@ from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.copies import exchange, shared_copy
 from worldmodel.export.graphs.parts import Chunk, Decoder, Encoder
+from worldmodel.noise import normal_like
 
 
 class ChannelNorm(nn.Module):
@@ -100,7 +101,7 @@ def wan_encoder(backbone: WanBackbone, chunk: Chunk) -> Encoder:
             "size; export one artifact per size instead"
         )
     shape = (chunk.cameras, *backbone.geometry.latent_shape(chunk.frames, chunk.height, chunk.width))
-    noise_BCfhw = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(0))
+    noise_BCfhw = normal_like(torch.empty(shape), None)
     return Encoder(WanEncoderNetwork(backbone.vae), *statistics(backbone.vae), noise_BCfhw)
 
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from worldmodel.conventions import ConventionsName
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.plain import built
 from worldmodel.files import written_whole
@@ -142,7 +143,7 @@ class Manifest:
     self_test: SelfTest | None
     versions: dict[str, str]
     created: str
-    conventions: Literal["paper", "published"] = "paper"
+    conventions: ConventionsName = "paper"
 
     @property
     def video_shape(self) -> tuple[int, int, int, int, int]:

@@ -374,6 +374,12 @@ REFUSED: list[tuple[Harm | None, str, str]] = [
 ]  # fmt: skip
 
 
+def test_a_manifest_from_before_conventions_were_a_choice_is_read(here: Path, run: Run) -> None:
+    resealed(conventions="left out")(here)
+    done = run(LINE)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("harm", "line", "said"), REFUSED, ids=[said[:50] for _, _, said in REFUSED])
 def test_what_cannot_be_is_refused_in_one_line(harm: Harm | None, line: str, said: str, here: Path, run: Run) -> None:
     if harm is not None:

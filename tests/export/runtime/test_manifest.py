@@ -78,6 +78,7 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda all: all.update(dynamic=1), "dynamic is 1, not true or false"),
     (lambda all: all.update(cameras=True), "cameras is True, not a whole number"),
     (lambda all: all.update(family="cogvideo"), "family is 'cogvideo', not one of ltx, wan, tiny"),
+    (lambda all: all.update(conventions="ours"), "conventions is 'ours', not one of paper, published"),
     (lambda all: all.update(latents=[1, 2, 3]), "latents has 3 values, not 4"),
     (lambda all: all["precision"].update(step="fp4"), "precision.step is 'fp4', not one of fp32"),
     (lambda all: all["schedules"]["2"]["sigmas"].append(None), "schedules.2.sigmas[2] is None, not a number"),
@@ -105,6 +106,13 @@ def test_strict_reading(folder: Path, change: Change, said: str | None) -> None:
         Manifest.read(path)
     else:
         assert said in refused(path)
+
+
+def test_a_manifest_from_before_conventions_were_a_choice_is_the_papers(folder: Path) -> None:
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    path.write_text(sealed({key: value for key, value in content.items() if key not in ("sha256", "conventions")}))
+    assert Manifest.read(path).conventions == "paper"
 
 
 def test_a_streaming_decoder_takes_what_it_leaves(tmp_path: Path) -> None:
