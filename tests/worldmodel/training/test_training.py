@@ -181,7 +181,6 @@ def test_compile_without_a_compiler_is_named(runs, tmp_path: Path, monkeypatch: 
         {"rho": 1.5},
         {"inversion_steps": 0},
         {"batch_size": 0},
-        {"optimizer": OptimizerConfig(lr=0)},
         {"compile": True},
     ],
 )
@@ -196,3 +195,10 @@ def test_the_curves_are_a_picture_of_every_run(runs, tmp_path: Path) -> None:
         assert picture.size[0] > 3 * 400
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_the_curves_pass_over_validations_and_a_line_that_is_being_written(tmp_path: Path) -> None:
+    lines = ['{"step": 1, "loss": 2.0}', '{"step": 1, "validation_psnr_db": 20.0}', '{"step": 2, "loss": 1.0}', '{"st']
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    with Image.open(plot_logs([tmp_path / "log.jsonl"], tmp_path / "curves.png")) as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
