@@ -77,7 +77,8 @@ class Settings:
             cls.key_prefix = prefix
 
     def __post_init__(self) -> None:
-        hints = _hints(type(self))
+        own: Any = type(self)  # mypy takes the class for no key of a cache
+        hints = _hints(own)
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             checked_value = checked(hints[field.name], value, self.key_prefix + field.name)
@@ -86,7 +87,7 @@ class Settings:
 
 
 @functools.cache
-def _hints(settings: Any) -> dict[str, Any]:  # any: mypy takes a class for no key
+def _hints(settings: Any) -> dict[str, Any]:
     return get_type_hints(settings, include_extras=True)
 
 

@@ -69,5 +69,5 @@ def signals_held() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came:
-            os.kill(os.getpid(), number)
+        for waiting in came:
+            os.kill(os.getpid(), waiting)

@@ -31,6 +31,7 @@ from worldmodel.training.attention import fastest_attention
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache
 from worldmodel.training.objectives import objective_of
+from worldmodel.training.optimizer import adamw
 from worldmodel.training.order import Draws
 
 ALGORITHM_1, ALGORITHM_3 = "Algorithm 1: inherent + inversion", "Algorithm 3: inherent"
@@ -54,10 +55,7 @@ class Turn:
         self.config = config
         self.objective = objective_of(config, backbone)
         self.trained = [one for one in self.objective.parameters() if one.requires_grad]
-        settings = config.settled.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.trained, settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
-        )
+        self.optimizer = adamw(config, self.trained)
         self.read: Iterator[dict[str, Any]] = iter(batches(cache, config.batch_size, ENDLESS, 0, config.seed))
 
     def step(self) -> None:

@@ -35,6 +35,7 @@ from worldmodel.training.log import check_trackers
 from worldmodel.training.loop import Loop, run
 from worldmodel.training.moments import set_latent_moments
 from worldmodel.training.objectives import Objective, objective_of
+from worldmodel.training.optimizer import adamw
 from worldmodel.training.order import Order
 from worldmodel.training.validation import Validation, validate
 
@@ -230,15 +231,13 @@ def _state(
 ) -> TrainingState:
     settings = config.optimizer
     trained = [one for one in objective.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
-    )
+    optimizer: torch.optim.Optimizer = adamw(config, trained)
     schedule = get_scheduler(
         settings.schedule, optimizer, num_warmup_steps=settings.warmup, num_training_steps=config.steps
     )
     module, optimizer = accelerator.prepare(objective, optimizer)
     average = EMAModel(trained, decay=settings.ema, use_ema_warmup=True) if settings.ema else None
-    free = FREE if config.objective in WITHIN_BATCH else FREE + FREE_SPLIT
+    free: tuple[str, ...] = FREE if config.objective in WITHIN_BATCH else FREE + FREE_SPLIT
     if config.inverts and conventions_of(config.conventions).training.coin == "batch":
         free = tuple(name for name in free if name != "accumulate")  # each micro-batch has its coin
     settled = {name: value for name, value in checkpoints.flat_settings(config).items() if name not in free}

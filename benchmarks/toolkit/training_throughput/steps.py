@@ -10,6 +10,7 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.wan import WanBackbone
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.objectives import objective_of
+from worldmodel.training.optimizer import adamw
 
 Step = Callable[[], None]
 
@@ -22,10 +23,7 @@ class Training:
         self.latents, self.device = latents, device
         self.objective = objective_of(self.config, backbone)
         self.trained = [one for one in self.objective.parameters() if one.requires_grad]
-        settings = self.config.settled.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.trained, settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True
-        )
+        self.optimizer = adamw(self.config, self.trained)
 
     def step(self, batch: int) -> Step:
         """A step on latents that lie on the host."""
