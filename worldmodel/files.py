@@ -20,8 +20,27 @@ KeptT = TypeVar("KeptT")
 
 
 def cache_folder() -> Path:
-    """What can be made again: `$WORLDMODEL_CACHE`, or ~/.cache/worldmodel."""
-    return Path(os.environ.get("WORLDMODEL_CACHE") or Path.home() / ".cache" / "worldmodel")
+    """What can be made again: `$WORLDMODEL_CACHE`, or ~/.cache/worldmodel.
+
+    Raises:
+        InputError: neither; a container's user may have no home folder.
+    """
+    try:
+        return expanded(os.environ.get("WORLDMODEL_CACHE") or "~/.cache/worldmodel")
+    except InputError:
+        raise InputError("no place for a cache: this user has no home folder; set WORLDMODEL_CACHE, or HOME") from None
+
+
+def expanded(path: str | Path) -> Path:
+    """A path that begins with ``~`` as the one that is meant; a name that only looks so stays what it is.
+
+    Raises:
+        InputError: this user has no home folder.
+    """
+    place = os.path.expanduser(path)  # `Path.expanduser` raises for a folder that is called `~old`, too
+    if place == "~" or place.startswith("~/"):
+        raise InputError(f"{path}: this user has no home folder; write the whole path, or set HOME")
+    return Path(place)
 
 
 def media_url(path: str | Path) -> str:

@@ -14,7 +14,7 @@ from worldmodel.backbones.loading import FAMILIES, is_hub_id, load_backbone, rea
 from worldmodel.checkpoints import shipped, shipped_names
 from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
-from worldmodel.files import file_sha256
+from worldmodel.files import expanded, file_sha256
 from worldmodel.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.provenance import folder_hash
@@ -69,7 +69,7 @@ def place_of(checkpoint: str | Path) -> Path | None:
     Raises:
         InputError: neither a path, a shipped name nor a hub id.
     """
-    place = Path(checkpoint).expanduser()
+    place = expanded(checkpoint)
     if place.exists():
         return place
     # A name below a folder that is there is a path with a slip in it, and the hub is not asked.
@@ -82,7 +82,7 @@ def checkpoint_folder(name: str) -> Path:
     Raises:
         InputError: neither is there.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if not folder.is_dir():
         return shipped(name)
     if not (folder / "model_index.json").is_file():
@@ -93,7 +93,7 @@ def checkpoint_folder(name: str) -> Path:
 def checkpoint_hashes(checkpoint: str, transformer: str | None) -> dict[str, str | None]:
     """sha256 of the files of both, None where there are none on this machine."""
     hashes: dict[str, str | None] = {"checkpoint_sha256": _hash(place_of(checkpoint))}
-    return hashes if transformer is None else hashes | {"transformer_sha256": _hash(Path(transformer).expanduser())}
+    return hashes if transformer is None else hashes | {"transformer_sha256": _hash(expanded(transformer))}
 
 
 def _hash(place: Path | None) -> str | None:

@@ -17,6 +17,7 @@ from worldmodel.benchmarks.methods import vista_configs as configs
 from worldmodel.benchmarks.methods import vista_weights as official
 from worldmodel.benchmarks.methods.vista_unet import VistaUNet
 from worldmodel.errors import InputError
+from worldmodel.files import expanded
 from worldmodel.opening import chosen_device
 from worldmodel.settings import Count, Device, Settings, Size, Text
 
@@ -82,7 +83,7 @@ def check_size(size: tuple[int, int]) -> None:
 
 def file_of(weights: str, name: str, where: str) -> Path:
     """The published file that `weights` is or holds; raises `InputError` with `where` people get it."""
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     path = path / name if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path}: no such file; {where}, or use weights=random for memory and latency")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldmodel.errors import InputError
-from worldmodel.files import file_digest, file_sha256, written_whole
+from worldmodel.files import expanded, file_digest, file_sha256, written_whole
 
 FOLDER_VARIABLE = "WORLDMODEL_EXTRACTORS"
 
@@ -147,10 +147,10 @@ def fetch(extractor: str) -> Path:
 
 def _places(file: WeightFile, path: Path | None) -> list[Path]:
     if path is not None:
-        path = path.expanduser()
+        path = expanded(path)
         return [path / name for name in file.names] if path.is_dir() else [path]
     named = os.environ.get(FOLDER_VARIABLE)
-    folders = [Path(named).expanduser()] if named else []
+    folders = [expanded(named)] if named else []
     places = [folder / name for folder in [*folders, _hub_folder()] for name in file.names]
     cache = _hugging_face_cache()
     return places + [place for name in file.names for place in sorted(cache.glob(f"models--*/snapshots/*/{name}"))]

@@ -138,7 +138,7 @@ def open_index(root: str | Path, version: str | None = None, *, skip_bad: bool =
     root, version = locate(root, version)
     key = _identity(root / version)
     keys = [key, f"{key}-skip-bad"] if skip_bad else [key]  # what the strict reading accepted needs no second index
-    places = [root / version / ".worldmodel-index", _cache_folder(root, version)]
+    places = _places(root, version)
     for folder in (place / name for place in places for name in keys):
         if os.path.isdir(folder):
             try:
@@ -155,9 +155,14 @@ def _identity(folder: Path) -> str:
     return hashlib.sha256(json.dumps([FORMAT, stats]).encode()).hexdigest()[:16]
 
 
-def _cache_folder(root: Path, version: str) -> Path:
-    place = hashlib.sha256(str(root.resolve() / version).encode()).hexdigest()[:16]
-    return cache_folder() / "nuscenes" / place
+def _places(root: Path, version: str) -> list[Path]:
+    """Beside the tables, and in the cache of a user who can have one."""
+    beside = root / version / ".worldmodel-index"
+    try:
+        own = cache_folder() / "nuscenes"
+    except InputError:
+        return [beside]
+    return [beside, own / hashlib.sha256(str(root.resolve() / version).encode()).hexdigest()[:16]]
 
 
 def _writable(places: list[Path]) -> Path:

@@ -22,6 +22,7 @@ from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.wan import WanBackbone
 from worldmodel.backbones.weights import Weights, load_strictly, weight_files
 from worldmodel.errors import InputError
+from worldmodel.files import expanded
 
 WAN_TRANSFORMER_FILE = "diffusion_pytorch_model.safetensors"
 WAN_VAE_FILE = "Wan2.1_VAE.pth"
@@ -59,7 +60,7 @@ def load_backbone(
     """
     if family is not None and family not in FAMILIES:
         raise InputError(f"family {family!r}: choose {' or '.join(FAMILIES)}")
-    place = Path(source).expanduser()
+    place = expanded(source)
     if not place.exists():
         place = _from_hub(str(source))
     to = {"dtype": dtype, "device": device}
@@ -180,7 +181,7 @@ def transformer_of(
 
     Raises `InputError` for a folder without it, a transformer of another family, or weights that do not fit.
     """
-    folder = folder.expanduser()
+    folder = expanded(folder)
     place = folder / "transformer" if (folder / "transformer" / "config.json").is_file() else folder
     if not (place / "config.json").is_file():
         raise InputError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from worldmodel.errors import InputError
+from worldmodel.files import expanded
 
 ConfigT = TypeVar("ConfigT")
 
@@ -155,9 +156,9 @@ def at_home(text: str, key: str) -> str:
     if not (text == "~" or text.startswith("~/")) or key.endswith("prompt"):
         return text
     try:
-        return str(Path(text).expanduser())
-    except RuntimeError:
-        raise InputError(f"{key}={text}: this user has no home folder; write the whole path, or set HOME") from None
+        return str(expanded(text))
+    except InputError as error:
+        raise InputError(f"{key}={error}") from None
 
 
 def as_yaml(values: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
+from worldmodel.files import expanded
 from worldmodel.flow.guidance import Prompt
 from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.prompts import encode_text
@@ -89,7 +89,7 @@ def load_text_encoder(source: str, backbone: Backbone) -> tuple[Any, Any]:
     """Text encoder and tokenizer of a diffusers folder or hub id, in bfloat16; None twice where it has none."""
     import transformers
 
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if folder.exists() and not all((folder / name).is_dir() for name in ("text_encoder", "tokenizer")):
         return None, None
     kind = transformers.UMT5EncoderModel if isinstance(backbone, WanBackbone) else transformers.T5EncoderModel
