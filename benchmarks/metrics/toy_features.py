@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
+from worldmodel.benchmarks.metrics.hashes import known_hash
 from worldmodel.errors import InputError
 from worldmodel.files import file_sha256
 
@@ -39,7 +40,7 @@ class TinyFeatures(Extractor):
         align_weights(vae)
         self.name, self.network, self.widths = NAME, vae, (int(vae.config.latent_channels),)
         self._temporal, self._spatial = vae.temporal_compression_ratio, vae.spatial_compression_ratio
-        sha256 = file_sha256(folder / "diffusion_pytorch_model.safetensors")
+        sha256 = known_hash("sha256", folder / "diffusion_pytorch_model.safetensors", file_sha256)
         self.made_with = Protocol(NAME, sha256, resize=f"bilinear squash to {SIZE[0]}x{SIZE[1]}", antialias=True)
 
     def rows(self, frames: int) -> int:

@@ -24,6 +24,7 @@ from worldmodel.benchmarks.methods.method import Method, Spec
 from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.metrics.catalogue import AUTO, CROSS_VIEW, Instruments, open_instruments
 from worldmodel.benchmarks.metrics.figure import Protocol
+from worldmodel.benchmarks.metrics.hashes import hashed_once
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
 from worldmodel.benchmarks.suites.plan import Plan, plans
@@ -103,7 +104,8 @@ def open_ground(config: BenchmarkConfig) -> Ground:
     most = min(len(clips), config.most_clips or len(clips))
     numbers = np.linspace(0, len(clips) - 1, most).round().astype(int).tolist()
     names = AUTO if config.metrics == ("auto",) else config.metrics
-    instruments = open_instruments(names, device=PartialState().device)
+    with hashed_once():
+        instruments = open_instruments(names, device=PartialState().device)
     if instruments.cross_view and (not clips.tables or min(len(clip.cameras) for clip in clips.clips) < 2):
         instruments.cross_view = False
         instruments.skipped[CROSS_VIEW] = "skipped: it needs clips of two or more calibrated cameras"

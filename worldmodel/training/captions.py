@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from diffusers import AutoencoderKLWan
 from safetensors import SafetensorError
 
@@ -53,6 +55,10 @@ class CaptionEncoder:
         else:
             digest.update(self._empty.embeds_BLD.float().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    def hash_once(self) -> None:
+        """Let the first process of a launch alone reckon `sha256`, and tell the others. All processes call it."""
+        (self.sha256,) = broadcast_object_list([self.sha256 if PartialState().is_main_process else ""])
 
     @torch.no_grad()
     def __call__(self, texts_K: Sequence[str]) -> Prompt:

@@ -44,6 +44,8 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
         pairs = open_lengths(data, data.frames, store, config.captioned)
     if not data.latent_cache:
         return pairs
+    if encoder.captions is not None:
+        encoder.captions.hash_once()
     share = (accelerator.process_index, accelerator.num_processes)
     folders = [
         write_cache(config, one, length, encoder, accelerator.device, share)
@@ -63,7 +65,7 @@ def _given_cache(config: TrainConfig, encoder: LatentEncoder) -> LatentCache:
     assert config.data.latents is not None
     cache = LatentCache(config.data.latents)
     card = cache.card
-    made_by = {"conventions": (card.conventions, config.conventions)}
+    made_by: dict[str, tuple[str, str]] = {"conventions": (card.conventions, config.conventions)}
     made_by["pretrained VAE"] = (card.vae, encoder.vae_sha256)
     if encoder.inversion_steps:
         made_by["inversion_steps"] = (str(card.inversion_steps), str(encoder.inversion_steps))

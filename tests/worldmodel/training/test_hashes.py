@@ -10,7 +10,10 @@ from accelerate import PartialState
 
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.flow.guidance import Prompt
+from worldmodel.pipeline import FlowFramesPipeline
 from worldmodel.provenance import weights_hash
+from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.latents import LatentEncoder
 
 
@@ -25,11 +28,15 @@ def of_one_process(rank: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_PORT": str(port)}
     PartialState(cpu=True)
     mine = backbone()
+    captions = CaptionEncoder(FlowFramesPipeline.from_backbone(mine), torch.device("cpu"))
     if rank:  # a second process has nothing that could be hashed
         mine.vae.to("meta")
         mine.transformer.to("meta")
-    encoder = LatentEncoder(mine, 2, "no")
-    torch.save([encoder.hash_once(), encoder.vae_sha256, encoder.network_sha256], f"{folder}/{rank}")
+        captions._empty = Prompt(captions._empty.embeds_BLD.to("meta"), None)
+    encoder = LatentEncoder(mine, 2, "no", captions)
+    told = [encoder.hash_once(), encoder.vae_sha256, encoder.network_sha256]
+    captions.hash_once()
+    torch.save([*told, captions.sha256], f"{folder}/{rank}")
     torch.distributed.destroy_process_group()
 
 
@@ -39,8 +46,9 @@ def test_one_process_hashes_for_all(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(of_one_process, (port, str(tmp_path)), nprocs=2)
     expected = [weights_hash(backbone().vae), weights_hash(backbone().transformer)]
+    captions = CaptionEncoder(FlowFramesPipeline.from_backbone(backbone()), torch.device("cpu")).sha256
     for rank in range(2):
-        assert torch.load(tmp_path / str(rank)) == [expected, *expected]
+        assert torch.load(tmp_path / str(rank)) == [expected, *expected, captions]
 
 
 def test_a_network_that_inverts_nothing_is_not_part_of_a_cache() -> None:
