@@ -63,7 +63,7 @@ def build(config: "ClipsConfig") -> ClipList:
 
 
 def expected(recipe: dict[str, Any], frames: int) -> int:
-    """Clips of a toy world drawn by this recipe, counted where its cameras fire: 13 of the default one."""
+    """Clips of a toy world drawn by this recipe, counted where its cameras fire: 11 of the default one."""
     drives = [scene_firing(recipe["seed"], "val", n, recipe["seconds"]) for n in range(recipe["val_scenes"])]
     return sum(_fired_clips(drive, frames) for drive in drives)
 

@@ -27,7 +27,8 @@ class VideoFiles:
     """Finds videos by the name or path that a list has.
 
     A path in a list is the whole path below a folder or in an archive, or the end of exactly one such path; a bare name
-    is searched for everywhere and must be there once. Folders come before archives.
+    is searched for everywhere and must be there once. Folders come before archives. A file that is met twice, as where
+    a path is absolute or one folder lies in another, counts once.
 
     Args:
         folders: searched with the folders in them.
@@ -65,10 +66,8 @@ class VideoFiles:
             InputError: several files answer to the name, or its member of an archive cannot be read.
         """
         exact = [folder / video for folder in self.folders if (folder / video).is_file()]
-        if exact:
-            return _the_one(video, exact)
-        if found := _ending_in(video, self._files):
-            return _the_one(video, found)
+        if found := exact or _ending_in(video, self._files):
+            return _the_one(video, list({file.resolve(): file for file in found}.values()))
         held = self._held(video)
         return None if held is None else self._extracted(*held)
 

@@ -64,6 +64,20 @@ def test_folders_come_before_archives(zips: Path, tmp_path: Path) -> None:
     assert files.find("nowhere.mp4") is None
 
 
+def test_a_file_that_is_met_twice_counts_once(tmp_path: Path) -> None:
+    inner, other = tmp_path / "videos" / "inner", tmp_path / "other"
+    (inner / "deep").mkdir(parents=True)
+    other.mkdir()
+    (inner / "deep" / "clip0.mp4").touch()
+    files = VideoFiles([tmp_path / "videos", inner, other])
+    for name in ("clip0.mp4", "deep/clip0.mp4", str(inner / "deep" / "clip0.mp4")):
+        assert files.find(name).samefile(inner / "deep" / "clip0.mp4"), name
+    (other / "clip0.mp4").touch()
+    (tmp_path / "videos" / "clip0.mp4").touch()
+    with pytest.raises(InputError, match="both answer to it"):
+        files.find("clip0.mp4")
+
+
 def test_joined_pieces_read_like_one_file(tmp_path: Path) -> None:
     whole = random.Random(0).randbytes(1000)
     pieces = []
