@@ -4,7 +4,7 @@ out/settings.json           what was asked for; a resumed benchmark must ask for
 out/rows/LABEL/row.json     how the method was run, and the hashes of its weights
 out/rows/LABEL/predictions  one file per clip
 out/rows/LABEL/scores       one file per clip
-out/truth/HxW/EXTRACTOR     features of the true frames, one file per clip
+out/truth/FxHxW/EXTRACTOR   features of the F true frames of each chunk, one file per clip
 out/results.json, report.md, plots.png, recordings
 """
 
@@ -56,9 +56,9 @@ class BenchmarkFolder:
         if not (self.out / "rows").exists():
             (self.out / SETTINGS).unlink(missing_ok=True)
 
-    def truth(self, size: Sequence[int], extractor: str) -> Scores:
-        """Features of the true frames at this size."""
-        return Scores(self.out / "truth" / "x".join(map(str, size)) / extractor)
+    def truth(self, frames: int, size: Sequence[int], extractor: str) -> Scores:
+        """Features of the true frames of this size, so many a chunk: rows of one size may predict other numbers."""
+        return Scores(self.out / "truth" / "x".join(map(str, (frames, *size))) / extractor)
 
     def row(self, label: str) -> "RowFolder":
         """Of one method."""

@@ -160,7 +160,7 @@ def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder
     samples = ground.samples(spec.size)
     instruments = ground.instruments.for_frames(spec.future_frames)
     truth = {
-        name: folder.truth(spec.size, name)
+        name: folder.truth(spec.future_frames, spec.size, name)
         for name, extractor in instruments.extractors.items()
         if ground.references.missing(extractor, spec.size, spec.future_frames)
     }

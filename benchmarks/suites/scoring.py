@@ -66,7 +66,7 @@ def pairwise_scores(instruments: Instruments, protocol: Protocol, cameras: Seque
 def scores_of(predicted: Frames, sample: ChunkPair, instruments: Instruments) -> dict[str, Tensor]:
     """Scores of every frame, [N, G] float64, by title; and what `CrossView` measures, [4]."""
     protocol = Protocol("", frames=predicted.shape[1])
-    sample = replace(sample, future_NGCHW=sample.future_NGCHW[:, : predicted.shape[1]])
+    sample = _until(sample, predicted.shape[1])
     found = {
         score.title: score.score(predicted, sample.future_NGCHW).double().cpu().contiguous()
         for score in pairwise_scores(instruments, protocol, sample.cameras)
@@ -74,6 +74,18 @@ def scores_of(predicted: Frames, sample: ChunkPair, instruments: Instruments) ->
     if instruments.cross_view:
         found[CROSS_VIEW] = CrossView(protocol).measured(predicted, sample)
     return found
+
+
+def _until(sample: ChunkPair, future: int) -> ChunkPair:
+    """The sample with its first `future` future frames alone."""
+    end = sample.observed_NFCHW.shape[1] + future
+    return replace(
+        sample,
+        future_NGCHW=sample.future_NGCHW[:, :future],
+        times_s=sample.times_s[:, :end],
+        ego_poses=None if sample.ego_poses is None else sample.ego_poses[:, :end],
+        paths=tuple(row[:end] for row in sample.paths),
+    )
 
 
 def features_of(frames: Frames, name: str, extractor: Extractor, chunks: int) -> dict[str, Tensor]:

@@ -113,7 +113,7 @@ class Table:
         extractor, frames = self.instruments.extractors[name], row.spec["future_frames"]
         title = extractor.title_of(width) + (f" chunk {chunk + 1}" if self.references.chunks > 1 else "")
         protocol = self.references.protocol(extractor, width, row.spec["size"], chunk, frames)
-        real = self.references.get(name, protocol, chunk, folder.truth(row.spec["size"], name))
+        real = self.references.get(name, protocol, chunk, folder.truth(frames, row.spec["size"], name))
         metric = FrechetDistance(title, protocol, extractor.rows(frames), reference=real)
         key = feature_name(name, width, chunk)
         for sample in self.samples:

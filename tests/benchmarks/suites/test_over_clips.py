@@ -288,3 +288,13 @@ def test_every_method_from_clips_to_the_table(quick: BenchmarkConfig, front_clip
         assert row.evaluations["guided_evals"] == row.spec["nfe"]
         assert row.figures["PSNR"].value > 0 and row.figures["FD[worldmodel-tiny-vae]"].value > 0
     assert read_results(f"{quick.out}-two").comparable() == results.comparable()
+
+
+def test_rows_of_one_size_and_other_lengths_have_each_its_own_truth(quick: BenchmarkConfig, front_clips: Path) -> None:
+    asked, short = replace(quick, clips=str(front_clips), metrics=("fd-tiny",)), {"method": "repeat_last", "frames": 9}
+    rows = {"floor": quick.methods["floor"], "short": short | {"size": [64, 96]}}
+    both = benchmark(replace(asked, methods=rows))
+    others = {"out": f"{quick.out}-alone", "references": f"{quick.references}-alone"}
+    alone = benchmark(replace(asked, methods={"short": rows["short"]}, **others))
+    assert both is not None and alone is not None
+    assert both.rows[1].figures == alone.rows[0].figures and "FD[worldmodel-tiny-vae]" in alone.rows[0].figures
