@@ -176,11 +176,17 @@ def _continued_poses(
 
 
 def _power(motion: Float64[np.ndarray, "N 4 4"], share: Float64[np.ndarray, "N K"]) -> Float64[np.ndarray, "N K 4 4"]:
-    """Part `share` of a rigid motion that turns by less than half a radian: the binomial series of (1 + X) ** share."""
-    rest = (motion - np.eye(4))[:, None]
+    """A rigid motion that turns by less than half a radian, `share` times, which is 0 or more.
+
+    Whole times by products; what is left, below 1, by the binomial series of (1 + X) ** left, which would lose all its
+    digits in the hundreds of times that a long rollout of a turning vehicle takes.
+    """
+    whole_NK = np.floor(share).astype(int)
+    times = np.stack([np.linalg.matrix_power(motion, number) for number in range(whole_NK.max() + 1)])
+    left, rest = share - whole_NK, (motion - np.eye(4))[:, None]
     term = np.broadcast_to(np.eye(4), (*share.shape, 4, 4))
     total = term
     for number in range(1, 41):
-        term = term @ rest * ((share - number + 1) / number)[..., None, None]
+        term = term @ rest * ((left - number + 1) / number)[..., None, None]
         total = total + term
-    return total
+    return times[whole_NK, np.arange(len(share))[:, None]] @ total

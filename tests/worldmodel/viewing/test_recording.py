@@ -205,6 +205,8 @@ def test_of_pair_goes_on_beyond_the_pair(make_rollout):
     np.testing.assert_allclose(speed, 8.0, rtol=1e-3)  # the circle of the made-up drive goes on
     centre = np.array([600.0, 1660.0])
     np.testing.assert_allclose(np.linalg.norm(rollout.ego_poses[1, :, :2, 3] - centre, axis=1), 60.0, rtol=1e-6)
+    minutes = Rollout.of_pair(pair, {"ours": longer[:, :1].expand(-1, 1200, -1, -1, -1)})
+    np.testing.assert_allclose(np.linalg.norm(minutes.ego_poses[1, :, :2, 3] - centre, axis=1), 60.0, rtol=1e-6)
     assert Rollout.of_pair(pair, {"ours": longer[:, :2]}).times_s.shape == (2, 7)
     assert Rollout.of_pair(pair, {"ours": longer}, has_truth=False).truth_NTCHW is None
 
