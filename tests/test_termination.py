@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pytest
 
 from worldmodel.cli import main
 from worldmodel.termination import Terminated, unwound_by_signals
+from worldmodel.viewing.screenshot import _free_port
 
 SAID = "ended by SIGTERM: finished files are kept, half-written ones are not"
 
@@ -89,7 +91,7 @@ def test_a_verb_ends_clean(name: str, tmp_path: Path) -> None:
 
 def test_the_web_viewer_ends_with_its_verb(tmp_path: Path) -> None:
     (tmp_path / "a.rrd").write_bytes(b"RRF2 is read by the viewer")
-    with started(tmp_path, "view", "path=a.rrd", "mode=serve", "port=0") as process:
+    with started(tmp_path, "view", "path=a.rrd", "mode=serve", f"port={_free_port()}") as process:
         wait_for(lambda: viewers_of(process.pid), process)
         viewers = viewers_of(process.pid)
         os.kill(process.pid, signal.SIGTERM)
@@ -127,13 +129,18 @@ def test_a_worker_made_by_fork_ends_at_once() -> None:
 
 
 def test_handlers_come_back_and_what_is_ignored_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before, reaped, complain = (
+        signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        signal.getsignal(signal.SIGCHLD),
+        threading.excepthook,
+    )
     try:
         with pytest.raises(Terminated), unwound_by_signals():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGCHLD) is reaped and threading.excepthook is complain
     finally:
         signal.signal(signal.SIGHUP, before)
 

@@ -39,17 +39,24 @@ def unwound_by_signals() -> Iterator[None]:
         if os.getpid() != owner:  # a worker made by fork took this handler with it
             os.kill(os.getpid(), number)
             return
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report the workers that end here as failures
+        # torch, and the threads of process pools, would report the workers that end here as failures of their own
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        threading.excepthook = lambda _: None
         for child in multiprocessing.active_children():
             child.terminate()
         raise Terminated(number)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    taken = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGCHLD)}
+    taken = [number for number in SIGNALS if before[number] is signal.SIG_DFL]
+    complain = threading.excepthook
     for number in taken:
         signal.signal(number, unwind)
     try:
         yield
+    except Terminated:
+        signal.signal(signal.SIGCHLD, before[signal.SIGCHLD])
+        threading.excepthook = complain
+        raise
     finally:
         for number in taken:
             signal.signal(number, before[number])
