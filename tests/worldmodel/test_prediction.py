@@ -137,7 +137,7 @@ def test_an_earlier_prediction_is_kept_unless_overwrite_is_said(film: Path, chec
     ("keys", "reason"),
     [
         ({"source": "nothing.mp4"}, "nothing.mp4: no such file"),
-        ({"checkpoint": "."}, "no model_index.json"),
+        ({"checkpoint": "."}, "neither a diffusers folder"),
         ({"size": (30, 48)}, "height 30"),
         ({"frames": 10}, "10 frames"),
         ({"frames": 17}, "17 observed frames"),
@@ -150,7 +150,7 @@ def test_an_earlier_prediction_is_kept_unless_overwrite_is_said(film: Path, chec
         ({"cameras": ("a", "b")}, "cameras names 2"),
         ({"device": "tpu9"}, "device=tpu9"),
         ({"device": "cuda:77"}, "device=cuda:77"),
-        ({"frame_rate": 0.0}, "rates above 0"),
+        ({"frame_rate": 0.0}, "frame_rate=0.0: use a number above 0"),
         ({"prompt": "a red car"}, "no text encoder"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -191,7 +191,7 @@ def test_a_damaged_checkpoint_is_named(film: Path, checkpoint: Path, tmp_path: P
         if damage == "config is text" and file.match("transformer/config.json"):
             content = b"hello"
         target.write_bytes(content)
-    with pytest.raises(InputError, match=f"{copy}.*does not load"):
+    with pytest.raises(InputError, match=f"{copy}.*(does not load|not a readable)"):
         predict(config(film, copy, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
