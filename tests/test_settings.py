@@ -73,7 +73,7 @@ def test_every_number_has_a_range_every_word_its_choices_and_every_text_some_con
         (arm,) = arms(hint)
         kind, rules = (get_args(arm)[0], arm.__metadata__) if get_origin(arm) is Annotated else (arm, ())
         free = key.rpartition(".")[2] in ANY_NUMBER
-        if kind in (int, float, str) and key != "prompt":
+        if kind in (int, float, str) and key not in ("prompt", "negative_prompt"):
             assert any(isinstance(rule, Rule) for rule in rules), key
         bad: list[Any] = [1] if kind is bool else ["nonsense"] if get_origin(kind) is Literal else []
         bad += [float("nan"), True, "1"] if kind in (int, float) else []

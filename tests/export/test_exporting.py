@@ -201,14 +201,14 @@ def test_precision_by_part() -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "steps": ({"steps": (5, 5)}, "name each number of steps once"),
-    "no steps": ({"steps": ()}, "at least one number of steps"),
+    "no steps": ({"steps": ()}, r"steps=\[\]: give at least one"),
     "target": (
         {"precision": "fp8", "target": "orin", "checkpoint": "nothing"},
         r"Jetson AGX Orin .* does not compute in fp8, which the step uses; export with precision=int8 or fp16",
     ),
     "bf16": ({"precision": "bf16", "target": "orin"}, "does not compute in bf16"),
     "smoothing": ({"precision": "int8", "smoothing": 1.5}, "smoothing=1.5: use a number from 0"),
-    "rounding": ({"precision": "int8", "rounding": -1.0}, "rounding=-1.0: use a share above 0"),
+    "rounding": ({"precision": "int8", "rounding": -1.0}, "rounding=-1.0: use a number above 0"),
     "calibration": ({"precision": "int8"}, "give calibration=DRIVE"),
     "cameras": ({"cameras": 0}, "cameras=0: use at least 1"),
     "size": ({"height": 30}, "height 30: this backbone needs a multiple of"),

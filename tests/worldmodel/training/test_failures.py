@@ -244,7 +244,7 @@ class Lost:
 
 
 def test_a_readers_missing_file_and_its_death_are_named() -> None:
-    with reading(Lost(), list, 1, "data.workers=0", batch_size=1) as read:
+    with reading(Lost(), list, 1, "data.workers=0", batch_size=1, sampler=[0, 1]) as read:
         assert next(read) == [0]
         with pytest.raises(FileNotFoundError) as missing:
             next(read)
