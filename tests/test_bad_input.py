@@ -234,6 +234,7 @@ def resize_config(place: Path) -> None:
 
 CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "checkpoint absent": (lambda p: shutil.rmtree(p / "model"), "model"),
+    "no pipeline in the folder": (lambda p: (p / "model" / "model_index.json").unlink(), "model_index.json"),
     "index is no JSON": (lambda p: (p / "model" / "model_index.json").write_text("{"), "model_index.json"),
     "network missing": (lambda p: shutil.rmtree(p / "model" / "transformer"), "transformer"),
     "weights missing": (lambda p: weights(p).unlink(), "model"),

@@ -56,6 +56,9 @@ def open_pipeline(
     if place is not None and (place / "model_index.json").is_file() and (text or is_ours(place)):
         pipeline = _saved(place, transformer, kind, dtype)
     else:
+        if place is not None and (place / "scheduler").is_dir() and not (place / "model_index.json").is_file():
+            # opened by its networks alone it would predict with another schedule, and nobody would see it
+            raise InputError(f"{place}: a saved pipeline without its model_index.json; restore that file")
         own = None if transformer is None else Path(transformer)
         backbone = load_backbone(place or str(checkpoint), family, dtype or torch.float32, transformer=own)
         pipeline = (kind or FlowFramesPipeline).from_backbone(backbone)
