@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.files import written_whole
-from worldmodel.host import processor_name
+from worldmodel.measure.machine import processor_name
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -4,7 +4,7 @@ Two ways, chosen by ``resample``:
 
 * ``"area"`` (default): libjpeg decodes at DCT scale 1/2 when the picture is at least twice the target, then PIL's
   HAMMING filter (an antialiased area filter with soft edges) does the rest. PIL takes the crop as a fractional box,
-  so the half scale needs no alignment of the crop. `benchmarks/toolkit/jpeg_reading.py` measures speed and agreement
+  so the half scale needs no alignment of the crop. `benchmarks/studies/jpeg_reading.py` measures speed and agreement
   with LANCZOS.
 * ``"vista"``: full decode and PIL's LANCZOS, for reproducing Vista's frames bit for bit (its `sample.py`: centre crop
   to whole pixels, then LANCZOS).
@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from PIL import ExifTags, Image
 
-from worldmodel.datasets.colour import Uncoloured, as_rgb
-from worldmodel.datasets.fitting import crop_box
+from worldmodel.datasets.resize import crop_box
+from worldmodel.datasets.video.colour import Uncoloured, as_rgb
 from worldmodel.errors import InputError
 
 RESAMPLES = ("area", "vista")

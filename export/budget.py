@@ -15,8 +15,8 @@ from worldmodel.errors import InputError
 from worldmodel.export.chips import CHIPS, Chip
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import PrecisionName
-from worldmodel.export.work import Work, base_of, work_of_artifact, work_of_family
-from worldmodel.published import published_chunk
+from worldmodel.measure.flops import Work, base_of, work_of_artifact, work_of_family
+from worldmodel.models.published import published_chunk
 from worldmodel.settings import Count, NotNegative, Positive, Settings, Text
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from worldmodel.datasets.drive import Drive, NuScenesDrive, open_drive
+from worldmodel.datasets.sources import Drive, NuScenesDrive, open_drive
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.parts import Chunk
 

@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from worldmodel.errors import InputError
-from worldmodel.export.child import Child
 from worldmodel.export.runtime import plain
+from worldmodel.export.subprocess_json import Child
 
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 """Least, best and largest shape of inputs with free axes, by name."""

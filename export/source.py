@@ -12,11 +12,11 @@ from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.export.precision import FLOATS
 from worldmodel.flow.guidance import Prompt
-from worldmodel.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.opening import open_pipeline, place_of, trained_chunk
-from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prompt_files import read_prompts
-from worldmodel.published import ChunkSize, published_chunk
+from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.models.open import open_pipeline, place_of, trained_chunk
+from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.models.prompt_files import read_prompts
+from worldmodel.models.published import ChunkSize, published_chunk
 
 WITH_TRANSFORMER = " transformer="
 """Between a checkpoint and the transformer that took its own one's place, in the name of a source."""

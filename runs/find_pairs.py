@@ -8,7 +8,7 @@ takes the words of `worldmodel train` and does what would otherwise keep all pro
 import logging
 import sys
 
-from worldmodel.conf.compose import compose
+from worldmodel.cli.compose import compose
 from worldmodel.errors import InputError
 from worldmodel.training import TrainConfig
 from worldmodel.training.data import open_pairs, store_folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from worldmodel.backbones.loading import load_backbone
 from worldmodel.errors import InputError
 from worldmodel.files import replace_folder
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.captions import load_text_encoder
 
 

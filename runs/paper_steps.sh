@@ -8,8 +8,8 @@ OPENVID_CSV=${OPENVID_CSV:-$DATA/openvid/data/train/OpenVid-1M.csv}
 NUSCENES_VERSION=${NUSCENES_VERSION:-v1.0-trainval}
 SCENES=${SCENES:-scene-0003 scene-0012 scene-0013 scene-0014} # of nuScenes' val split
 SHOWN_VIDEOS=${SHOWN_VIDEOS:-4}
-TOPOLOGY=worldmodel/conf/topology/multi_node_ddp.yaml
-EVALUATION=worldmodel/conf/topology/node_ddp.yaml
+TOPOLOGY=worldmodel/cli/presets/topology/multi_node_ddp.yaml
+EVALUATION=worldmodel/cli/presets/topology/node_ddp.yaml
 
 processes=$((NODES * GPUS))
 if ((GLOBAL % (PER_GPU * processes))); then
@@ -59,7 +59,7 @@ if [ ! -e "$run/pipeline/model_index.json" ]; then
   if [ -e "$run/config.json" ]; then settings+=(resume=true); fi
   accelerate launch --config_file "$TOPOLOGY" --num_machines "$NODES" --num_processes "$processes" \
     --machine_rank "$RANK" --main_process_ip "$MAIN" --main_process_port "$PORT" \
-    -m worldmodel.cli train "${settings[@]}"
+    -m worldmodel train "${settings[@]}"
 fi
 if ((RANK > 0)); then exit 0; fi
 
@@ -76,7 +76,7 @@ evaluate() { # folder of the results, words of the benchmark
   [ ! -e "$out/results.json" ] || return 0
   if [ -e "$out/settings.json" ]; then more=(resume=true); fi
   say "FID and FVD: $out"
-  accelerate launch --config_file "$EVALUATION" --num_processes "$GPUS" -m worldmodel.cli benchmark "$@" \
+  accelerate launch --config_file "$EVALUATION" --num_processes "$GPUS" -m worldmodel benchmark "$@" \
     methods.five.method=flowframes "methods.five.checkpoint=$run/pipeline" methods.five.steps=5 \
     methods.ten.method=flowframes "methods.ten.checkpoint=$run/pipeline" methods.ten.steps=10 \
     'metrics=[fid,fid-antialias,fvd-styleganv,fvd-videogpt,fvd-cdfvd]' "out=$out" "${more[@]}"

@@ -45,7 +45,7 @@ if [ ! -e "$OUT/prediction/prediction.json" ]; then
   step "predict a held-out scene" worldmodel predict "source=$OUT/drive" scene=toy-9000 chunks=2 \
     "checkpoint=$OUT/run/pipeline" "out=$OUT/prediction"
 fi
-step "evaluate on held-out scenes" python -m worldmodel.benchmarks.toolkit.tiny_model --root "$OUT/drive" \
+step "evaluate on held-out scenes" python -m worldmodel.benchmarks.studies.tiny_model --root "$OUT/drive" \
   --checkpoint "$OUT/run/pipeline" --every "$EVERY"
 
 printf '\n%s\n' "$(cat "$OUT/timings.txt")"

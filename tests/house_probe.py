@@ -7,7 +7,7 @@ import datasets
 import torch
 import torch.distributed as dist
 
-import worldmodel.datasets.clip
+import worldmodel.datasets.chunk_pair
 import worldmodel.datasets.nuscenes
 
 state = accelerate.PartialState(cpu=True)
@@ -15,6 +15,6 @@ ones = torch.ones(1)
 dist.all_reduce(ones)
 assert dist.get_backend() == "gloo" and ones.item() == 2, (dist.get_backend(), ones)
 assert hasattr(datasets, "load_dataset") and not str(datasets.__file__).startswith(os.getcwd() + "/datasets"), datasets
-assert "ChunkPair" in vars(worldmodel.datasets.clip)
+assert "ChunkPair" in vars(worldmodel.datasets.chunk_pair)
 print("probe passed")
 state.destroy_process_group()

@@ -23,8 +23,8 @@ import torch
 from PIL import Image
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.cli import main
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.cli.main import main
+from worldmodel.models.pipeline import FlowFramesPipeline
 
 VERSION = "v1.0-toy"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from bare_machine import ABSENT, bare_interpreter
 
-from worldmodel.opening import open_pipeline
+from worldmodel.models.open import open_pipeline
 from worldmodel.training.latent_cache import build_latent_cache
 from worldmodel.training.latents import LatentEncoder
 

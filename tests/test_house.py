@@ -62,7 +62,8 @@ def test_wheel_and_sdist_hold_every_room_and_preset(copied: Path, tmp_path: Path
     for tree in (copied, next(tmp_path.iterdir())):
         names = set(zipfile.ZipFile(built(tree, "wheel")).namelist())
         expected = expected_files(copied)
-        named = {f"worldmodel/{name}" for name in ("datasets/clip.py", "conf/train.yaml", "cli.py", "py.typed")}
+        files = ("datasets/chunk_pair.py", "cli/presets/train.yaml", "cli/main.py", "py.typed")
+        named = {f"worldmodel/{name}" for name in files}
         assert named <= expected
         assert expected <= names, f"not in the wheel of {tree.name}: {sorted(expected - names)[:10]}"
         assert not [name for name in names if name.startswith(("datasets/", "tests/", "benchmarks/", "export/"))]

@@ -2,7 +2,7 @@
 
 Nothing heavy is imported here, so that `worldmodel --help` answers at once; import the rooms by name::
 
-    from worldmodel.pipeline import FlowFramesPipeline
+    from worldmodel.models.pipeline import FlowFramesPipeline
     from worldmodel.datasets.nuscenes import open_index
 """
 

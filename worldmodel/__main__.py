@@ -2,6 +2,6 @@
 
 import sys
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 
 sys.exit(main())

@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 from worldmodel.benchmarks.clips.check import locate
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import clip_rows
-from worldmodel.datasets.clip import ChunkPair
-from worldmodel.datasets.footage import read_video
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.images import RESAMPLES
 from worldmodel.datasets.nuscenes import ChunkPairs, open_index
 from worldmodel.datasets.nuscenes.windows import Report
 from worldmodel.datasets.openvid import VideoFiles
-from worldmodel.datasets.video import VideoSource, reading_by
+from worldmodel.datasets.video.reader import VideoSource, reading_by
+from worldmodel.datasets.video_source import read_video
 from worldmodel.errors import InputError
 
 

@@ -27,8 +27,8 @@ from worldmodel.benchmarks.methods.causal_wan import CausalWan, FewSteps, contin
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt
-from worldmodel.opening import chosen_device
-from worldmodel.prompt_files import read_prompt
+from worldmodel.models.open import chosen_device
+from worldmodel.models.prompt_files import read_prompt
 from worldmodel.settings import Count, Device, Settings, Size, Text
 
 PREFIX = "model."  # the published wrapper holds the network under this name

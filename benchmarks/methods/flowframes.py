@@ -16,10 +16,10 @@ from worldmodel.backbones.random import random_backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.conventions import ConventionsName
 from worldmodel.errors import InputError
-from worldmodel.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.opening import chosen_device, open_pipeline, place_of, trained_chunk
-from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.prompt_files import read_clip_prompts, read_prompts
+from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.models.open import chosen_device, open_pipeline, place_of, trained_chunk
+from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.models.prompt_files import read_clip_prompts, read_prompts
 from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Size, Text
 
 CODE = "Apache-2.0 (this package)"

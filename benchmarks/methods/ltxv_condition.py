@@ -27,8 +27,8 @@ from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, skip_reason
 from worldmodel.flow.solvers import Evaluations
-from worldmodel.opening import chosen_device
-from worldmodel.prompt_files import read_prompts
+from worldmodel.models.open import chosen_device
+from worldmodel.models.prompt_files import read_prompts
 from worldmodel.prompts import rows
 from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Share, Size, Text
 

@@ -18,7 +18,7 @@ from worldmodel.benchmarks.methods import vista_weights as official
 from worldmodel.benchmarks.methods.vista_unet import VistaUNet
 from worldmodel.errors import InputError
 from worldmodel.files import expanded
-from worldmodel.opening import chosen_device
+from worldmodel.models.open import chosen_device
 from worldmodel.settings import Count, Device, Settings, Size, Text
 
 Dtype = Literal["float32", "bfloat16", "float16"]

@@ -35,9 +35,9 @@ from torch.nn import functional
 from worldmodel.benchmarks.metrics.figure import Figure, Protocol
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_ratio
-from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.errors import InputError
-from worldmodel.frames import refuse_other_than_8_bit
+from worldmodel.pixels import refuse_other_than_8_bit
 
 HEIGHT = 128  # that frames are brought to, so that patches cover the same part of the view for every method
 WINDOW = 9  # pixels of a patch

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from worldmodel.backbones.weights import Weights, load_strictly
 from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.frames import refuse_other_than_8_bit
+from worldmodel.pixels import refuse_other_than_8_bit
 
 COUNTER = "num_batches_tracked"  # torch's batch norm may leave it in a file; it is no weight
 

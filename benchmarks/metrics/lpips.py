@@ -17,7 +17,7 @@ from worldmodel.benchmarks.metrics.extractor import full_precision, load_network
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.weights import find_weights
 from worldmodel.errors import InputError
-from worldmodel.frames import refuse_other_than_8_bit
+from worldmodel.pixels import refuse_other_than_8_bit
 
 # Layers of the trunk in torchvision's order: a convolution (given, made, kernel, stride, padding), R(eLU), P(ool).
 Layer = tuple[int, int, int, int, int] | str

@@ -1,7 +1,7 @@
 """Scores of a predicted frame against the true one: per clip, camera and step of the horizon.
 
-Formulas without weights: PSNR and SSIM (`worldmodel.scores`), and what a long rollout loses first: sharpness and
-brightness. LPIPS needs the weights of its trunk (`lpips.load_lpips`).
+Formulas without weights: PSNR and SSIM (`worldmodel.measure.frame_scores`), and what a long rollout loses first:
+sharpness and brightness. LPIPS needs the weights of its trunk (`lpips.load_lpips`).
 
 Shape legend: B samples (clips of one camera) of a batch, S all samples, G predicted frames, H height, W width.
 """
@@ -21,9 +21,9 @@ from worldmodel.benchmarks.metrics.lpips import LPIPS
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean
 from worldmodel.errors import InputError
-from worldmodel.frames import refuse_other_than_8_bit
-from worldmodel.scores import EQUAL_DB
-from worldmodel.viewing.curves import psnr_per_frame
+from worldmodel.measure.curves import psnr_per_frame
+from worldmodel.measure.frame_scores import EQUAL_DB
+from worldmodel.pixels import refuse_other_than_8_bit
 
 Frames = UInt8[Tensor, "B G 3 H W"]
 
@@ -154,7 +154,7 @@ class PSNR(PairwiseScore):
 
 
 class SSIM(PairwiseScore):
-    """Structural similarity, torchmetrics' with a Gaussian window of 11, on RGB, as `worldmodel.scores` has it."""
+    """Structural similarity of RGB by torchmetrics, a Gaussian window of 11: `worldmodel.measure.frame_scores`."""
 
     title, better = "SSIM", "higher"
 

@@ -31,10 +31,10 @@ from worldmodel.benchmarks.suites.plan import Plan, plans
 from worldmodel.benchmarks.suites.predictions import clip_seeds, predict_clip
 from worldmodel.benchmarks.suites.references import References, Sample
 from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
-from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.errors import InputError
 from worldmodel.files import cache_folder
-from worldmodel.provenance import weights_hash
+from worldmodel.measure.provenance import weights_hash
 
 OBSERVED = 17
 

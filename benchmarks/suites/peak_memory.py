@@ -13,7 +13,7 @@ import torch
 
 from worldmodel.benchmarks.suites.stages import Call, wrapped_stages
 from worldmodel.errors import InputError
-from worldmodel.host import RESET_PEAK, status_mb
+from worldmodel.measure.machine import RESET_PEAK, status_mb
 
 BETWEEN = "between"
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.stages import now
-from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.flow.solvers import Evaluations
-from worldmodel.scores import to_uint8
+from worldmodel.measure.frame_scores import to_uint8
 
 
 @dataclass(frozen=True)

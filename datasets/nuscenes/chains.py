@@ -9,9 +9,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from worldmodel.datasets.frame_rate import check_rate
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
 from worldmodel.datasets.nuscenes.timing import nominal_rate
+from worldmodel.datasets.video.frame_rate import check_rate
 from worldmodel.errors import InputError
 
 RING = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, picture_size, read_image
 from worldmodel.datasets.nuscenes import geometry
 from worldmodel.datasets.nuscenes.chains import RING, CameraChains, camera_chains, frame_rate

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeVar
 
-from worldmodel.datasets.media_files import VIDEOS, is_media, media_below
 from worldmodel.datasets.openvid.archives import find_archives, members, opened
+from worldmodel.datasets.video.media_files import VIDEOS, is_media, media_below
 from worldmodel.errors import InputError
 from worldmodel.files import is_kept, written_whole
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.datasets.decord_video import DecordSource
-from worldmodel.datasets.video import VideoSource
-from worldmodel.datasets.video_index import VideoIndex
+from worldmodel.datasets.video.decord_reader import DecordSource
+from worldmodel.datasets.video.index import VideoIndex
+from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.files import kept
 
 VERSION = 2  # of the layout and of how a video is indexed; part of every kept file's name

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from worldmodel.datasets.media_files import VIDEOS, media_below
+from worldmodel.datasets.video.media_files import VIDEOS, media_below
 from worldmodel.errors import InputError
 from worldmodel.files import text_file
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from worldmodel.datasets.clip import ChunkPair
-from worldmodel.datasets.cuts import scene_cuts, shots
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.openvid.files import VideoFiles
 from worldmodel.datasets.openvid.indexed import IndexedDecord, IndexedVideo
 from worldmodel.datasets.openvid.listing import VideoEntry
 from worldmodel.datasets.reading import dead_processes_named
-from worldmodel.datasets.video import VideoSource, reading_by
+from worldmodel.datasets.video.cuts import scene_cuts, shots
+from worldmodel.datasets.video.reader import VideoSource, reading_by
 from worldmodel.errors import InputError
 
 AHEAD = 4  # videos in flight per process while scanning

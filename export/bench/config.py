@@ -8,7 +8,7 @@ from worldmodel.errors import InputError
 from worldmodel.export.bench.measurement import TORCH, BackendName, Order
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
-from worldmodel.host import cores
+from worldmodel.measure.machine import cores
 from worldmodel.settings import Count, Natural, Settings, Text
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from worldmodel import __version__
 from worldmodel.export.bench.measurement import Measured
-from worldmodel.host import cores, processor_name
+from worldmodel.measure.machine import cores, processor_name
 
 
 def machine_now(threads: int) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from worldmodel.export.child import Child
 from worldmodel.export.runtime import plain
+from worldmodel.export.subprocess_json import Child
 
 WORKER = Child(
     "worldmodel.export.bench.worker",

@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from worldmodel.host import RESET_PEAK, status_mb
+from worldmodel.measure.machine import RESET_PEAK, status_mb
 
 
 def held_mb() -> float | None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.families import Graph, graphs_of
-from worldmodel.export.original import OriginalConfig, open_original
 from worldmodel.export.precision import cast
+from worldmodel.export.reference_pipeline import OriginalConfig, open_original
 from worldmodel.export.runtime.artifact import Artifact
 
 DTYPES = {"cpu": torch.float32, "cuda": torch.float16}

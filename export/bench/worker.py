@@ -80,7 +80,7 @@ def opened(order: Order, artifact: Artifact) -> Backend:
     """The backend that is asked for; torch is imported for its own alone."""
     if order.backend in TORCH:
         from worldmodel.export.bench.torch_backend import TorchBackend
-        from worldmodel.export.original import OriginalConfig
+        from worldmodel.export.reference_pipeline import OriginalConfig
 
         original = OriginalConfig(
             order.checkpoint, order.prompt_embeds, order.negative_prompt_embeds, order.transformer

@@ -116,7 +116,7 @@ class Decoder(nn.Module):
         self.register_buffer("noise", None if noise_1Cfhw is None else noise_scale * noise_1Cfhw.float())
 
     def forward(self, latents: Float[Tensor, "B C f h w"]) -> UInt8[Tensor, "B F H W 3"]:
-        """float32 to uint8, rounded as by `worldmodel.scores.to_uint8`."""
+        """float32 to uint8, rounded as by `worldmodel.measure.frame_scores.to_uint8`."""
         return to_video(self.network(self.raw(latents)))
 
     def raw(self, latents: Float[Tensor, "B C f h w"]) -> Float[Tensor, "B C f h w"]:

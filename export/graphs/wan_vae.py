@@ -17,7 +17,7 @@ from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.copies import exchange, shared_copy
 from worldmodel.export.graphs.parts import Chunk, Decoder, Encoder
-from worldmodel.noise import normal_like
+from worldmodel.flow.noise import normal_like
 
 
 class ChannelNorm(nn.Module):

@@ -1,7 +1,7 @@
 """Videos to the frames that a model sees, and predictions to files, with PyAV alone.
 
 Frames are found, and pictures cut at the centre to the model's aspect and scaled (area averaging down, bicubic up), by
-the code that does it for training (`worldmodel.datasets.video_file`, `fitting`). Rotation tags are applied; pixels that
+the code that does it for training (`worldmodel.datasets.video.file`, `fitting`). Rotation tags are applied; pixels that
 are not square are stretched in width.
 
 Shape legend: B cameras, F frames, H height, W width, C colours (3).
@@ -28,7 +28,7 @@ class Fitting:
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
-        from worldmodel.datasets.fitting import Picture
+        from worldmodel.datasets.resize import Picture
 
         self._picture = Picture(size)
 
@@ -60,8 +60,8 @@ def read_frames(
     Raises:
         InputError: missing, not a video, damaged, or it ends too early.
     """
-    from worldmodel.datasets.video_file import VideoFile
-    from worldmodel.datasets.video_index import nearest
+    from worldmodel.datasets.video.file import VideoFile
+    from worldmodel.datasets.video.index import nearest
 
     wanted_s = start_s + np.arange(frames) / frame_rate
     video = VideoFile(path, until_s=float(wanted_s[-1]))

@@ -14,7 +14,7 @@ from torch import Tensor
 from worldmodel.export.source import Source
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.solvers import Velocity, integrate
-from worldmodel.scores import to_uint8
+from worldmodel.measure.frame_scores import to_uint8
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from worldmodel.errors import InputError
 from worldmodel.export.clips import clips_of
-from worldmodel.export.original import OriginalConfig, open_original
+from worldmodel.export.reference_pipeline import OriginalConfig, open_original
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import NAME
 from worldmodel.export.runtime.predictor import Predictor
@@ -26,7 +26,7 @@ from worldmodel.export.verify.config import VerifyConfig
 from worldmodel.export.verify.reference import Reference, reference_of
 from worldmodel.export.verify.report import report
 from worldmodel.files import file_sha256
-from worldmodel.provenance import versions
+from worldmodel.measure.provenance import versions
 
 SEED = 1  # of the frames where no drive is given; the self test has 0
 

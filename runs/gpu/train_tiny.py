@@ -26,7 +26,7 @@ from tiny_data import unpack
 
 from worldmodel.backbones.tiny import tiny_backbone
 from worldmodel.checkpoints import shipped
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.chunks import StorePairs
 from worldmodel.training.latent_cache import CARD, build_latent_cache
 from worldmodel.training.latents import LatentEncoder

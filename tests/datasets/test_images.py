@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from worldmodel.datasets.fitting import crop_box
 from worldmodel.datasets.images import adjust_intrinsics, read_image
+from worldmodel.datasets.resize import crop_box
 from worldmodel.errors import InputError
 
 

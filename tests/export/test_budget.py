@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import small_artifact as small
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.budget import BudgetConfig, Job, budget, chosen, floor_of, job_of, part_limits
 from worldmodel.export.chips import CHIPS, Chip
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.export.work import Work, work_of_artifact, work_of_family, work_of_graph
+from worldmodel.measure.flops import Work, work_of_artifact, work_of_family, work_of_graph
 
 CHIP = Chip("test", 8, bandwidth=1e9, peak={"fp16": 1e12, "int8": 4e12}, known="by hand")
 HALF = Work(flops=2e12, linear_flops=1e12, weights=10**9, linear_weights=9 * 10**8, io_bytes=10**6)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import small_artifact as small
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.engine_process import Order, build_apart, machine_apart, order_of
 from worldmodel.export.engines import BuildConfig, build, chosen_parts, engine_folder, is_current, profile, with_part
@@ -133,7 +133,7 @@ def test_altered_graphs_are_not_built(artifact: Artifact) -> None:
 
 def test_neither_torch_nor_hydra_is_imported(artifact: Artifact) -> None:
     code = (
-        "import sys; from worldmodel.cli import main; import worldmodel.export.engine_process;"
+        "import sys; from worldmodel.cli.main import main; import worldmodel.export.engine_process;"
         f"main(['export', 'build', {str(artifact.folder)!r}]);"
         "print(*{'torch', 'hydra', 'omegaconf', 'diffusers', 'onnx', 'onnx_ir'} & set(sys.modules))"
     )

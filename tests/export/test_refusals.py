@@ -17,7 +17,7 @@ import onnx
 import pytest
 import small_artifact as small
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import tensorrt
 from worldmodel.export.runtime.backends.engine_files import Build, Machine, source_sha256

@@ -17,7 +17,7 @@ from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.backbones.wan import WanBackbone
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.flow.guidance import Prompt
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 
 FAMILIES = ("tiny", "ltx", "wan")
 CHUNK = Chunk(frames=9, height=32, width=48, cameras=2)

@@ -3,7 +3,7 @@
 Time and sign as in `path`; a pretrained text-to-video network has noise at sigma 1 and video at sigma 0.
 RF-Solver (Wang et al. 2025) adds the second term of the Taylor series to each Euler step, with the derivative taken
 from an evaluation in the middle of the step; the two together are the explicit midpoint rule, of second order. The same
-solver back is close to the inverse, not equal to it: benchmarks/toolkit/inversion_round_trip.py measures how close.
+solver back is close to the inverse, not equal to it: benchmarks/studies/inversion_round_trip.py measures how close.
 
 Shape legend: B batch; a trailing ... is whatever the latents are, usually C f h w.
 """

@@ -13,7 +13,7 @@ from worldmodel.training.config import (
 )
 
 if TYPE_CHECKING:
-    from worldmodel.training.run import train
+    from worldmodel.training.trainer import train
 
 __all__ = [
     "AutoencoderConfig",
@@ -30,7 +30,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The configuration alone needs no torch.
     if name == "train":
-        from worldmodel.training.run import train
+        from worldmodel.training.trainer import train
 
         return train
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,9 +21,9 @@ from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.files import expanded
 from worldmodel.flow.guidance import Prompt
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.measure.provenance import weights_hash
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.prompts import encode_text
-from worldmodel.provenance import weights_hash
 
 AT_ONCE = 8  # texts in the encoder
 

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.frame_store import FrameStore
 from worldmodel.errors import InputError
 from worldmodel.training.order import Place

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone, FrameRate
 from worldmodel.flow.inversion import invert
-from worldmodel.provenance import weights_hash
+from worldmodel.measure.provenance import weights_hash
 from worldmodel.training.captions import CaptionEncoder
 
 Latents = dict[str, Tensor]

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.conventions import conventions_of
 from worldmodel.flow import couplings, path
-from worldmodel.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.config import AutoencoderConfig, TrainConfig
 from worldmodel.training.latents import Latents, common_rate
 from worldmodel.training.order import Draws

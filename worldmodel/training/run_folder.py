@@ -8,7 +8,7 @@ from typing import Any
 
 from worldmodel.errors import InputError
 from worldmodel.files import disk_errors, replace_folder, written_whole
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.config import TrainConfig
 
 

@@ -12,12 +12,12 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.scores import repeat_last, to_uint8
+from worldmodel.measure.curves import psnr_per_frame
+from worldmodel.measure.frame_scores import repeat_last, to_uint8
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.chunks import Pairs
 from worldmodel.training.config import TrainConfig
-from worldmodel.viewing.curves import psnr_per_frame
 
 SHOWN = 4  # pairs in the picture
 

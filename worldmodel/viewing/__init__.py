@@ -1,11 +1,11 @@
 """Looking at rollouts: Rerun recordings, contact sheets, films. Rerun itself is imported only when one is written."""
 
-from worldmodel.viewing.curves import psnr_per_frame
-from worldmodel.viewing.film import write_film, write_frames
+from worldmodel.measure.curves import psnr_per_frame
 from worldmodel.viewing.recording import estimate_bytes, write_recording
 from worldmodel.viewing.rollout import Rollout
 from worldmodel.viewing.screenshot import write_screenshot
 from worldmodel.viewing.sheet import contact_sheet
+from worldmodel.viewing.video import write_film, write_frames
 from worldmodel.viewing.view import ViewConfig, view
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.nuscenes import RING
 from worldmodel.errors import InputError
 

@@ -5,9 +5,9 @@ import time
 from PIL import features
 from stage import Lines, Settings, begin, torch
 
-from worldmodel.benchmarks.toolkit.training_throughput.timing import synchronize
-from worldmodel.benchmarks.toolkit.training_throughput.work import product_rate
-from worldmodel.provenance import device_name, versions
+from worldmodel.benchmarks.studies.training_throughput.timing import synchronize
+from worldmodel.benchmarks.studies.training_throughput.work import product_rate
+from worldmodel.measure.provenance import device_name, versions
 
 COPY_BYTES = 4_000_000_000
 

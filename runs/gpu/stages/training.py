@@ -1,6 +1,6 @@
 """A training step of LTX-Video 2B at the largest batch that fits, as a share of the ceiling, beside plain diffusers.
 
-What is timed is `worldmodel.benchmarks.toolkit.training_throughput`'s: the FlowFrames objective with target inversion,
+What is timed is `worldmodel.benchmarks.studies.training_throughput`'s: the FlowFrames objective with target inversion,
 float32 weights under bf16 autocast, clipping, AdamW; and diffusers' transformer alone, forward and backward. The batch
 follows from the memory of two small ones instead of being doubled until it is full, and each size is compiled once.
 """
@@ -12,12 +12,12 @@ from typing import Any
 from device_kernels import write_kernels
 from stage import Lines, Settings, begin, torch
 
+from worldmodel.benchmarks.studies.training_throughput.networks import SIZES, build
+from worldmodel.benchmarks.studies.training_throughput.rows import FRAMES
+from worldmodel.benchmarks.studies.training_throughput.steps import Step, Training, plain_step
+from worldmodel.benchmarks.studies.training_throughput.timing import timed
+from worldmodel.benchmarks.studies.training_throughput.work import Work, ceilings, work_of
 from worldmodel.benchmarks.suites.peak_memory import forget_peak, peak_mb
-from worldmodel.benchmarks.toolkit.training_throughput.networks import SIZES, build
-from worldmodel.benchmarks.toolkit.training_throughput.rows import FRAMES
-from worldmodel.benchmarks.toolkit.training_throughput.steps import Step, Training, plain_step
-from worldmodel.benchmarks.toolkit.training_throughput.timing import timed
-from worldmodel.benchmarks.toolkit.training_throughput.work import Work, ceilings, work_of
 from worldmodel.training.attention import fastest_attention
 
 PROBED = (16, 24)  # activations above the gradients, which would hide them

@@ -20,7 +20,7 @@ from worldmodel.benchmarks.metrics.cross_view import (
     sweep_of,
 )
 from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.datasets.clip import ChunkPair
+from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.errors import InputError
 
 SIZE, RADIUS, FRAMES = (96, 160), 15.0, 2

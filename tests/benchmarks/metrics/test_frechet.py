@@ -10,7 +10,7 @@ from worldmodel.benchmarks.metrics.frechet import (
     root_of_covariance,
     root_of_features,
 )
-from worldmodel.benchmarks.toolkit.frechet_distance import features, measure, reference, text_of
+from worldmodel.benchmarks.studies.frechet_distance import features, measure, reference, text_of
 from worldmodel.errors import InputError
 
 

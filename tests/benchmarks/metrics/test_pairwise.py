@@ -18,7 +18,7 @@ from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean, bootstrap_of
 from worldmodel.benchmarks.suites.scoring import pairwise_scores
 from worldmodel.errors import InputError
 from worldmodel.files import file_sha256
-from worldmodel.scores import frame_scores
+from worldmodel.measure.frame_scores import frame_scores
 
 FRAMES, CLIPS = 4, 6
 PROTOCOL = Protocol("", frames=FRAMES, frame_rate=12.0, clips="list@1")

@@ -11,17 +11,17 @@ from nuscenes_small import VERSION
 
 from worldmodel.backbones.loading import load_backbone
 from worldmodel.benchmarks.metrics.inception import load_inception
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.datasets.nuscenes import open_index
 from worldmodel.errors import InputError
 from worldmodel.files import cache_folder, expanded
-from worldmodel.opening import open_pipeline
+from worldmodel.models.open import open_pipeline
 
 USER = 54321  # without an entry
 AS_USER = f"""
 import os, sys
 os.setreuid({USER}, 0)  # who it is; what it may read stays as it was, the interpreter may lie in root's own folder
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

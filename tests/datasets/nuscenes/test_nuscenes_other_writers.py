@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from nuscenes_small import SIZE, VERSION, edit_table, write_dataset
 
-from worldmodel.datasets.drive import open_drive
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.nuscenes.geometry import pose_matrices
 from worldmodel.datasets.nuscenes.tables import TABLES
 from worldmodel.datasets.nuscenes.timing import is_gap
+from worldmodel.datasets.sources import open_drive
 from worldmodel.errors import InputError
 
 SMALL = {"size": SIZE, "observed_frames": 5, "future_frames": 3, "stride": 8}

@@ -10,7 +10,7 @@ import torch
 from nuscenes_small import CAMERAS, SIZE, SOURCE, START_US, VERSION, edit_table, token, write_dataset
 from torch.utils.data import DataLoader
 
-from worldmodel.datasets.clip import collate
+from worldmodel.datasets.chunk_pair import collate
 from worldmodel.datasets.nuscenes import RING, chunk_pairs, open_index
 from worldmodel.errors import InputError
 

@@ -10,9 +10,9 @@ import pytest
 from nuscenes_small import assert_equals_devkit
 from PIL import Image
 
-from worldmodel.conf.index_verb import IndexVerb, index
-from worldmodel.datasets.drive import open_drive
+from worldmodel.cli.commands.data_index import IndexVerb, index
 from worldmodel.datasets.nuscenes import RING, chunk_pairs, official_splits, open_index
+from worldmodel.datasets.sources import open_drive
 from worldmodel.errors import InputError
 
 TABLES = Path(os.environ.get("WORLDMODEL_TEST_DATA", "../shared/data")) / "nuscenes_tables"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from worldmodel.datasets.frame_rate import check_rate
 from worldmodel.datasets.nuscenes.timing import (
     LIDAR_TURN_S,
     STEP_TURNS,
@@ -12,6 +11,7 @@ from worldmodel.datasets.nuscenes.timing import (
     missing_frames,
     nominal_rate,
 )
+from worldmodel.datasets.video.frame_rate import check_rate
 from worldmodel.errors import InputError
 
 

@@ -33,7 +33,7 @@ def pair(
 ) -> tuple[Artifact, Backend, Backend]:
     """An artifact, torch, and ONNX Runtime."""
     from worldmodel.export.bench.torch_backend import TorchBackend
-    from worldmodel.export.original import OriginalConfig
+    from worldmodel.export.reference_pipeline import OriginalConfig
 
     family = request.param
     opened = Artifact.open(artifact(family, "fp32", **FAMILIES[family]))
@@ -107,7 +107,7 @@ def test_what_cannot_be_is_refused(artifact: Callable[..., Path], saved_pipeline
     import torch
 
     from worldmodel.export.bench.torch_backend import TorchBackend
-    from worldmodel.export.original import OriginalConfig
+    from worldmodel.export.reference_pipeline import OriginalConfig
 
     opened = Artifact.open(artifact("tiny", "fp32"))
     with pytest.raises(InputError, match="is not the one that"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import small_artifact as small
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.export.runtime.manifest import Manifest, Precision
 
 SHORT = ["threads=1", "warmup=0", "iterations=1", "rounds=1"]
@@ -136,7 +136,7 @@ def test_no_torch_in_the_process_that_asks(place: Path) -> None:
     code = f"""
 import sys
 import worldmodel.export.bench.verb
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 status = main({words})
 absent = {{"torch", "diffusers", "onnx", "onnxruntime", "hydra", "omegaconf", "jaxtyping"}}
 print(status, sorted(absent & set(sys.modules)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import small_artifact as small
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.check.verb import CheckConfig, check
 from worldmodel.export.runtime.manifest import Manifest, Precision

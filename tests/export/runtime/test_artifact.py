@@ -11,7 +11,7 @@ import pytest
 import small_artifact as small
 from onnx import TensorProto, helper
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import small_artifact as small
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import engine_files, tensorrt

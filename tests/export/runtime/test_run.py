@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_artifact as small
 
-from worldmodel.cli import VERBS, main
+from worldmodel.cli.main import VERBS, main
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import note, observed_frames

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.datasets.footage import open_footage
-from worldmodel.datasets.video import VideoSource
+from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video_source import open_footage
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.video import Fitting, read_frames, write_video
 

@@ -65,7 +65,7 @@ def test_no_module_of_the_runtime_asks_for_torch() -> None:
 
 
 def test_the_verb_runs_where_torch_cannot_be_imported(place: Path, expected: np.ndarray) -> None:
-    code = f"{GUARD}\nfrom worldmodel.cli import main\nsys.exit(main({verb('guarded.npy')}))"
+    code = f"{GUARD}\nfrom worldmodel.cli.main import main\nsys.exit(main({verb('guarded.npy')}))"
     done = called([sys.executable, "-c", code], place)
     assert done.returncode == 0, done.stderr
     assert np.array_equal(np.load(place / "guarded.npy"), expected)

@@ -14,9 +14,9 @@ import torch
 from export_models import GUIDANCE, small_backbone, some_prompt, some_video
 from onnx import numpy_helper
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.errors import InputError
-from worldmodel.export.original import OriginalConfig, open_original
+from worldmodel.export.reference_pipeline import OriginalConfig, open_original
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.predictor import Predictor
@@ -25,8 +25,8 @@ from worldmodel.export.verify.config import VerifyConfig
 from worldmodel.export.verify.reference import reference_of
 from worldmodel.export.verify.verb import SEED, verify
 from worldmodel.files import file_sha256
-from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.scores import to_uint8
+from worldmodel.measure.frame_scores import to_uint8
+from worldmodel.models.pipeline import FlowFramesPipeline
 
 MakeArtifact = Callable[..., Path]
 SavedPipeline = Callable[[str], Path]

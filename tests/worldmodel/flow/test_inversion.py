@@ -11,7 +11,7 @@ from worldmodel.checkpoints import shipped
 from worldmodel.errors import InputError
 from worldmodel.flow.inversion import invert, midpoint
 from worldmodel.flow.solvers import Velocity
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 
 X = torch.tensor([[1.0, -2.0], [0.5, 3.0]], dtype=torch.float64)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from worldmodel.cli.commands.cache import build_cache, look_into_cache
 from worldmodel.errors import InputError
 from worldmodel.training import TrainConfig, train
-from worldmodel.training.cache_verbs import build_cache, look_into_cache
 from worldmodel.training.config import CacheBuildConfig, CacheLookConfig
 
 

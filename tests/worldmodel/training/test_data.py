@@ -7,7 +7,7 @@ import pytest
 from accelerate import Accelerator
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks.toolkit.video_films import moving_pictures, write_film
+from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
 from worldmodel.datasets import openvid
 from worldmodel.errors import InputError
 from worldmodel.training import DataConfig, TrainConfig, ValidationConfig, data

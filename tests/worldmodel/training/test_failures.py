@@ -20,7 +20,7 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
-from worldmodel.benchmarks.toolkit.exact_resume import run_through, started
+from worldmodel.benchmarks.studies.exact_resume import run_through, started
 from worldmodel.datasets.reading import dead_processes_named, reading
 from worldmodel.errors import InputError, Stopped
 from worldmodel.training import TrainConfig, data, train

@@ -12,7 +12,7 @@ from torch.distributed.fsdp import fully_shard
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.training import DataConfig, TrainConfig
 from worldmodel.training.objectives import FlowFrames
-from worldmodel.training.run import keep_float32
+from worldmodel.training.trainer import keep_float32
 
 
 @pytest.fixture

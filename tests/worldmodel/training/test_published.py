@@ -23,12 +23,12 @@ from worldmodel.backbones.loading import load_ltx_transformer
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.random import random_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks.toolkit.exact_resume import differences, run_killed, run_through
+from worldmodel.benchmarks.studies.exact_resume import differences, run_killed, run_through
+from worldmodel.cli.commands.cache import build_cache
 from worldmodel.conventions import PAPER, PUBLISHED
 from worldmodel.errors import InputError
-from worldmodel.pipeline import FlowFramesPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import DataConfig, OptimizerConfig, TrainConfig, ValidationConfig, train
-from worldmodel.training.cache_verbs import build_cache
 from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.chunks import Pool

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from worldmodel.benchmarks.toolkit.exact_resume import differences, run_killed, run_through
+from worldmodel.benchmarks.studies.exact_resume import differences, run_killed, run_through
 from worldmodel.errors import InputError
 from worldmodel.training import OptimizerConfig, TrainConfig, train
 from worldmodel.training.checkpoints import checkpoints_of

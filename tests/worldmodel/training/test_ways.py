@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from worldmodel.errors import InputError
-from worldmodel.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.pipeline import FlowFramesPipeline
-from worldmodel.provenance import weights_hash
+from worldmodel.measure.provenance import weights_hash
+from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
+from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import DataConfig, LoraConfig, TrainConfig, ValidationConfig, train
 from worldmodel.training.checkpoints import checkpoints_of
 

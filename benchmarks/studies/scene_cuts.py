@@ -1,0 +1,265 @@
+"""How many scene cuts `datasets.cuts` finds, and how many it invents.
+
+    python -m worldmodel.benchmarks.studies.scene_cuts [--footage FOLDER] [--keep]
+    pip install scenedetect-headless                               # optional: its detectors beside ours
+
+Three sets. Films drawn and encoded here, whose cuts are known. Splices of the real films in FOLDER that have no cuts of
+their own (driving, multicam, web): random stretches put end to end, at full speed and three times as fast, with every
+picture held for two or three frames as animations do, and in short shots; on these the rule's distance was chosen. And
+FOLDER's clips with published cuts (listed in its README.md), which no number was fitted to. Dissolves are made of the
+same films, by the small pictures that the rule sees: a mean of blended pictures is the blend of their means.
+
+The published numbers come from another detector. A published number is called abrupt if the pixels change there at
+least twice as much as at any of the four frames on either side; fades, dissolves and things that pass close to the
+camera are not. Of those, the table says which lie in a dissolve or a fade that the rule finds.
+"""
+
+import argparse
+import os
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.scene_detectors import others
+from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
+from worldmodel.datasets.video.cuts import CutRule, Distances, Look, compared, cuts_of, distances, looks, shot_starts
+from worldmodel.datasets.video.dissolves import DissolveRule, dissolves
+from worldmodel.datasets.video.reader import VideoSource
+
+MODES = {  # pictures held, pictures skipped, shortest and longest shot
+    "as it is": (1, 1, 16, 48),
+    "3 times as fast": (1, 3, 16, 48),
+    "held 2 frames": (2, 2, 16, 48),
+    "held 2 frames, 2 times as fast": (2, 4, 16, 48),
+    "held 3 frames": (3, 3, 16, 48),
+    "held 3 frames, 2 times as fast": (3, 6, 16, 48),
+    "shots of 5 to 10": (1, 1, 5, 10),
+    "held 2 frames, shots of 6 to 12": (2, 2, 6, 12),
+    "3 times as fast, shots of 5 to 10": (1, 3, 5, 10),
+}
+LEAST_DISTANCES = (0.35, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06)
+FILMS, SHOTS = 40, 8
+Case = tuple[Distances, set[int]]  # of a film, and where its cuts are
+
+
+def score(cases: Iterable[Case], rule: CutRule) -> dict[str, float]:
+    """Precision and recall over several films."""
+    found = true = right = 0
+    for film, cuts in cases:
+        said = set(cuts_of(film, rule))
+        found, true, right = found + len(said), true + len(cuts), right + len(said & cuts)
+    return {"cuts": true, "precision": right / max(found, 1), "recall": right / max(true, 1)}
+
+
+def generated(folder: Path) -> list[Case]:
+    """Twelve encoded films of eight shots of 12 to 40 frames."""
+    cases = []
+    for film in range(12):
+        lengths = np.random.default_rng(film).integers(12, 40, SHOTS).tolist()
+        drawn = (moving_pictures(frames, 96, 160, SHOTS * film + shot) for shot, frames in enumerate(lengths))
+        path = write_film(folder / f"{film}.mp4", (picture for shot in drawn for picture in shot), {"g": "250"})
+        cases.append((distances(VideoSource(path)), set(np.cumsum(lengths)[:-1].tolist())))
+    return cases
+
+
+# --- real films -----------------------------------------------------------------------------------------------------
+def published_cuts(footage: Path) -> dict[Path, list[int]]:
+    """Clips with the cuts that the collection's README.md names: `name` followed by frame numbers."""
+    readme = footage / "README.md"
+    named = re.findall(r"`([\w.-]+)` ((?:\d+, )+\d+)", readme.read_text()) if readme.is_file() else []
+    found = {name: next(iter(sorted(footage.rglob(f"{name}.*"))), None) for name, _ in named}
+    return {path: [int(n) for n in numbers.split(", ")] for name, numbers in named if (path := found[name])}
+
+
+def abrupt(source: VideoSource, frame: int) -> bool:
+    """Whether the pixels change at least twice as much there as at any of the four frames before and after."""
+    first, last = max(0, frame - 5), min(len(source.index()), frame + 5)
+    film = source.read(range(first, last), (72, 128)).double()
+    change = (film[1:] - film[:-1]).abs().mean((1, 2, 3)).numpy()
+    at = frame - 1 - first
+    return bool(change[at] >= 2 * np.delete(change, at).max())
+
+
+def without_cuts(footage: Path) -> list[Path]:
+    """Films of the collection that have no cut of their own; of a rig in parts the first parts."""
+    listed = sorted(path for kind in ("driving", "web", "multicam/*") for path in footage.glob(f"{kind}/*.mp4"))
+    taken = [path for path in listed if "multicam" not in path.parts or path.stem.endswith("_0")]
+    return [path for path in taken if path not in published_cuts(footage)]
+
+
+def splices(films: list[np.ndarray], held: int, skipped: int, shortest: int, longest: int) -> list[Case]:
+    """Random stretches of films, given as histograms [F, 1024], put end to end."""
+    chance, cases = random.Random(held * 1000 + skipped * 100 + shortest), []
+    for _ in range(FILMS):
+        pieces: list[np.ndarray] = []
+        last = -1
+        for _ in range(SHOTS):
+            frames = chance.randint(shortest, longest)
+            span = (frames - 1) // held * skipped + 1
+            last = chance.choice([n for n, film in enumerate(films) if n != last and len(film) >= span])
+            start = chance.randint(0, len(films[last]) - span)
+            pieces.append(films[last][[start + k // held * skipped for k in range(frames)]])
+        ends = np.cumsum([len(piece) for piece in pieces])
+        cases.append((compared(np.concatenate(pieces)), set(ends[:-1].tolist())))
+    return cases
+
+
+def dissolved(films: list[np.ndarray], length: int, skipped: int) -> dict[str, float]:
+    """Recall of dissolves of `length` frames between random stretches, films given as small pictures [F, h, w]; and the
+    stretches that are found elsewhere."""
+    chance, found, true, false = random.Random(100 * length + skipped), 0, 0, 0
+    share = (np.arange(1, length + 1) / (length + 1))[:, None, None]
+    for _ in range(FILMS):
+        pieces: list[np.ndarray] = []
+        ends: list[int] = []
+        for _ in range(SHOTS):
+            frames = chance.randint(24, 48) + length
+            film = chance.choice([film for film in films if len(film) > frames * skipped])
+            start = chance.randrange(len(film) - frames * skipped)
+            piece = film[start : start + frames * skipped : skipped].astype(np.float32)
+            if pieces:
+                last = pieces.pop()
+                ends.append(sum(map(len, pieces)) + len(last))
+                pieces += [last[:-length], last[-length:] * (1 - share) + piece[:length] * share]
+                piece = piece[length:]
+            pieces.append(piece)
+        said = dissolves(np.concatenate(pieces).astype(np.uint8), (), DissolveRule())
+        made = [range(end - length, end) for end in ends]
+        found += sum(any(a.start < b.stop and b.start < a.stop for a in said) for b in made)
+        false += sum(not any(a.start < b.stop and b.start < a.stop for b in made) for a in said)
+        true += len(made)
+    return {"frames": length, "times as fast": skipped, "dissolves": true, "recall ↑": found / true, "false": false}
+
+
+def on_published(footage: Path) -> list[dict[str, Any]]:
+    """One row per clip: what was published, what of it is abrupt, what the rule says."""
+    rows = []
+    for path, numbers in published_cuts(footage).items():
+        source = VideoSource(path)
+        said = cuts_of(distances(source), CutRule())
+        found = [number for number in numbers if any(abs(number - cut) <= 1 for cut in said)]
+        rows.append(
+            {
+                "clip": path.stem,
+                "frames": len(source.index()),
+                "published": numbers,
+                "abrupt": [number for number in numbers if abrupt(source, number)],
+                "found": found,
+                "gradual": [[part.start, part.stop] for part in gradual_parts(source)],
+                "also_found": [cut for cut in said if all(abs(cut - number) > 1 for number in numbers)],
+                "also_found_abrupt": [
+                    cut for cut in said if all(abs(cut - number) > 1 for number in numbers) and abrupt(source, cut)
+                ],
+            }
+        )
+    return rows
+
+
+def gradual_parts(source: VideoSource) -> list[range]:
+    """Dissolves and fades of a film."""
+    seen = list(looks(source))
+    hard = cuts_of(compared(look.shares for look in seen), CutRule())
+    return dissolves(np.stack([look.small_HW for look in seen]), hard, DissolveRule())
+
+
+# --- the measurement ------------------------------------------------------------------------------------------------
+def compare(footage: Path, keep: bool) -> None:
+    """Measure, print the tables and the JSON line."""
+    about, rule = machine.describe(("av", "numpy")), CutRule()
+    with tempfile.TemporaryDirectory(prefix="scene-cuts-") as folder:
+        drawn = score(generated(Path(folder)), rule)
+    text = [
+        f"Rule: distance at least {rule.distance}, at least {rule.ratio:g} times the third largest within "
+        f"{rule.around} frames, not returning.",
+        f"Generated films: {drawn['cuts']} cuts, precision {drawn['precision']:.3f}, recall {drawn['recall']:.3f}.",
+    ]
+    result: dict[str, Any] = {"benchmark": "scene_cuts", "rule": asdict(rule), "generated": drawn}
+    if films := without_cuts(footage):
+        start = time.process_time()
+        seen = [list(looks(VideoSource(path)))[1:] for path in films]  # one begins with a black frame
+        shares = [np.stack([look.shares for look in film]) for film in seen]
+        frames = sum(len(film) for film in shares)
+        result["cpu_ms_per_frame"] = (time.process_time() - start) / frames * 1e3
+        result["uncut"] = {"frames": frames, "said": sum(len(shot_starts(film, rule)) for film in seen)}
+        result["splices"], result["dissolves"] = _on_splices(shares), _on_dissolves(seen)
+        dissolves_text = f"Dissolves between stretches of these films:\n\n{machine.table(result['dissolves'])}"
+        text += [_uncut_text(result, len(films)), _splices_text(result["splices"]), dissolves_text]
+    if published := on_published(footage):
+        result["published"] = published
+        text += [_published_text(published)]
+    if find_spec("scenedetect"):
+        result["others"] = others(films, list(published_cuts(footage)))
+        text += [f"PySceneDetect, its defaults, same films at 144 x 256:\n\n{machine.table(result['others'])}"]
+    machine.publish("scene_cuts", "# Scene cuts\n\n" + "\n\n".join(text), result | {"machine": about}, keep)
+
+
+def _on_splices(films: list[np.ndarray]) -> list[dict[str, Any]]:
+    rows = []
+    for name, mode in MODES.items():
+        cases = splices(films, *mode)
+        rows += [{"mode": name, "distance": least} | score(cases, CutRule(least)) for least in LEAST_DISTANCES]
+    return rows
+
+
+def _on_dissolves(films: list[list[Look]]) -> list[dict[str, Any]]:
+    shape = Counter(film[0].small_HW.shape for film in films).most_common(1)[0][0]
+    small = [np.stack([look.small_HW for look in film]) for film in films if film[0].small_HW.shape == shape]
+    return [dissolved(small, length, skipped) for length in (6, 12, 24) for skipped in (1, 3)]
+
+
+def _uncut_text(result: dict[str, Any], films: int) -> str:
+    uncut = result["uncut"]
+    return (
+        f"{films} real films without cuts, {uncut['frames']} frames: {uncut['said']} false. Decoding and comparing "
+        f"take {result['cpu_ms_per_frame']:.1f} CPU-ms per frame."
+    )
+
+
+def _splices_text(rows: list[dict[str, Any]]) -> str:
+    lines = []
+    for mode in MODES:
+        own = {row["distance"]: f"{row['precision']:.3f} / {row['recall']:.3f}" for row in rows if row["mode"] == mode}
+        lines.append({"splices": mode} | {f"distance {least}": own[least] for least in LEAST_DISTANCES})
+    return f"Splices of these films, {FILMS} x {SHOTS} shots each, precision / recall ↑:\n\n{machine.table(lines)}"
+
+
+def _published_text(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        {
+            "clip": row["clip"],
+            "published": len(row["published"]),
+            "of these abrupt": len(row["abrupt"]),
+            "abrupt ones found ↑": len(set(row["abrupt"]) & set(row["found"])),
+            "dissolves and fades": ", ".join(f"{start} to {stop - 1}" for start, stop in row["gradual"]) or "none",
+            "published, not found": ", ".join(str(n) for n in row["published"] if n not in row["found"]) or "none",
+            "found, not published": ", ".join(
+                f"{n} ({'abrupt' if n in row['also_found_abrupt'] else 'not abrupt'})" for n in row["also_found"]
+            )
+            or "none",
+        }
+        for row in rows
+    ]
+    return f"Clips with published cuts (within 1 frame):\n\n{machine.table(lines)}"
+
+
+def main() -> None:
+    default = Path(os.environ.get("WORLDMODEL_TEST_DATA", machine.RESULTS.parents[2] / "shared" / "data"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--footage", type=Path, default=default, help="folder of real films (optional)")
+    parser.add_argument("--keep", action="store_true", help="write the tables and JSON to benchmarks/results by date")
+    chosen = parser.parse_args()
+    compare(chosen.footage, chosen.keep)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""How well the shipped tiny model predicts scenes of the toy world that it was not trained on.
+
+    python -m worldmodel.benchmarks.studies.tiny_model [--root data/toyworld] [--checkpoint tiny] [--keep]
+
+Every camera of every validation scene, cut into observed and future chunks of the trained length. For each number of
+evaluations: PSNR and SSIM over all future frames, beside repeating the last frame (floor) and the truth sent through
+the VAE (ceiling). Scores are means over frames of each frame's own score.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from worldmodel.benchmarks import machine
+from worldmodel.datasets.chunk_pair import ChunkPair
+from worldmodel.datasets.nuscenes import chunk_pairs, open_index
+from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
+from worldmodel.measure.provenance import folder_hash
+from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
+from worldmodel.models.pipeline import FlowFramesPipeline
+
+EVALUATIONS = (1, 2, 5, 10, 40)
+
+
+def scores_of_pair(pipeline: FlowFramesPipeline, pair: ChunkPair, numbers: tuple[int, ...]) -> dict[str, FrameScores]:
+    """Scores of one pair's cameras by method."""
+    frames = pair.observed_NFCHW.shape[1]
+    videos = {
+        "repeat last": repeat_last(pair.observed_NFCHW, frames),
+        "VAE round trip": vae_round_trip(pipeline.backbone, pair.future_NGCHW, frames),
+    }
+    for number in numbers:
+        output: Any = pipeline(pair.observed_NFCHW, num_inference_steps=number, frame_rate=pair.frame_rate)
+        videos[f"flowframes, {number} NFE"] = to_uint8(output.frames)
+    return {name: frame_scores(video, pair.future_NGCHW) for name, video in videos.items()}
+
+
+def measure(root: Path, checkpoint: Path, numbers: tuple[int, ...], every: int = 1) -> dict[str, Any]:
+    """Scores by method, in all and by scene, of the validation scenes at `root`; of every so manieth pair."""
+    pipeline = open_pipeline(checkpoint)
+    length, size = trained_chunk(checkpoint, pipeline.backbone.name)
+    index = open_index(root, "v1.0-toy")
+    pairs = chunk_pairs(index, split="val", observed_frames=length, future_frames=length, stride=2 * length, size=size)
+    found: dict[str, dict[str, list[FrameScores]]] = {}
+    began = time.perf_counter()
+    taken = range(0, len(pairs), every)
+    for number in taken:
+        for name, score in scores_of_pair(pipeline, pairs[number], numbers).items():
+            found.setdefault(name, {}).setdefault(pairs.scene(number), []).append(score)
+    return {
+        "clips": len(taken) * len(pairs.cameras),
+        "scenes": sorted({pairs.scene(number) for number in taken}),
+        "frames": length,
+        "size": list(size),
+        "seconds": round(time.perf_counter() - began, 1),
+        "methods": {name: _summary(scenes) for name, scenes in found.items()},
+    }
+
+
+def _summary(scenes: dict[str, list[FrameScores]]) -> dict[str, Any]:
+    everything = [score for scores in scenes.values() for score in scores]
+    return {
+        "psnr_db": _mean([score.psnr_NT for score in everything]),
+        "ssim": _mean([score.ssim_NT for score in everything], 4),
+        "psnr_db_by_scene": {name: _mean([score.psnr_NT for score in scores]) for name, scores in scenes.items()},
+        "psnr_db_by_frame": np.concatenate([score.psnr_NT for score in everything]).mean(axis=0).round(2).tolist(),
+    }
+
+
+def _mean(values: list[np.ndarray], digits: int = 2) -> float:
+    return round(float(np.concatenate(values).mean()), digits)
+
+
+def main() -> None:
+    """Measure, print, and with --keep write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path("data/toyworld"), help="toy world with a validation split")
+    parser.add_argument("--checkpoint", default="tiny", help="a shipped one by name, or the folder of a pipeline")
+    parser.add_argument("--every", type=int, default=1, help="take every so manieth chunk pair, to save time")
+    parser.add_argument("--keep", action="store_true", help="write the result to benchmarks/results")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    checkpoint = checkpoint_folder(arguments.checkpoint)
+    result = measure(arguments.root, checkpoint, EVALUATIONS, arguments.every)
+    result |= {"checkpoint_sha256": folder_hash(checkpoint), "machine": machine.describe(("torch", "diffusers"))}
+    floor = result["methods"]["repeat last"]["psnr_db"]
+    rows = [
+        {
+            "method": name,
+            "PSNR (dB) ↑": scores["psnr_db"],
+            "above repeating (dB)": round(scores["psnr_db"] - floor, 2),
+            "SSIM ↑": scores["ssim"],
+        }
+        for name, scores in result["methods"].items()
+    ]
+    head = f"{result['clips']} clips of {len(result['scenes'])} held-out toy scenes, {result['frames']} future frames"
+    machine.publish("tiny_model", f"{head} at {result['size']}.\n\n{machine.table(rows)}", result, arguments.keep)
+
+
+if __name__ == "__main__":
+    main()

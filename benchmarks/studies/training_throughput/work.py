@@ -1,0 +1,103 @@
+"""FLOP of a sample by formula and by torch's counter, and the matrix products that bound how fast they can run."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from worldmodel.backbones.backbone import Backbone
+from worldmodel.benchmarks.studies.training_throughput.steps import plain_step
+from worldmodel.benchmarks.studies.training_throughput.timing import synchronize
+
+SQUARE = {"cuda": 8192, "cpu": 1024}
+Linears = Counter[tuple[int, int]]
+"""Rows a sample by (inputs, outputs) of linear layers."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """FLOP of a sample: `forward` by our formula, `counted` by torch's counter over forward and backward.
+
+    `linears` has the rows of a sample by (inputs, outputs).
+    """
+
+    forward: float
+    counted: float
+    linears: Linears
+
+    @property
+    def step(self) -> float:
+        """Of a training step, a sample."""
+        return 3 * self.forward
+
+
+def work_of(backbone: Backbone, latents: tuple[int, ...]) -> Work:
+    """Counted in one forward and backward of one sample."""
+    network: Any = backbone.transformer
+    linears, attention = Counter[tuple[int, int]](), Counter[str]()
+
+    def seen(module: Any, given: tuple[Any, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Linear):
+            linears[module.in_features, module.out_features] += output.numel() // module.out_features
+        else:
+            linears[module.weight[0].numel(), module.out_channels] += output[0, 0].numel()
+
+    layers = [module for module in network.modules() if isinstance(module, (nn.Linear, nn.Conv3d))]
+    hooks = [layer.register_forward_hook(seen) for layer in layers]
+    hooks += [
+        block.register_forward_hook(attended(attention), with_kwargs=True)
+        for name, block in network.named_modules()
+        if name.endswith((".attn1", ".attn2"))
+    ]
+    with FlopCounterMode(display=False) as counter:
+        plain_step(backbone, latents, 1)()
+    for hook in hooks:
+        hook.remove()
+    products = sum(2 * inputs * outputs * rows for (inputs, outputs), rows in linears.items())
+    return Work(products + attention["flop"], counter.get_total_flops(), linears)
+
+
+def attended(total: Counter[str]) -> Callable[..., None]:
+    """A hook that adds an attention layer's 4 x queries x keys x width to `total`."""
+
+    def seen(module: Any, given: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+        queries = named.get("hidden_states", given[0] if given else None)
+        keys = named.get("encoder_hidden_states", given[1] if len(given) > 1 else None)
+        assert queries is not None
+        keys = queries if keys is None else keys
+        total["flop"] += 4 * queries.shape[1] * keys.shape[1] * module.to_q.out_features
+
+    return seen
+
+
+def product_rate(rows: int, inputs: int, outputs: int, device: torch.device, seconds: float = 0.5) -> float:
+    """FLOP a second of a bf16 matrix product [rows, inputs] x [inputs, outputs]; the best of several runs."""
+    left, right = (
+        torch.randn(shape, device=device, dtype=torch.bfloat16) for shape in ((rows, inputs), (inputs, outputs))
+    )
+    flop, best, until, runs = 2 * rows * inputs * outputs, 0.0, time.perf_counter() + seconds, 0
+    while runs < 3 or time.perf_counter() < until:
+        synchronize(device)
+        began = time.perf_counter()
+        for _ in range(repeated := 10 if device.type == "cuda" else 1):
+            left @ right
+        synchronize(device)
+        best, runs = max(best, repeated * flop / (time.perf_counter() - began)), runs + 1
+    return best
+
+
+def ceilings(work: Work, batch: int, device: torch.device) -> dict[str, float]:
+    """FLOP a second of a large square product, and of the network's linear layers weighted by their FLOP."""
+    flop = {shape: 2 * shape[0] * shape[1] * rows for shape, rows in work.linears.items()}
+    large = [shape for shape in flop if flop[shape] > 0.01 * sum(flop.values())]
+    seconds = sum(flop[shape] / product_rate(batch * work.linears[shape], *shape, device) for shape in large)
+    side = SQUARE[device.type]
+    return {
+        f"square of {side}": product_rate(side, side, side, device, 2.0),
+        "linear layers": sum(flop[shape] for shape in large) / seconds,
+    }

@@ -1,0 +1,1 @@
+"""One module a verb: its keys, and the function that runs it."""

@@ -1,0 +1,101 @@
+"""`worldmodel cache build` and `worldmodel cache look`: the latent cache on its own.
+
+Shape legend: F frames, H height, W width, 3 colours; C f h w are latents.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from worldmodel.conventions import Conventions, conventions_of
+from worldmodel.errors import InputError
+from worldmodel.files import written_whole
+from worldmodel.flow.inversion import midpoint
+from worldmodel.measure.frame_scores import to_uint8
+from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.training import data
+from worldmodel.training.captions import CaptionEncoder
+from worldmodel.training.config import CacheBuildConfig, CacheLookConfig, DataConfig, TrainConfig
+from worldmodel.training.latent_cache import LatentCache
+from worldmodel.training.latents import LatentEncoder
+from worldmodel.training.trainer import open_pipeline, started_processes
+
+
+def build_cache(config: CacheBuildConfig) -> list[Path]:
+    """Write this job's shards of every length; shards that are there stay."""
+    if started_processes() > 1:
+        raise InputError("cache build: a launcher's processes would all do the same; start jobs with task=I tasks=N")
+    pipeline = open_pipeline(config)
+    pipeline.vae.requires_grad_(False).eval()
+    pipeline.transformer.requires_grad_(False).eval()
+    device = torch.device("cuda" if torch.cuda.is_available() and config.device == "auto" else "cpu")
+    pipeline.to(device)
+    backbone = pipeline.backbone
+    backbone.conventions = conventions_of(config.conventions)
+    captions = CaptionEncoder(pipeline, device) if config.captioned else None
+    encoder = LatentEncoder(backbone, config.inversion_steps * config.inverts, config.precision, captions)
+    folders = []
+    for frames in config.data.frames:
+        pairs = data.open_pairs(config.data, frames, data.store_folder(config), config.captioned)
+        folder = data.write_cache(config, pairs, frames, encoder, device, (config.task, config.tasks))
+        print(f"{folder}: {len(pairs)} pairs of {frames} + {frames} frames, share {config.task + 1} of {config.tasks}")
+        folders.append(folder)
+    return folders
+
+
+def look_into_cache(config: CacheLookConfig) -> Path:
+    """Decode some pairs: last observed frame, middle and last future frame, and the latter again from inverted noise.
+
+    Raises:
+        InputError: the model is not the one that made the cache.
+    """
+    cache = LatentCache(config.folder)
+    pipeline = open_pipeline(
+        TrainConfig(DataConfig("unused"), pretrained=config.pretrained, transformer=config.transformer)
+    )
+    encoder = LatentEncoder(pipeline.backbone, cache.card.inversion_steps, "no")
+    if encoder.vae_sha256 != cache.card.vae or encoder.network_sha256 != cache.card.network:
+        raise InputError(f"{config.folder}: made by another model than pretrained={config.pretrained}; give that one")
+    numbers = np.linspace(0, len(cache) - 1, min(config.pairs, len(cache))).round().astype(int).tolist()
+    told = conventions_of(cache.card.conventions)
+    rows = [_row(pipeline, cache[number], config.steps, told) for number in numbers]
+    with written_whole(config.out, ".png") as part:
+        Image.fromarray(np.concatenate(rows)).save(part, "PNG")
+    print(f"{config.out}: {len(rows)} of {len(cache)} pairs; {_columns(cache)}")
+    return Path(config.out)
+
+
+def _columns(cache: LatentCache) -> str:
+    columns = "last observed frame, middle and last future frame"
+    return columns + (", the same two from inverted noise" if cache.card.inversion_steps else "")
+
+
+@torch.no_grad()
+def _row(
+    pipeline: FlowFramesPipeline, sample: dict[str, Tensor], steps: int, conventions: Conventions
+) -> UInt8[np.ndarray, "H w 3"]:
+    observed, future = (_decoded(pipeline, latents) for latents in sample["mean"])
+    frames = [observed[-1], *_two_of(future)]
+    if "noise" in sample:
+        backbone, told = pipeline.backbone, conventions.training
+        backbone.conventions, rate = conventions, told.frame_rate or float(sample["frame_rate"])
+        prompt, mask = backbone.empty_prompt()
+
+        def velocity(x: Tensor, sigma_B: Tensor) -> Tensor:
+            return backbone.velocity(x, sigma_B, prompt, mask, rate)
+
+        frames += _two_of(_decoded(pipeline, midpoint(velocity, sample["noise"].float()[None], 1.0, 0.0, steps).x[0]))
+    return torch.cat(frames, dim=2).permute(1, 2, 0).numpy()
+
+
+def _two_of(video_FCHW: UInt8[Tensor, "F 3 H W"]) -> list[Tensor]:
+    return [video_FCHW[len(video_FCHW) // 2], video_FCHW[-1]]
+
+
+def _decoded(pipeline: FlowFramesPipeline, latents_Cfhw: Any) -> UInt8[Tensor, "F 3 H W"]:
+    return to_uint8(pipeline.backbone.decode(latents_Cfhw.float()[None])[0].div(2).add(0.5).transpose(0, 1))

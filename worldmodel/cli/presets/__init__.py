@@ -1,0 +1,1 @@
+"""Hydra presets: defaults of verbs, experiments to train, topologies for accelerate."""
