@@ -18,9 +18,9 @@ from worldmodel.errors import InputError
 GROUP = "worldmodel.methods"
 _HERE = "worldmodel.benchmarks.methods"
 METHODS: dict[str, str] = {
-    "repeat_last": f"{_HERE}.floors:load_repeat_last",
-    "latent_extrapolation": f"{_HERE}.floors:load_latent_extrapolation",
-    "vae_round_trip": f"{_HERE}.floors:load_vae_round_trip",
+    "repeat_last": f"{_HERE}.baselines:load_repeat_last",
+    "latent_extrapolation": f"{_HERE}.baselines:load_latent_extrapolation",
+    "vae_round_trip": f"{_HERE}.baselines:load_vae_round_trip",
     "flowframes": f"{_HERE}.flowframes:load_flowframes",
     "noise_conditioned": f"{_HERE}.flowframes:load_noise_conditioned",
     "ltxv_condition": f"{_HERE}.ltxv_condition:load_ltxv_condition",
