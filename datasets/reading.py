@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.errors import InputError
+from worldmodel.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -34,7 +34,7 @@ class _Telling:
             return self.dataset[key]
         except ConnectionError:  # looks like a reader that died, see `reader_died`; torch says that it is none
             raise
-        except (InputError, OSError) as error:
+        except (UserError, OSError) as error:
             return Failure(error)
 
 
@@ -71,7 +71,8 @@ def reading(
     """All batches in order; the readers end with the block, however it ends.
 
     Raises:
-        InputError: a sample cannot be read, or a reader died, then with the `setting` that needs less memory.
+        InputError: a sample cannot be read.
+        RunFailed: a reader died; it names the `setting` that needs less memory.
         OSError: as a reader met it.
     """
     batches: Any = iter(loader(dataset, collate, workers, **options))
@@ -85,14 +86,14 @@ def reading(
 
 @contextmanager
 def dead_processes_named(setting: str, what: str = "reader") -> Iterator[None]:
-    """Turn what torch and the standard library say of a process that is gone into one `InputError`."""
+    """Turn what torch and the standard library say of a process that is gone into one `RunFailed`."""
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
         if not reader_died(error):
             raise
         first = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"a {what} process died ({first}); with less memory use {setting}") from error
+        raise RunFailed(f"a {what} process died ({first}); with less memory use {setting}") from error
 
 
 def reader_died(error: Exception) -> bool:

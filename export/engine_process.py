@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, UserError
 from worldmodel.export.runtime import plain
 from worldmodel.export.subprocess_json import Child
 
@@ -87,7 +87,7 @@ def machine_apart(module: str) -> dict[str, str]:
 def _answer(question: dict[str, Any], what: str) -> dict[str, Any]:
     try:
         return BUILDER.answer(question)
-    except InputError as refusal:
+    except UserError as refusal:
         raise InputError(f"{what}: {refusal}") from None
 
 
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> None:
     content = json.loads(arguments[0])
     try:
         answer = machine(content["machine"]) if "machine" in content else asdict(built(order_of(content)))
-    except (Refused, InputError) as refusal:
+    except (Refused, UserError) as refusal:
         answer = {"refused": " ".join(str(refusal).split())}
     print(json.dumps(answer), flush=True)
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from worldmodel.datasets.openvid import VideoEntry, read_list
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, UserError
 from worldmodel.files import written_whole
 
 SEED = 0
@@ -40,5 +40,5 @@ def write(path: Path, entries: list[VideoEntry]) -> None:
 if __name__ == "__main__":
     try:
         draw_lists(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
-    except InputError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

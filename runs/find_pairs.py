@@ -9,7 +9,7 @@ import logging
 import sys
 
 from worldmodel.cli.compose import compose
-from worldmodel.errors import InputError
+from worldmodel.errors import UserError
 from worldmodel.training import TrainConfig
 from worldmodel.training.data import open_pairs, store_folder
 
@@ -26,5 +26,5 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         find_pairs(sys.argv[1:])
-    except InputError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

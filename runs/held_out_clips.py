@@ -13,7 +13,7 @@ from pathlib import Path
 from worldmodel.benchmarks.clips import ClipsConfig, clip_list, write_clip_list
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.datasets.openvid import VideoFiles, read_list
-from worldmodel.errors import InputError
+from worldmodel.errors import UserError
 from worldmodel.files import written_whole
 
 
@@ -36,5 +36,5 @@ def held_out_clips(listed: Path, archives: Path, videos: Path, out: Path) -> Cli
 if __name__ == "__main__":
     try:
         held_out_clips(*map(Path, sys.argv[1:5]))
-    except InputError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

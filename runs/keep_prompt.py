@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from worldmodel.backbones.loading import load_backbone
-from worldmodel.errors import InputError
+from worldmodel.errors import UserError
 from worldmodel.files import replace_folder
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.captions import load_text_encoder
@@ -30,5 +30,5 @@ def keep_prompt(source: str, out: Path) -> None:
 if __name__ == "__main__":
     try:
         keep_prompt(sys.argv[1], Path(sys.argv[2]))
-    except InputError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

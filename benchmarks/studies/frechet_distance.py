@@ -22,7 +22,7 @@ from torch import Tensor
 
 from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.metrics.frechet import frechet_distance, frechet_distance_of_features
-from worldmodel.errors import InputError
+from worldmodel.errors import MissingDependency
 
 CASES = ((64, 2000), (400, 2000), (400, 256), (768, 2000), (2048, 2500), (2048, 1000))
 OURS, SCIPY = "one root L: eigenvalues of L1^T S2 L1 (ours)", "scipy.linalg.sqrtm"
@@ -51,7 +51,7 @@ def by_sqrtm(one: Gaussian, other: Gaussian) -> float:
     try:
         from scipy.linalg import sqrtm
     except ImportError:
-        raise InputError("scipy is not installed, and this compares with it; pip install scipy") from None
+        raise MissingDependency("scipy is not installed, and this compares with it; pip install scipy") from None
     root = sqrtm((one[1] @ other[1]).numpy())
     traces = one[1].trace() + other[1].trace()
     return float((one[0] - other[0]).square().sum() + traces) - 2 * float(np.trace(root).real)

@@ -32,7 +32,7 @@ from worldmodel.benchmarks.suites.predictions import clip_seeds, predict_clip
 from worldmodel.benchmarks.suites.references import References, Sample
 from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
 from worldmodel.datasets.chunk_pair import ChunkPair
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, UserError
 from worldmodel.files import cache_folder
 from worldmodel.measure.provenance import weights_hash
 
@@ -126,7 +126,7 @@ def fill(ground: Ground, folder: BenchmarkFolder) -> dict[str, str]:
         try:
             method = open_method(plan.method, plan.options)
             refuse_misfit(method.spec, ground.clips, ground.chunks)
-        except InputError as error:
+        except UserError as error:
             ground.skipped[plan.label] = str(error)
             continue
         fill_row(ground, plan, method, folder, state)

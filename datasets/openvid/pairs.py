@@ -169,7 +169,7 @@ def open_collection(
         reader: what reads the frames of pairs; the cuts are always found by PyAV.
 
     Raises:
-        InputError: the reader is not installed.
+        MissingDependency: the reader is not installed.
     """
     reading_by(reader)
     folder = None if cache is None else Path(cache)

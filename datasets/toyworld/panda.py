@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.datasets.toyworld.mesh import Mesh
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 
 MISSING = (
     "toy world: panda3d's software renderer does not load; install it with `pip install panda3d` and, "
@@ -32,12 +32,12 @@ def load_panda() -> Any:
     """The module `panda3d.core`, set to draw without a window.
 
     Raises:
-        InputError: panda3d is not installed.
+        MissingDependency: panda3d is not installed.
     """
     try:
         from panda3d import core
     except ImportError as error:
-        raise InputError(MISSING) from error
+        raise MissingDependency(MISSING) from error
     core.load_prc_file_data("toyworld", SETTINGS)
     return core
 

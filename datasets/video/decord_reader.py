@@ -15,7 +15,7 @@ from worldmodel.datasets.resize import crop_box
 from worldmodel.datasets.video.file import Numbers, VideoFile, asked
 from worldmodel.datasets.video.index import VideoIndex, films
 from worldmodel.datasets.video.reader import VideoSource
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 
 SOUND_IN = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
@@ -36,7 +36,7 @@ class DecordSource(VideoSource):
         threads: decoder threads.
 
     Raises:
-        InputError: decord is not installed.
+        MissingDependency: decord is not installed.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -122,12 +122,12 @@ def installed_decord() -> ModuleType:
     """decord itself.
 
     Raises:
-        InputError: it is not installed.
+        MissingDependency: it is not installed.
     """
     try:
         import decord
     except (ImportError, OSError) as error:
-        raise InputError(
+        raise MissingDependency(
             f"video_reader=decord: it is not installed ({error}); run `pip install worldmodel[decord]`"
         ) from error
     return decord

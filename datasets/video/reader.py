@@ -30,7 +30,8 @@ def open_video(path: str | Path, reader: str = "pyav", threads: int = 1) -> Vide
     """One video file, read by `pyav` or by `decord`. Nothing is opened yet.
 
     Raises:
-        InputError: another reader's name, or decord is not installed.
+        InputError: another reader's name.
+        MissingDependency: decord is not installed.
     """
     return reading_by(reader)(path, threads)
 

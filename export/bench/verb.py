@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, UserError
 from worldmodel.export.bench.config import BenchConfig, Entry, check, entries_of, open_variants
 from worldmodel.export.bench.figures import figures_of
 from worldmodel.export.bench.machine import machine_now, with_workers
@@ -67,7 +67,7 @@ def measured(entries: Sequence[Entry], rounds: int) -> tuple[Found, dict[str, st
             begun = time.monotonic()
             try:
                 found[entry.name][place] = measured_apart(entry.order)
-            except InputError as refusal:
+            except UserError as refusal:
                 not_run[entry.name] = str(refusal)
             said = "not run" if entry.name in not_run else f"{time.monotonic() - begun:.0f} s"
             print(f"round {place + 1} of {rounds}: {entry.name}: {said}", flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import InputError
+from worldmodel.errors import UserError
 from worldmodel.export.bench.measurement import TORCH, Measured, Memory, Order, Rollout
 from worldmodel.export.bench.memory import held_mb, peak_mb, restart_peak, torch_gpu_mb
 from worldmodel.export.runtime import plain
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> None:
     try:
         order = plain.built(Order, json.loads(arguments[0]), "order", "report this")
         answer: dict[str, Any] = asdict(measure(order))
-    except InputError as refusal:
+    except UserError as refusal:
         answer = {"refused": " ".join(str(refusal).split())}
     except Exception as error:  # of torch's compiler, or of a runtime: this entry's, not the others'
         traceback.print_exc()

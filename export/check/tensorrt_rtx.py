@@ -10,7 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from worldmodel.errors import InputError
+from worldmodel.errors import MissingDependency
 from worldmodel.export.engine_process import Built, Order, Shapes, build_apart
 
 MODULE = "tensorrt_rtx_bindings"
@@ -37,7 +37,7 @@ def build(path: Path, compute_capability: str, shapes: Shapes | None = None) -> 
         InputError: not installed, or refused, with the operator's name where NVIDIA's parser says one.
     """
     if installed() is None:
-        raise InputError(f"TensorRT-RTX is not installed, which parses and builds without a GPU: {INSTALL}")
+        raise MissingDependency(f"TensorRT-RTX is not installed, which parses and builds without a GPU: {INSTALL}")
     with tempfile.TemporaryDirectory() as folder:
         order = Order(
             MODULE,

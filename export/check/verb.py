@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, UserError
 from worldmodel.export.check import tensorrt_rtx
 from worldmodel.export.check.parsers import parser_of
 from worldmodel.export.check.rules import Finding, check_graph, load_graph
@@ -97,7 +97,7 @@ def _reported(part: str, path: Path, target: Target, manifest: Manifest, build: 
         return PartReport(part, findings)
     try:
         return PartReport(part, findings, built=tensorrt_rtx.build(path, target.stand_in, profile(manifest, part)))
-    except InputError as error:
+    except UserError as error:
         return PartReport(part, findings, refused=str(error))
 
 

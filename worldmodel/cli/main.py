@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel import __version__
-from worldmodel.errors import InputError, Stopped
+from worldmodel.errors import InputError, Stopped, UserError
 from worldmodel.termination import Terminated, unwound_by_signals
 
 
@@ -368,7 +368,7 @@ def one_line(error: BaseException) -> str | None:
     """The line that the user sees, or None where the traceback is worth more."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted: finished files are kept, half-written ones are not"
-    if isinstance(error, (InputError, Stopped)):
+    if isinstance(error, UserError):
         return " ".join(str(error).split())
     if isinstance(error, OSError):
         return os_error_line(error)

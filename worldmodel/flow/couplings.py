@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 
 
 class Coupling(NamedTuple):
@@ -73,7 +73,8 @@ def minibatch_optimal_transport(observed: Float[Tensor, "B ..."], future: Float[
     pair the batch, the one with the least sum of |observed - future|^2. For comparison; the paper trains without it.
 
     Raises:
-        InputError: POT is not installed, or a latent is not finite.
+        MissingDependency: POT is not installed.
+        InputError: a latent is not finite.
     """
     plan_BB = transport_plan(squared_distances(observed, future))
     return Coupling(observed[plan_BB.argmax(dim=0).to(observed.device)], future)
@@ -93,12 +94,13 @@ def transport_plan(cost_BB: Float64[Tensor, "B B"]) -> Float64[Tensor, "B B"]:
     The solver ends at a corner of the set of plans, which is a permutation matrix over B.
 
     Raises:
-        InputError: POT is not installed, or a cost is not finite.
+        MissingDependency: POT is not installed.
+        InputError: a cost is not finite.
     """
     try:
         import ot
     except ImportError:
-        raise InputError("optimal transport needs POT, which is not installed: pip install pot") from None
+        raise MissingDependency("optimal transport needs POT, which is not installed: pip install pot") from None
     if not cost_BB.isfinite().all():
         raise InputError("optimal transport of latents that are not finite: leave out the chunk or encode it again")
     ones_B = np.ones(len(cost_BB))  # not 1 / B: sums of ones are exact, so every entry is exactly 0 or 1

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 from worldmodel.training.config import LoraConfig
 
 NAME = "flowframes"
@@ -17,7 +17,7 @@ def add_adapters(transformer: Any, config: LoraConfig) -> None:
     try:
         import peft
     except ImportError as error:
-        raise InputError("lora.rank: peft is not installed; pip install peft, or train all weights") from error
+        raise MissingDependency("lora.rank: peft is not installed; pip install peft, or train all weights") from error
     names = [name for name, _ in transformer.named_modules() if name.endswith(config.targets)]
     if not names:
         raise InputError(f"lora.targets={list(config.targets)}: no layer has such a name; LTX and Wan have to_q, to_k")

@@ -9,7 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 from PIL import Image
 
-from worldmodel.errors import InputError
+from worldmodel.errors import MissingDependency
 from worldmodel.files import written_whole
 from worldmodel.training.checkpoints import flat_settings
 from worldmodel.training.config import TrainConfig
@@ -18,10 +18,10 @@ LOG = "log.jsonl"
 
 
 def check_trackers(config: TrainConfig) -> None:
-    """Raise `InputError` for a tracker that is not installed."""
+    """Raise `MissingDependency` for a tracker that is not installed."""
     for name in config.trackers:
         if importlib.util.find_spec(name) is None:
-            raise InputError(f"trackers: {name} is not installed; pip install {name}, or leave it out")
+            raise MissingDependency(f"trackers: {name} is not installed; pip install {name}, or leave it out")
 
 
 class RunLog:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from worldmodel.datasets.reading import loader, raised, reader_died
-from worldmodel.errors import InputError, Stopped
+from worldmodel.errors import RunFailed, Stopped
 from worldmodel.training import checkpoints
 from worldmodel.training.checkpoints import TrainingState
 from worldmodel.training.chunks import Pool, collate
@@ -92,7 +92,7 @@ def run(loop: Loop) -> None:
             if progress.step % config.save_every == 0 and progress.step < config.steps:
                 checkpoints.save(state, loop.out, config.keep)
             if skipped_in_row == MOST_SKIPPED:
-                raise InputError(_end(loop, f"no finite gradient in {MOST_SKIPPED} steps in a row, lower optimizer.lr"))
+                raise RunFailed(_end(loop, f"no finite gradient in {MOST_SKIPPED} steps in a row, lower optimizer.lr"))
             if _told_to_stop(loop, stop):
                 raise Stopped(_end(loop, f"stopped by {stop.received or 'another process'}"))
 
@@ -192,8 +192,8 @@ def _reader_errors(loop: Loop) -> Iterator[None]:
         first = " ".join(str(error).split()) or type(error).__name__
         why = f"a reader process died ({first}); with less memory use data.workers=0"
         if loop.state.accelerator.num_processes > 1:  # the others cannot be asked to help writing now
-            raise InputError(f"{why}; resume=true goes on from the last checkpoint") from error
-        raise InputError(_end(loop, why)) from error
+            raise RunFailed(f"{why}; resume=true goes on from the last checkpoint") from error
+        raise RunFailed(_end(loop, why)) from error
 
 
 def _end(loop: Loop, why: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, RunFailed
 from worldmodel.files import written_whole
 from worldmodel.settings import Count, Natural, Port, Settings, Text
 from worldmodel.viewing.screenshot import write_screenshot
@@ -88,4 +88,4 @@ def _run_viewer(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         return
     if code:
-        raise InputError(f"viewer: ended with code {code}; its message stands above")
+        raise RunFailed(f"viewer: ended with code {code}; its message stands above")

@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import InputError
+from worldmodel.errors import MissingDependency
 
 
 def cuda_runtime() -> ModuleType:
-    """The bindings; `InputError` where they are not installed."""
+    """The bindings; `MissingDependency` where they are not installed."""
     try:
         from cuda.bindings import runtime
     except ImportError:
         try:
             from cuda import cudart as runtime
         except ImportError:
-            raise InputError("backend=tensorrt: CUDA's Python bindings are missing; pip install cuda-python") from None
+            raise MissingDependency(
+                "backend=tensorrt: CUDA's Python bindings are missing; pip install cuda-python"
+            ) from None
     return runtime
 
 
@@ -37,7 +39,7 @@ class Cuda:
         self._runtime = cuda_runtime()
         code, count = self._runtime.cudaGetDeviceCount()
         if int(code) or not count:
-            raise InputError("backend=tensorrt: CUDA finds no GPU here; use backend=onnxruntime")
+            raise MissingDependency("backend=tensorrt: CUDA finds no GPU here; use backend=onnxruntime")
         self.stream = int(self._call("cudaStreamCreate"))
 
     def gpu(self) -> tuple[str, str]:

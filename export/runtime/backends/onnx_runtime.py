@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.sessions import CPU, check_products, open_session, session_options
 
@@ -79,7 +79,7 @@ def _imported(device: str) -> ModuleType:
     try:
         import onnxruntime
     except ImportError:
-        raise InputError("backend=onnxruntime: it is not installed; pip install onnxruntime") from None
+        raise MissingDependency("backend=onnxruntime: it is not installed; pip install onnxruntime") from None
     if PROVIDERS[device] not in onnxruntime.get_available_providers():
         raise InputError(f"device={device}: this onnxruntime is built without it; pip install onnxruntime-gpu instead")
     if device == "cuda" and hasattr(onnxruntime, "preload_dlls"):

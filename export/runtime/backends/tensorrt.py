@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.cuda_memory import Cuda
 from worldmodel.export.runtime.backends.engine_files import Machine, arena_bytes, plans_for
@@ -211,7 +211,7 @@ def _imported() -> ModuleType:
     try:
         import tensorrt
     except ImportError:
-        raise InputError(
+        raise MissingDependency(
             "backend=tensorrt: no Python module tensorrt; JetPack brings it (python3-libnvinfer), or use"
             " backend=onnxruntime"
         ) from None

@@ -14,7 +14,7 @@ from worldmodel.datasets.sources import open_drive
 from worldmodel.datasets.video import file as video_file
 from worldmodel.datasets.video.decord_reader import DecordSource
 from worldmodel.datasets.video.reader import VideoSource, open_video
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 
 SIZE = (36, 54)
 SPANS = [range(70, 80), range(3, 9), range(75, 90), [12, 9, 9], range(9, 12), np.array([119])]
@@ -103,7 +103,7 @@ def test_readers_are_chosen_by_name(film: Path) -> None:
 
 def test_without_decord_the_remedy_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
-    with pytest.raises(InputError, match=r"it is not installed .*; run `pip install worldmodel\[decord\]`"):
+    with pytest.raises(MissingDependency, match=r"it is not installed .*; run `pip install worldmodel\[decord\]`"):
         open_video(film, "decord")
 
 

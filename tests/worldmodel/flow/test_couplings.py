@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 from worldmodel.flow.couplings import (
     cyclic_permutation,
     independent,
@@ -143,5 +143,5 @@ def test_optimal_transport_refuses_what_is_not_finite():
 
 def test_optimal_transport_names_the_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "ot", None)
-    with pytest.raises(InputError, match="pip install pot"):
+    with pytest.raises(MissingDependency, match="pip install pot"):
         minibatch_optimal_transport(latents(2, 0), latents(2, 1))

@@ -22,7 +22,7 @@ from torch.utils.data._utils import signal_handling
 
 from worldmodel.benchmarks.studies.exact_resume import run_through, started
 from worldmodel.datasets.reading import dead_processes_named, reading
-from worldmodel.errors import InputError, Stopped
+from worldmodel.errors import InputError, RunFailed, Stopped
 from worldmodel.training import TrainConfig, data, train
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.chunks import Readable, StorePairs
@@ -63,7 +63,7 @@ def test_a_step_without_finite_gradient_is_skipped_and_counted(run: TrainConfig,
 
 def test_gradients_that_stay_infinite_end_the_run_with_a_checkpoint(run: TrainConfig, monkeypatch) -> None:
     broken_from(2, 1000, monkeypatch)
-    with pytest.raises(InputError, match="no finite gradient in 10 steps in a row.*resume=true"):
+    with pytest.raises(RunFailed, match="no finite gradient in 10 steps in a row.*resume=true"):
         train(replace(run, steps=30))
     assert checkpoints_of(Path(run.out))[-1].name == "step-00000011"
     monkeypatch.undo()
@@ -130,7 +130,7 @@ def test_a_dead_reader_ends_the_run_with_a_checkpoint(run: TrainConfig, monkeypa
     monkeypatch.setattr(data, "open_lengths", lambda *given: [Fatal(pairs) for pairs in opened(*given)])
     monkeypatch.setattr(FlowFrames, "forward", lambda *given: time.sleep(0.5) or forward(*given))
     reading = replace(run, rho=0.0, data=replace(run.data, latent_cache=False, workers=1), steps=40)
-    with pytest.raises(InputError, match="a reader process died.*was written, resume=true"):
+    with pytest.raises(RunFailed, match="a reader process died.*was written, resume=true"):
         train(reading)
     assert checkpoints_of(Path(run.out))
     assert signal.signal(signal.SIGCHLD, quiet) == before
@@ -249,14 +249,14 @@ def test_a_readers_missing_file_and_its_death_are_named() -> None:
         with pytest.raises(FileNotFoundError) as missing:
             next(read)
     assert (missing.value.filename, missing.value.strerror) == ("gone.jpg", "No such file or directory")
-    with pytest.raises(InputError, match="a reader process died .*; with less memory use data.workers=0"):
+    with pytest.raises(RunFailed, match="a reader process died .*; with less memory use data.workers=0"):
         with reading(Lost(), list, 1, "data.workers=0", batch_size=1, sampler=[3]) as read:
             list(read)
     assert multiprocessing.active_children() == []
 
 
 def test_a_drawing_process_that_dies_is_named() -> None:
-    with pytest.raises(InputError, match="a drawing process died .*; with less memory use workers=1"):
+    with pytest.raises(RunFailed, match="a drawing process died .*; with less memory use workers=1"):
         with dead_processes_named("workers=1", "drawing"), ProcessPoolExecutor(1, get_context("fork")) as pool:
             pool.submit(os.kill, os.getpid(), 0).result()
             pool.submit(os._exit, 9).result()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, MissingDependency
 from worldmodel.measure.provenance import weights_hash
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
@@ -147,7 +147,7 @@ def test_validation_predicts_held_out_pairs_and_leaves_the_training_alone(run: T
 
 def test_a_tracker_that_is_not_installed_is_named(run: TrainConfig, monkeypatch) -> None:
     monkeypatch.setattr("worldmodel.training.log.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install wandb"):
+    with pytest.raises(MissingDependency, match="pip install wandb"):
         train(replace(run, trackers=("wandb",)))
 
 
