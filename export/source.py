@@ -77,8 +77,9 @@ def _saved(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
     pipeline = open_pipeline(config.checkpoint, config.transformer, config.conventions, device="cpu")
     if isinstance(pipeline, NoiseConditionedPipeline):
         raise InputError(
-            f"checkpoint={config.checkpoint}: is noise-conditioned, which shows the network the observed chunk beside "
-            "noise; export has graphs for FlowFrames only, so give a checkpoint of objective=flowframes"
+            f"checkpoint={config.checkpoint}: is noise-conditioned (it starts from noise and is shown the observed "
+            "chunk beside it), for which there are no graphs; export a FlowFrames checkpoint, such as tiny, or run "
+            "this one by `worldmodel predict`"
         )
     name = config.checkpoint + ("" if config.transformer is None else f"{WITH_TRANSFORMER}{config.transformer}")
     return name, pipeline, trained_chunk(place_of(config.checkpoint), pipeline.backbone.name)

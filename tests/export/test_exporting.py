@@ -25,6 +25,7 @@ from export_models import (
 )
 from safetensors.torch import save_file
 
+from worldmodel.cli import main
 from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.exporting import export, precisions
@@ -143,9 +144,15 @@ def test_published_conventions_without_their_negative_prompt_are_refused(export_
         export(export_config("ltx", "fp32", conventions="published"))
 
 
-def test_a_noise_conditioned_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="checkpoint=tiny_noise_conditioned: is noise-conditioned, .* FlowFrames only"):
-        export(ExportConfig(checkpoint="tiny_noise_conditioned", out=str(tmp_path / "out")))
+def test_a_noise_conditioned_checkpoint_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["export", "checkpoint=tiny_noise_conditioned", f"out={tmp_path / 'out'}"])
+    said = capsys.readouterr()
+    assert (status, said.out, said.err.count("\n")) == (2, "", 1), said
+    assert said.err.startswith("error: checkpoint=tiny_noise_conditioned: is noise-conditioned (it starts from noise")
+    assert "export a FlowFrames checkpoint, such as tiny, or run this one by `worldmodel predict`" in said.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
