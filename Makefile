@@ -5,9 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip
 CORE   := $(VENV)/.core-installed
 ALL    := $(VENV)/.all-installed
+DOCS   := $(VENV)/.docs-installed
 JOBS   ?= 2
 
-.PHONY: demo test lint install clean
+.PHONY: demo check test docs install clean
 .DELETE_ON_ERROR:
 
 demo: $(CORE)
@@ -16,9 +17,14 @@ demo: $(CORE)
 test: $(ALL)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-lint: $(ALL)
+check: $(ALL)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 install: $(ALL)
 
@@ -41,5 +47,9 @@ $(ALL): $(CORE)
 	$(PIP) install --quiet --no-deps nuscenes-devkit==1.2.0
 	@touch $@
 
+$(DOCS): $(CORE)
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site ./*.egg-info .pytest_cache .mypy_cache .ruff_cache
