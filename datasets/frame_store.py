@@ -27,7 +27,7 @@ from worldmodel.files import written_whole
 
 
 @dataclass(frozen=True)
-class Track:
+class StoredTrack:
     """Frames `start` to `start + frames` of the store: one camera's drive through one scene without a gap."""
 
     scene: str
@@ -35,7 +35,7 @@ class Track:
     start: int
     frames: int
 
-    def chunk_starts(self, length: int, stride: int) -> range:
+    def windows(self, length: int, stride: int) -> range:
         """Starts of all runs of `length` frames, every `stride` frames."""
         return range(self.start, self.start + self.frames - length + 1, stride)
 
@@ -51,7 +51,7 @@ class FrameStore:
     def __init__(self, folder: Path) -> None:
         card = json.loads((folder / "card.json").read_text())
         self.folder = folder
-        self.tracks = [Track(**track) for track in card["tracks"]]
+        self.tracks = [StoredTrack(**track) for track in card["tracks"]]
         self.frame_rate, self.identity = float(card["frame_rate"]), str(card["identity"])
         self.frames_SHW3: UInt8[np.ndarray, "S H W 3"] = np.load(folder / "frames.npy", mmap_mode="r")
 
@@ -91,9 +91,9 @@ def open_frame_store(
 
 def _tracks(
     index: NuScenesIndex, scenes: list[str], cameras: tuple[str, ...] | None, size: tuple[int, int], length: int
-) -> tuple[list[Track], list[str], float]:
+) -> tuple[list[StoredTrack], list[str], float]:
     """Tracks and the picture behind each frame; gaps end a track."""
-    tracks: list[Track] = []
+    tracks: list[StoredTrack] = []
     paths: list[str] = []
     frame_rate = 0.0
     for camera in cameras if cameras is not None else default_cameras(index):
@@ -105,10 +105,10 @@ def _tracks(
         for number in range(len(pairs)):
             window = pairs.paths(number)[0]
             if before[1:] == window[:-1]:
-                tracks[-1] = Track(tracks[-1].scene, camera, tracks[-1].start, tracks[-1].frames + 1)
+                tracks[-1] = StoredTrack(tracks[-1].scene, camera, tracks[-1].start, tracks[-1].frames + 1)
                 paths.append(window[-1])
             else:
-                tracks.append(Track(pairs.scene(number), camera, len(paths), length))
+                tracks.append(StoredTrack(pairs.scene(number), camera, len(paths), length))
                 paths.extend(window)
             before = window
     return tracks, paths, frame_rate

@@ -11,11 +11,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from worldmodel.datasets.chunk_pair import ChunkPair
-from worldmodel.datasets.nuscenes import ChunkPairs, NuScenesIndex, chunk_pairs, open_index
+from worldmodel.datasets.nuscenes import NuScenesIndex, NuScenesPairs, chunk_pairs, open_index
 from worldmodel.datasets.nuscenes.chains import camera_chains
 from worldmodel.datasets.nuscenes.locate import find_versions
 from worldmodel.datasets.nuscenes.report import first_break
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.datasets.video_source import open_footage
 from worldmodel.errors import InputError
 
@@ -37,7 +37,7 @@ class Drive(Protocol):
         size: tuple[int, int],
         frame_rate: float | None,
         resample: str = "area",
-    ) -> ChunkPair:
+    ) -> PixelPair:
         """The observed frames from `start_s` seconds after the first frame on, and as many future ones as there are.
 
         `resample`: how pictures come to size, see `worldmodel.datasets.images.read_image`.
@@ -95,7 +95,7 @@ class NuScenesDrive:
         size: tuple[int, int],
         frame_rate: float | None = None,
         resample: str = "area",
-    ) -> ChunkPair:
+    ) -> PixelPair:
         """The first frames in a row, all cameras in step, at or after `start_s` seconds from the scene's first frame.
 
         Where the scene ends or a frame is missing soon after, fewer future frames are given, down to none. The pair's
@@ -119,7 +119,7 @@ class NuScenesDrive:
             notes += _why_cut(windows, run, f"{given} of {future_frames} future frames")
         return _cut(replace(run, notes=notes), observed_frames)
 
-    def _windows(self, frames: int, size: tuple[int, int], resample: str = "area") -> ChunkPairs:
+    def _windows(self, frames: int, size: tuple[int, int], resample: str = "area") -> NuScenesPairs:
         """All runs of this many frames; the split into observed and future is made later, a future may be empty."""
         return chunk_pairs(
             self.index,
@@ -132,7 +132,7 @@ class NuScenesDrive:
             resample=resample,
         )
 
-    def _start(self, windows: ChunkPairs, start_s: float) -> tuple[int, tuple[str, ...]]:
+    def _start(self, windows: NuScenesPairs, start_s: float) -> tuple[int, tuple[str, ...]]:
         """The `sample_data` row of the leading camera to begin at, and a note where that is later than asked for."""
         rows, times_us = np.array(_first_rows(windows)), self.index.column("sample_data", "timestamp")
         begin_us = int(times_us[self._lead_rows(windows.cameras)[0]])
@@ -172,12 +172,12 @@ class NuScenesDrive:
             return False
 
 
-def _first_rows(windows: ChunkPairs) -> list[int]:
+def _first_rows(windows: NuScenesPairs) -> list[int]:
     """`sample_data` rows of the leading camera's first frames."""
     return windows.frame_rows()[:, 0, 0].tolist()
 
 
-def _why_cut(windows: ChunkPairs, run: ChunkPair, what: str) -> tuple[str, ...]:
+def _why_cut(windows: NuScenesPairs, run: PixelPair, what: str) -> tuple[str, ...]:
     """A note if a missing frame right behind the run is why it is no longer; none if the scene ends there."""
     last_s = dict(zip(run.cameras, run.times_s[:, -1].tolist(), strict=True))
     here = [
@@ -188,6 +188,6 @@ def _why_cut(windows: ChunkPairs, run: ChunkPair, what: str) -> tuple[str, ...]:
     return (f"{what}: {', '.join(here)}",) if here else ()
 
 
-def _cut(run: ChunkPair, observed_frames: int) -> ChunkPair:
+def _cut(run: PixelPair, observed_frames: int) -> PixelPair:
     video_NLCHW = torch.cat([run.observed_NFCHW, run.future_NGCHW], dim=1)
     return replace(run, observed_NFCHW=video_NLCHW[:, :observed_frames], future_NGCHW=video_NLCHW[:, observed_frames:])

@@ -19,14 +19,15 @@ from jaxtyping import Float64, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE, mean_step
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.datasets.resize import crop_box
 from worldmodel.datasets.video.frame_rate import check_rate
 from worldmodel.datasets.video.index import nearest
 from worldmodel.datasets.video.media_files import IMAGES, VIDEOS, is_media
-from worldmodel.datasets.video.reader import VideoSource, reading_by
+from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.readers import reader_class
 from worldmodel.errors import InputError
 
 JOINT_SIZE = (72, 128)
@@ -136,7 +137,7 @@ class Footage:
         size: tuple[int, int],
         frame_rate: float | None = None,
         resample: str = "area",
-    ) -> ChunkPair:
+    ) -> PixelPair:
         """One coupling at the model's frame rate: for each wanted time the camera's nearest frame.
 
         Where the footage is slower than `frame_rate`, frames come twice (`repeated_frames` counts them); `times_s`
@@ -163,7 +164,7 @@ class Footage:
         numbers = [track.nearest(wanted_s[:kept]) for track in self.tracks]
         video = torch.stack([t.read(k.tolist(), size, resample) for t, k in zip(self.tracks, numbers, strict=True)])
         times_s = np.stack([t.times_s[k] for t, k in zip(self.tracks, numbers, strict=True)])
-        return ChunkPair(
+        return PixelPair(
             scene=self.scene,
             cameras=self.cameras,
             observed_NFCHW=video[:, :observed_frames],
@@ -188,7 +189,7 @@ class Footage:
         return kept
 
 
-def repeated_frames(pair: ChunkPair) -> dict[str, int]:
+def repeated_frames(pair: PixelPair) -> dict[str, int]:
     """How many frames of each camera show the same picture as the frame before, because the footage is slower."""
     return {
         camera: int((np.diff(times_s) == 0).sum()) for camera, times_s in zip(pair.cameras, pair.times_s, strict=True)
@@ -218,7 +219,7 @@ def open_footage(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; check the path")
-    opened = reading_by(video_reader)
+    opened = reader_class(video_reader)
     if path.is_file():
         return Footage(path, (_one_camera(cameras, path, (opened(path),)),))
     files = sorted((entry for entry in path.iterdir() if entry.is_file()), key=_natural)

@@ -7,14 +7,14 @@ import datasets
 import torch
 import torch.distributed as dist
 
-import worldmodel.datasets.chunk_pair
 import worldmodel.datasets.nuscenes
+import worldmodel.datasets.pixel_pair
 
 state = accelerate.PartialState(cpu=True)
 ones = torch.ones(1)
 dist.all_reduce(ones)
 assert dist.get_backend() == "gloo" and ones.item() == 2, (dist.get_backend(), ones)
 assert hasattr(datasets, "load_dataset") and not str(datasets.__file__).startswith(os.getcwd() + "/datasets"), datasets
-assert "ChunkPair" in vars(worldmodel.datasets.chunk_pair)
+assert "PixelPair" in vars(worldmodel.datasets.pixel_pair)
 print("probe passed")
 state.destroy_process_group()

@@ -11,12 +11,13 @@ from torch.utils.data import Dataset
 from worldmodel.benchmarks.clips.check import locate
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import clip_rows
-from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.images import RESAMPLES
-from worldmodel.datasets.nuscenes import ChunkPairs, open_index
-from worldmodel.datasets.nuscenes.windows import Report
+from worldmodel.datasets.nuscenes import NuScenesPairs, open_index
+from worldmodel.datasets.nuscenes.report import NuScenesReport
 from worldmodel.datasets.openvid import VideoFiles
-from worldmodel.datasets.video.reader import VideoSource, reading_by
+from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.readers import reader_class
 from worldmodel.datasets.video_source import read_video
 from worldmodel.errors import InputError
 
@@ -29,8 +30,8 @@ def open_clips(
     resample: str = "area",
     videos: VideoFiles | None = None,
     video_reader: str = "pyav",
-) -> Dataset[ChunkPair]:
-    """A lazy sequence with one `ChunkPair` per clip, in the list's order; it pickles into worker processes.
+) -> Dataset[PixelPair]:
+    """A lazy sequence with one `PixelPair` per clip, in the list's order; it pickles into worker processes.
 
     Clips of nuScenes-format data have calibration, poses and paths, from the same tables that the list was built from.
 
@@ -54,17 +55,17 @@ def open_clips(
         raise InputError(f"resample={resample!r} is unknown; use one of {', '.join(RESAMPLES)}")
     if chosen.tables:
         return PictureClips(chosen, Path(root), size, observed, resample)
-    return VideoClips(chosen, videos or root, size, observed, resample, reading_by(video_reader))
+    return VideoClips(chosen, videos or root, size, observed, resample, reader_class(video_reader))
 
 
-class PictureClips(Dataset[ChunkPair]):
-    """Clips of nuScenes-format data: for each set of cameras a `ChunkPairs` whose pairs are the listed clips."""
+class PictureClips(Dataset[PixelPair]):
+    """Clips of nuScenes-format data: for each set of cameras a `NuScenesPairs` whose pairs are the listed clips."""
 
     def __init__(self, chosen: ClipList, root: Path, size: tuple[int, int], observed: int, resample: str) -> None:
         index, numbers_of = open_index(root, chosen.tables), dict[tuple[str, ...], list[int]]()
         for number, clip in enumerate(chosen.clips):
             numbers_of.setdefault(clip.cameras, []).append(number)
-        self._parts: list[ChunkPairs] = []
+        self._parts: list[NuScenesPairs] = []
         self._places = np.empty((len(chosen), 2), dtype=np.int64)
         for cameras, numbers in numbers_of.items():
             self._places[numbers] = [(len(self._parts), place) for place in range(len(numbers))]
@@ -73,19 +74,19 @@ class PictureClips(Dataset[ChunkPair]):
             rows_PNL = np.stack(rows, axis=1)
             starts_PN = np.arange(0, rows_PNL.size, chosen.frames).reshape(rows_PNL.shape[:2])
             lengths, rate = (observed, chosen.frames - observed), chosen.frame_rate or 0.0
-            part = (index, cameras, rows_PNL.reshape(-1), starts_PN, lengths, rate, size, resample, False, Report())
-            self._parts.append(ChunkPairs(*part))
+            part = (index, cameras, rows_PNL.reshape(-1), starts_PN, lengths, rate, size, resample, False)
+            self._parts.append(NuScenesPairs(*part, NuScenesReport()))
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, number: int) -> ChunkPair:
+    def __getitem__(self, number: int) -> PixelPair:
         """Clip `number` with its frames; raises InputError naming a picture that cannot be read."""
         part, place = self._places[range(len(self))[number]].tolist()
         return self._parts[part][place]
 
 
-class VideoClips(Dataset[ChunkPair]):
+class VideoClips(Dataset[PixelPair]):
     """Clips of videos, at each video's own rate."""
 
     def __init__(
@@ -102,7 +103,7 @@ class VideoClips(Dataset[ChunkPair]):
     def __len__(self) -> int:
         return len(self._sources)
 
-    def __getitem__(self, number: int) -> ChunkPair:
+    def __getitem__(self, number: int) -> PixelPair:
         """Clip `number` with its frames.
 
         Raises:
@@ -111,7 +112,7 @@ class VideoClips(Dataset[ChunkPair]):
         source, numbers = self._sources[number], self._numbers[number]
         frames_LCHW = read_video(source, numbers, self.size, self.resample)
         index = source.index()
-        return ChunkPair(
+        return PixelPair(
             scene=self._scenes[number],
             cameras=("video",),
             observed_NFCHW=frames_LCHW[None, : self.observed_frames],

@@ -8,8 +8,9 @@ import numpy as np
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import RING, camera_chains
+from worldmodel.datasets.nuscenes.report import NuScenesReport
 from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S, MAX_GAP, NOMINAL_RATE, is_gap
-from worldmodel.datasets.nuscenes.windows import Report, WindowRule, cut_windows
+from worldmodel.datasets.nuscenes.windows import WindowRule, cut_windows
 from worldmodel.datasets.toyworld.firing import Firing, scene_firing
 from worldmodel.datasets.toyworld.recipe import GENERATOR, read_recipe
 from worldmodel.datasets.toyworld.rig import RIG
@@ -90,7 +91,7 @@ def _rows(val: ValScenes, frames: int) -> np.ndarray:
     starts: list[np.ndarray] = []
     for name in val.names:
         next_from = -1
-        for start in cut_windows(chains, row_of[name], name, CAMERAS, sensors, rule, Report()):
+        for start in cut_windows(chains, row_of[name], name, CAMERAS, sensors, rule, NuScenesReport()):
             times_NL = chains.times_S[start[:, None] + np.arange(frames)]
             in_step = np.abs(times_NL - times_NL[0]).max() < IN_STEP_S
             if in_step and key[start[0]] and start[0] >= next_from:

@@ -35,7 +35,7 @@ from torch.nn import functional
 from worldmodel.benchmarks.metrics.figure import Figure, Protocol
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_ratio
-from worldmodel.datasets.chunk_pair import ChunkPair
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.errors import InputError
 from worldmodel.pixels import refuse_other_than_8_bit
 
@@ -82,7 +82,7 @@ class CrossView(SampleTable):
         self.every = every
 
     def update(
-        self, predicted_NGCHW: Shaped[Tensor, "N G 3 H W"], pair: ChunkPair, sample: int, group: int | None = None
+        self, predicted_NGCHW: Shaped[Tensor, "N G 3 H W"], pair: PixelPair, sample: int, group: int | None = None
     ) -> None:
         """Add a clip of all cameras of a rig.
 
@@ -96,7 +96,7 @@ class CrossView(SampleTable):
         row_4 = self.measured(predicted_NGCHW, pair)
         self.add(row_4[None], torch.tensor([sample]), None if group is None else torch.tensor([group]))
 
-    def measured(self, predicted_NGCHW: Shaped[Tensor, "N G 3 H W"], pair: ChunkPair) -> Float64[Tensor, "4"]:
+    def measured(self, predicted_NGCHW: Shaped[Tensor, "N G 3 H W"], pair: PixelPair) -> Float64[Tensor, "4"]:
         """Of one clip what `add` takes: agreement and patches of the predicted frames, then of the real ones."""
         if pair.intrinsics is None or pair.extrinsics is None:
             raise InputError(f"{pair.scene}: cross-view consistency needs a calibration; leave this metric out")
@@ -138,7 +138,7 @@ def _reason(patches: int, real: float) -> str:
 
 
 def agreements_of_clip(
-    videos: Sequence[Shaped[Tensor, "N G 3 H W"]], pair: ChunkPair, every: int = 1
+    videos: Sequence[Shaped[Tensor, "N G 3 H W"]], pair: PixelPair, every: int = 1
 ) -> list[Agreement]:
     """Of all overlapping cameras, in every `every`-th frame of each video; all are of the future frames of `pair`.
 
@@ -165,7 +165,7 @@ def agreements_of_clip(
     return found
 
 
-def relative_pose(pair: ChunkPair, a: int, b: int, frame: int) -> Float64[np.ndarray, "4 4"]:
+def relative_pose(pair: PixelPair, a: int, b: int, frame: int) -> Float64[np.ndarray, "4 4"]:
     """Points of camera `a` into camera `b`, each at its own time; `frame` counts from the first observed one."""
     assert pair.extrinsics is not None
     a_to, b_to = pair.extrinsics[a], pair.extrinsics[b]

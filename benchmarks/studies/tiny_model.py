@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from worldmodel.benchmarks import machine
-from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.measure.provenance import folder_hash
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
@@ -26,7 +26,7 @@ from worldmodel.models.pipeline import FlowFramesPipeline
 EVALUATIONS = (1, 2, 5, 10, 40)
 
 
-def scores_of_pair(pipeline: FlowFramesPipeline, pair: ChunkPair, numbers: tuple[int, ...]) -> dict[str, FrameScores]:
+def scores_of_pair(pipeline: FlowFramesPipeline, pair: PixelPair, numbers: tuple[int, ...]) -> dict[str, FrameScores]:
     """Scores of one pair's cameras by method."""
     frames = pair.observed_NFCHW.shape[1]
     videos = {

@@ -31,7 +31,7 @@ from worldmodel.benchmarks.suites.plan import Plan, plans
 from worldmodel.benchmarks.suites.predictions import clip_seeds, predict_clip
 from worldmodel.benchmarks.suites.references import References, Sample
 from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
-from worldmodel.datasets.chunk_pair import ChunkPair
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.errors import InputError, UserError
 from worldmodel.files import cache_folder
 from worldmodel.measure.provenance import weights_hash
@@ -85,7 +85,7 @@ class Ground:
         base = Protocol("", frame_rate=clips.frame_rate or 0.0, clips=clips.label, clips_sha256=sha256)
         return References(folder, samples_of(clips, self.numbers), base, self.reading, self.chunks)
 
-    def samples(self, size: tuple[int, int]) -> Dataset[ChunkPair]:
+    def samples(self, size: tuple[int, int]) -> Dataset[PixelPair]:
         """All clips at this size."""
         config = self.config
         observed, reader = self.clips.observed_frames, config.video_reader
@@ -175,7 +175,7 @@ def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder
     state.wait_for_everyone()
 
 
-def see_truth(ground: Ground, name: str, truth: Scores, number: int, sample: ChunkPair, frames: int) -> None:
+def see_truth(ground: Ground, name: str, truth: Scores, number: int, sample: PixelPair, frames: int) -> None:
     """Features of one clip's true frames, where they are not there."""
     if not truth.has(number):
         future = sample.future_NGCHW[:, : frames * ground.chunks]
@@ -183,7 +183,7 @@ def see_truth(ground: Ground, name: str, truth: Scores, number: int, sample: Chu
 
 
 def answer(
-    ground: Ground, method: Method, instruments: Instruments, row: RowFolder, number: int, sample: ChunkPair
+    ground: Ground, method: Method, instruments: Instruments, row: RowFolder, number: int, sample: PixelPair
 ) -> None:
     """Predict one clip, where that was not done, and score it."""
     if row.predictions.missing([number]):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.stages import now
-from worldmodel.datasets.chunk_pair import ChunkPair
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.flow.solvers import Evaluations
 from worldmodel.measure.frame_scores import to_uint8
@@ -59,7 +59,7 @@ class Predictions:
             return opened.get_tensor("frames"), Cost(**json.loads(opened.metadata()["cost"]))
 
 
-def predict_clip(method: Method, sample: ChunkPair, seeds: Sequence[int], chunks: int, device: torch.device) -> tuple[
+def predict_clip(method: Method, sample: PixelPair, seeds: Sequence[int], chunks: int, device: torch.device) -> tuple[
     UInt8[Tensor, "N G 3 H W"], Cost
 ]:  # fmt: skip
     """`chunks` chunks of every camera of one clip; `seeds` has one for each camera."""
@@ -76,7 +76,7 @@ def predict_clip(method: Method, sample: ChunkPair, seeds: Sequence[int], chunks
 
 
 def _predict(
-    method: Method, sample: ChunkPair, part: slice, noise: SeededNoise, chunks: int, device: torch.device
+    method: Method, sample: PixelPair, part: slice, noise: SeededNoise, chunks: int, device: torch.device
 ) -> UInt8[Tensor, "N G 3 H W"]:
     spec = method.spec
     if spec.sees_truth:

@@ -20,7 +20,7 @@ from worldmodel.benchmarks.metrics.cross_view import CrossView
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.pairwise import PSNR, SSIM, Brightness, PairwiseScore, Perceptual, Sharpness
-from worldmodel.datasets.chunk_pair import ChunkPair
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 
 Frames = UInt8[Tensor, "N G 3 H W"]
@@ -63,7 +63,7 @@ def pairwise_scores(instruments: Instruments, protocol: Protocol, cameras: Seque
     return [*plain, *(Perceptual(network, protocol, cameras) for network in instruments.perceptual.values())]
 
 
-def scores_of(predicted: Frames, sample: ChunkPair, instruments: Instruments) -> dict[str, Tensor]:
+def scores_of(predicted: Frames, sample: PixelPair, instruments: Instruments) -> dict[str, Tensor]:
     """Scores of every frame, [N, G] float64, by title; and what `CrossView` measures, [4]."""
     protocol = Protocol("", frames=predicted.shape[1])
     sample = _until(sample, predicted.shape[1])
@@ -76,7 +76,7 @@ def scores_of(predicted: Frames, sample: ChunkPair, instruments: Instruments) ->
     return found
 
 
-def _until(sample: ChunkPair, future: int) -> ChunkPair:
+def _until(sample: PixelPair, future: int) -> PixelPair:
     """The sample with its first `future` future frames alone."""
     end = sample.observed_NFCHW.shape[1] + future
     return replace(

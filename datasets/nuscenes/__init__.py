@@ -12,11 +12,11 @@ from worldmodel.datasets.nuscenes.index import NuScenesIndex, open_index
 from worldmodel.datasets.nuscenes.splits import available_splits, official_splits, scenes_of_split
 
 if TYPE_CHECKING:
-    from worldmodel.datasets.nuscenes.dataset import ChunkPairs, chunk_pairs
+    from worldmodel.datasets.nuscenes.dataset import NuScenesPairs, chunk_pairs
 
 __all__ = [
     "RING",
-    "ChunkPairs",
+    "NuScenesPairs",
     "NuScenesIndex",
     "available_splits",
     "chunk_pairs",
@@ -28,7 +28,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # The index alone needs no torch: opening it stays in the tens of megabytes.
-    if name in ("ChunkPairs", "chunk_pairs"):
+    if name in ("NuScenesPairs", "chunk_pairs"):
         from worldmodel.datasets.nuscenes import dataset
 
         return getattr(dataset, name)

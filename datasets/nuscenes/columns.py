@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from worldmodel.datasets.nuscenes.clock import as_microseconds, time_unit, unit_like
 from worldmodel.datasets.nuscenes.rotations import quaternions
-from worldmodel.datasets.nuscenes.tables import TABLES, Table, read_records, read_values
+from worldmodel.datasets.nuscenes.tables import TABLES, RawTable, read_records, read_values
 from worldmodel.datasets.nuscenes.tokens import refuse_empty, token_keys
 from worldmodel.errors import InputError
 
@@ -24,7 +24,7 @@ _FIXED: dict[str, type[np.integer]] = {
 }
 
 
-def read_columns(path: Path, table: Table) -> dict[str, Column]:
+def read_columns(path: Path, table: RawTable) -> dict[str, Column]:
     """Columns of one raw table. Token columns, references among them, are still [rows, 16] uint8 here.
 
     `token_text` is there too where a token of the table is not 32 hexadecimal digits. Time stamps are as written.
@@ -54,12 +54,12 @@ def _texts(written: list[str] | None, keys: np.ndarray) -> pa.Array:
     return pa.array(written if written is not None else [key.tobytes().hex() for key in keys], type=pa.string())
 
 
-def no_rows(table: Table) -> dict[str, Column]:
+def no_rows(table: RawTable) -> dict[str, Column]:
     """Columns of a table that the version lacks."""
     return {name: _column(Path(), table, name, [], 0) for name in table.record.__struct_fields__}
 
 
-def _column(path: Path, table: Table, name: str, values: list, done: int) -> Column:
+def _column(path: Path, table: RawTable, name: str, values: list, done: int) -> Column:
     if name == "token" or name in table.references:
         return token_keys(values)[0]
     if name in _FIXED:

@@ -7,21 +7,21 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.images import RESAMPLES, adjust_intrinsics, picture_size, read_image
-from worldmodel.datasets.nuscenes import geometry
 from worldmodel.datasets.nuscenes.chains import RING, CameraChains, camera_chains, frame_rate
+from worldmodel.datasets.nuscenes.geometry import ego_poses, extrinsics, intrinsics
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
-from worldmodel.datasets.nuscenes.report import Report
+from worldmodel.datasets.nuscenes.report import NuScenesReport
 from worldmodel.datasets.nuscenes.splits import scenes_of_split
 from worldmodel.datasets.nuscenes.timing import MAX_GAP
 from worldmodel.datasets.nuscenes.windows import WindowRule, cut_windows
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.datasets.reading import reading
 from worldmodel.errors import InputError
 
 
-class ChunkPairs(Dataset[ChunkPair]):
-    """A sequence of `ChunkPair`s that reads its pictures when asked. Made by `chunk_pairs`.
+class NuScenesPairs(Dataset[PixelPair]):
+    """A sequence of `PixelPair`s that reads its pictures when asked. Made by `chunk_pairs`.
 
     It pickles as the index's path and two small arrays, so it serves in `DataLoader` workers under fork and spawn;
     all of them map the same pages. With `skip_bad`, a pair with an unreadable picture is replaced by the next good
@@ -41,7 +41,7 @@ class ChunkPairs(Dataset[ChunkPair]):
         size: tuple[int, int],
         resample: str,
         skip_bad: bool,
-        report: Report,
+        report: NuScenesReport,
     ) -> None:
         self.index, self.cameras, self.frame_rate = index, cameras, frame_rate
         self.observed_frames, self.future_frames = lengths
@@ -52,7 +52,7 @@ class ChunkPairs(Dataset[ChunkPair]):
     def __len__(self) -> int:
         return len(self._starts_PN)
 
-    def __getitem__(self, number: int) -> ChunkPair:
+    def __getitem__(self, number: int) -> PixelPair:
         """Pair `number`; raises InputError naming the picture if one cannot be read, unless `skip_bad`."""
         number = range(len(self))[number]
         if not self.skip_bad:
@@ -68,7 +68,7 @@ class ChunkPairs(Dataset[ChunkPair]):
         )
 
     @property
-    def report(self) -> Report:
+    def report(self) -> NuScenesReport:
         """What was left out so far and why, pictures that workers could not read included."""
         bad = np.flatnonzero(self._bad_P.numpy())
         found = self._complaints(np.unique(self.frame_rows(bad)), workers=0)
@@ -87,12 +87,12 @@ class ChunkPairs(Dataset[ChunkPair]):
         """Picture files of pair `number`: N rows of observed + future."""
         return tuple(tuple(str(self._path(row)) for row in rows) for rows in self.frame_rows([number])[0].tolist())
 
-    def subset(self, numbers: Sequence[int]) -> "ChunkPairs":
+    def subset(self, numbers: Sequence[int]) -> "NuScenesPairs":
         """The same sequence with only the given pairs, in the given order."""
         report = replace(self._report, pairs=len(numbers))
         return self._with(self._starts_PN[list(numbers)], report)
 
-    def check(self, workers: int = 0) -> "ChunkPairs":
+    def check(self, workers: int = 0) -> "NuScenesPairs":
         """Read every picture once, in `workers` processes; return the pairs without a bad one, named in its report."""
         frames = self.frame_rows()
         found = self._complaints(np.unique(frames), workers)
@@ -104,16 +104,16 @@ class ChunkPairs(Dataset[ChunkPair]):
             messages = [message for batch in read for message in batch]
         return {row: message for row, message in zip(rows.tolist(), messages, strict=True) if message}
 
-    def _with_bad(self, found: dict[int, str], bad_pairs: int) -> Report:
+    def _with_bad(self, found: dict[int, str], bad_pairs: int) -> NuScenesReport:
         known = self._report.bad_images
         new = [message for message in found.values() if message not in known]
         total = self._report.bad_pairs + bad_pairs
         return replace(self._report, pairs=len(self) - bad_pairs, bad_images=known + new, bad_pairs=total)
 
-    def _with(self, starts_PN: np.ndarray, report: Report) -> "ChunkPairs":
+    def _with(self, starts_PN: np.ndarray, report: NuScenesReport) -> "NuScenesPairs":
         lengths = (self.observed_frames, self.future_frames)
         rest = (lengths, self.frame_rate, self.size, self.resample, self.skip_bad, report)
-        return ChunkPairs(self.index, self.cameras, self._rows_S, starts_PN, *rest)
+        return NuScenesPairs(self.index, self.cameras, self._rows_S, starts_PN, *rest)
 
     def _path(self, row: int) -> str:
         return f"{self.index.root}/{self.index.text('sample_data', 'filename', row)}"
@@ -125,19 +125,19 @@ class ChunkPairs(Dataset[ChunkPair]):
         except InputError as why:
             raise InputError(f"{why} (sample_data {self.index.token('sample_data', row)})") from None
 
-    def _read(self, number: int) -> ChunkPair:
+    def _read(self, number: int) -> PixelPair:
         rows_NL = self.frame_rows([number])[0]
         first = rows_NL[:, 0]
         frames = self._frames(rows_NL)
-        poses = geometry.ego_poses(self.index, rows_NL.reshape(-1)).reshape(*rows_NL.shape, 4, 4)
-        return ChunkPair(
+        poses = ego_poses(self.index, rows_NL.reshape(-1)).reshape(*rows_NL.shape, 4, 4)
+        return PixelPair(
             scene=self.scene(number),
             cameras=self.cameras,
             observed_NFCHW=frames[:, : self.observed_frames],
             future_NGCHW=frames[:, self.observed_frames :],
             times_s=self.index.column("sample_data", "timestamp")[rows_NL] * 1e-6,
             intrinsics=self._intrinsics(first),
-            extrinsics=geometry.extrinsics(self.index, first),
+            extrinsics=extrinsics(self.index, first),
             ego_poses=poses,
             frame_rate=self.frame_rate,
             paths=self.paths(number),
@@ -150,7 +150,7 @@ class ChunkPairs(Dataset[ChunkPair]):
         return torch.from_numpy(frames)
 
     def _intrinsics(self, rows_N: np.ndarray) -> np.ndarray | None:
-        raw = geometry.intrinsics(self.index, rows_N)
+        raw = intrinsics(self.index, rows_N)
         if np.isnan(raw).any():  # a rig may be uncalibrated
             return None
         sizes = [self._picture_size(row) for row in rows_N.tolist()]
@@ -165,7 +165,7 @@ class ChunkPairs(Dataset[ChunkPair]):
 class _Pictures(Dataset[str]):
     """What is wrong with each of some pictures; empty where nothing is."""
 
-    def __init__(self, pairs: ChunkPairs, rows: np.ndarray) -> None:
+    def __init__(self, pairs: NuScenesPairs, rows: np.ndarray) -> None:
         self.pairs, self.rows = pairs, rows
 
     def __len__(self) -> int:
@@ -192,7 +192,7 @@ def chunk_pairs(
     resample: str = "area",
     max_gap: float = MAX_GAP,
     skip_bad: bool = False,
-) -> ChunkPairs:
+) -> NuScenesPairs:
     """Cut every scene's camera chains into consecutive observed and future chunks.
 
     Args:
@@ -218,13 +218,13 @@ def chunk_pairs(
     chains = camera_chains(index, cameras)
     rate = frame_rate(index, cameras)
     rule = WindowRule(observed_frames + future_frames, stride, 1 / rate, max_gap)
-    report = Report(absent_scenes=absent, dropped_references=index.dropped)
+    report = NuScenesReport(absent_scenes=absent, dropped_references=index.dropped)
     report.absent_cameras = [
         name for name in index.camera_names if by_default and name not in index.cameras_with_frames
     ]
     starts_PN = _cut_scenes(index, chains, names, cameras, rule, report)
     lengths = (observed_frames, future_frames)
-    return ChunkPairs(
+    return NuScenesPairs(
         index, cameras, chains.rows_S, starts_PN, lengths, rate, (size[0], size[1]), resample, skip_bad, report
     )
 
@@ -235,7 +235,7 @@ def _cut_scenes(
     names: list[str],
     cameras: tuple[str, ...],
     rule: WindowRule,
-    report: Report,
+    report: NuScenesReport,
 ) -> np.ndarray:
     channels, row_of = index.texts("sensor", "channel"), {name: row for row, name in enumerate(index.scene_names)}
     sensors = [channels.index(camera) for camera in cameras]

@@ -66,7 +66,7 @@ def first_break(breaks: list[Breaks], from_s: float) -> str:
 
 
 @dataclass
-class Report:
+class NuScenesReport:
     """What was left out, and why.
 
     Attributes:

@@ -21,7 +21,7 @@ Rotation = list[float | Vector]  # a quaternion (w, x, y, z), or the nine number
 Time = int | float
 
 
-class Log(msgspec.Struct, gc=False):
+class LogRecord(msgspec.Struct, gc=False):
     token: str
     logfile: str = ""
     vehicle: str = ""
@@ -29,7 +29,7 @@ class Log(msgspec.Struct, gc=False):
     location: str = ""
 
 
-class Scene(msgspec.Struct, gc=False):
+class SceneRecord(msgspec.Struct, gc=False):
     token: str
     name: str
     description: str = ""
@@ -39,7 +39,7 @@ class Scene(msgspec.Struct, gc=False):
     last_sample_token: str = ""
 
 
-class Sample(msgspec.Struct, gc=False):
+class SampleRecord(msgspec.Struct, gc=False):
     token: str
     timestamp: Time
     scene_token: str
@@ -47,13 +47,13 @@ class Sample(msgspec.Struct, gc=False):
     next: str = ""
 
 
-class Sensor(msgspec.Struct, gc=False):
+class SensorRecord(msgspec.Struct, gc=False):
     token: str
     channel: str
     modality: str
 
 
-class CalibratedSensor(msgspec.Struct, gc=False):
+class CalibratedSensorRecord(msgspec.Struct, gc=False):
     token: str
     sensor_token: str
     translation: Vector
@@ -61,18 +61,18 @@ class CalibratedSensor(msgspec.Struct, gc=False):
     camera_intrinsic: list[Vector] | None = None  # three rows, or none for lidar, radar and uncalibrated cameras
 
 
-class EgoPose(msgspec.Struct, gc=False):
+class EgoPoseRecord(msgspec.Struct, gc=False):
     token: str
     translation: Vector
     rotation: Quaternion
     timestamp: Time = 0
 
 
-class TurnedEgoPose(EgoPose, gc=False):
-    rotation: Rotation  # type: ignore[assignment]  # wider than in EgoPose
+class TurnedEgoPoseRecord(EgoPoseRecord, gc=False):
+    rotation: Rotation  # type: ignore[assignment]  # wider than in EgoPoseRecord
 
 
-class SampleData(msgspec.Struct, gc=False):
+class SampleDataRecord(msgspec.Struct, gc=False):
     token: str
     sample_token: str
     ego_pose_token: str
@@ -86,7 +86,7 @@ class SampleData(msgspec.Struct, gc=False):
     width: int = 0
 
 
-class Table(NamedTuple):
+class RawTable(NamedTuple):
     """One raw table: its record type and, per token column, the table that the token points into.
 
     `optional` names the token columns that may be empty.
@@ -97,19 +97,19 @@ class Table(NamedTuple):
     optional: tuple[str, ...] = ()
 
 
-TABLES: dict[str, Table] = {
-    "log": Table(Log, {}),
-    "scene": Table(
-        Scene,
+TABLES: dict[str, RawTable] = {
+    "log": RawTable(LogRecord, {}),
+    "scene": RawTable(
+        SceneRecord,
         {"log_token": "log", "first_sample_token": "sample", "last_sample_token": "sample"},
         ("log_token", "first_sample_token", "last_sample_token"),
     ),
-    "sample": Table(Sample, {"scene_token": "scene", "prev": "sample", "next": "sample"}, ("prev", "next")),
-    "sensor": Table(Sensor, {}),
-    "calibrated_sensor": Table(CalibratedSensor, {"sensor_token": "sensor"}),
-    "ego_pose": Table(EgoPose, {}),
-    "sample_data": Table(
-        SampleData,
+    "sample": RawTable(SampleRecord, {"scene_token": "scene", "prev": "sample", "next": "sample"}, ("prev", "next")),
+    "sensor": RawTable(SensorRecord, {}),
+    "calibrated_sensor": RawTable(CalibratedSensorRecord, {"sensor_token": "sensor"}),
+    "ego_pose": RawTable(EgoPoseRecord, {}),
+    "sample_data": RawTable(
+        SampleDataRecord,
         {
             "sample_token": "sample",
             "ego_pose_token": "ego_pose",
@@ -120,7 +120,7 @@ TABLES: dict[str, Table] = {
         ("prev", "next"),
     ),
 }
-OTHERS: dict[type[msgspec.Struct], type[msgspec.Struct]] = {EgoPose: TurnedEgoPose}
+OTHERS: dict[type[msgspec.Struct], type[msgspec.Struct]] = {EgoPoseRecord: TurnedEgoPoseRecord}
 """What a record is read as where a table does not fit nuScenes' own type, which is parsed in 0.6 of the time."""
 ABSENT = ("log",)
 """Tables that a version may lack."""

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldmodel.datasets.nuscenes.chains import CameraChains
-from worldmodel.datasets.nuscenes.report import Breaks, Report
+from worldmodel.datasets.nuscenes.report import Breaks, NuScenesReport
 from worldmodel.datasets.nuscenes.timing import is_gap
-
-__all__ = ["Report", "WindowRule", "cut_windows"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def cut_windows(
     cameras: tuple[str, ...],
     sensors: list[int],
     rule: WindowRule,
-    report: Report,
+    report: NuScenesReport,
 ) -> np.ndarray:
     """First positions in `chains.rows_S` of every pair of one scene: [P, N] int64.
 
@@ -91,7 +89,7 @@ def cut_windows(
     return starts_RN[chosen] + np.array([track.base for track in tracks])
 
 
-def _in_step(tracks: list[_Track], rule: WindowRule, report: Report) -> tuple[np.ndarray, np.ndarray]:
+def _in_step(tracks: list[_Track], rule: WindowRule, report: NuScenesReport) -> tuple[np.ndarray, np.ndarray]:
     """Whether each start of the leader gives a window of all cameras, and where the window begins in each."""
     starts = np.arange(len(tracks[0].times_R) - rule.length + 1)
     good = tracks[0].whole(starts, rule.length)
@@ -105,7 +103,13 @@ def _in_step(tracks: list[_Track], rule: WindowRule, report: Report) -> tuple[np
 
 
 def _track(
-    chains: CameraChains, scene: int, scene_name: str, sensor: int, camera: str, rule: WindowRule, report: Report
+    chains: CameraChains,
+    scene: int,
+    scene_name: str,
+    sensor: int,
+    camera: str,
+    rule: WindowRule,
+    report: NuScenesReport,
 ) -> _Track:
     begin, end, heads = chains.span(scene, sensor)
     times = chains.times_S[begin:end]

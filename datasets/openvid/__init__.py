@@ -2,17 +2,17 @@
 
 entries = read_list("OpenVid-1M.csv")                       # streamed; also JSONL, videos.txt, or a folder
 files = VideoFiles(["/data/openvid/video"], archives=["/data/openvid/zips"], extract_to="/data/openvid/video")
-pairs = video_pairs(entries, files, size=(256, 384))        # a torch Dataset of ChunkPairs
+pairs = video_pairs(entries, files, size=(256, 384))        # a torch Dataset of NuScenesPairs
 print(pairs.report)
 """
 
 from worldmodel.datasets.openvid.files import VideoFiles
 from worldmodel.datasets.openvid.listing import VideoEntry, read_list
-from worldmodel.datasets.openvid.pairs import Collection, Report, VideoPairs, open_collection, video_pairs
+from worldmodel.datasets.openvid.pairs import Collection, VideoPairs, VideoReport, open_collection, video_pairs
 
 __all__ = [
     "Collection",
-    "Report",
+    "VideoReport",
     "VideoEntry",
     "VideoFiles",
     "VideoPairs",

@@ -14,20 +14,21 @@ from pathlib import Path
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.openvid.files import VideoFiles
 from worldmodel.datasets.openvid.indexed import IndexedDecord, IndexedVideo
 from worldmodel.datasets.openvid.listing import VideoEntry
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.datasets.reading import dead_processes_named
 from worldmodel.datasets.video.cuts import scene_cuts, shots
-from worldmodel.datasets.video.reader import VideoSource, reading_by
+from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.readers import reader_class
 from worldmodel.errors import InputError
 
 AHEAD = 4  # videos in flight per process while scanning
 
 
 @dataclass
-class Report:
+class VideoReport:
     """What became of a list's videos.
 
     Attributes:
@@ -59,8 +60,8 @@ class Pair:
     start: int
 
 
-class VideoPairs(Dataset[ChunkPair]):
-    """A sequence of `ChunkPair`s of one camera each, read when asked. Made by `video_pairs`; pickles into workers.
+class VideoPairs(Dataset[PixelPair]):
+    """A sequence of `PixelPair`s of one camera each, read when asked. Made by `video_pairs`; pickles into workers.
 
     Attributes:
         sources, captions: of the usable videos. places: of the pairs. report: what was left out and why.
@@ -68,7 +69,7 @@ class VideoPairs(Dataset[ChunkPair]):
 
     def __init__(
         self, sources: list[VideoSource], captions: list[str], places: list[Pair], frames: tuple[int, int],
-        size: tuple[int, int], report: Report,
+        size: tuple[int, int], report: VideoReport,
     ) -> None:  # fmt: skip
         self.sources, self.captions, self.places = sources, captions, places
         self.frames, self.size, self.report = frames, size, report
@@ -76,7 +77,7 @@ class VideoPairs(Dataset[ChunkPair]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: int) -> ChunkPair:
+    def __getitem__(self, number: int) -> PixelPair:
         """Frames of one pair at the video's own rate; one seek.
 
         Raises:
@@ -87,7 +88,7 @@ class VideoPairs(Dataset[ChunkPair]):
         numbers = range(place.start, place.start + observed + future)
         video_FCHW = source.read(numbers, self.size)
         index = source.index()
-        return ChunkPair(
+        return PixelPair(
             scene=source.path.stem,
             cameras=(source.path.stem,),
             observed_NFCHW=video_FCHW[None, :observed],
@@ -125,7 +126,7 @@ class Collection:
         videos: those that can be read, in the list's order. report: what was left out so far and why.
     """
 
-    def __init__(self, videos: list[ListedVideo], report: Report) -> None:
+    def __init__(self, videos: list[ListedVideo], report: VideoReport) -> None:
         self.videos, self.report = videos, report
 
     def pairs(
@@ -171,12 +172,12 @@ def open_collection(
     Raises:
         MissingDependency: the reader is not installed.
     """
-    reading_by(reader)
+    reader_class(reader)
     folder = None if cache is None else Path(cache)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     scan = partial(_scan, shortest=shortest, cache=folder, reader=reader)
-    report, videos = Report(), []
+    report, videos = VideoReport(), []
     for entry, scanned in _scanned(scan, _located(islice(entries, most), files, report), workers):
         if isinstance(scanned, str):
             report.bad[entry.video] = scanned
@@ -227,7 +228,9 @@ def _length_and_step(observed_frames: int, future_frames: int, stride: int | Non
 Scanned = tuple[VideoSource, tuple[int, ...]]  # the video and its cuts
 
 
-def _located(entries: Iterable[VideoEntry], files: VideoFiles, report: Report) -> Iterator[tuple[VideoEntry, Path]]:
+def _located(
+    entries: Iterable[VideoEntry], files: VideoFiles, report: VideoReport
+) -> Iterator[tuple[VideoEntry, Path]]:
     files.check_archives()  # an archive that is not whole ends the list; a member that is not, only itself
     for entry in tqdm(entries, desc="videos", unit="video"):
         report.videos += 1
@@ -257,7 +260,7 @@ def _scanned(
 def _scan(path: Path, shortest: int, cache: Path | None, reader: str) -> Scanned | str:
     """The video, its index found, and its cuts; or why it cannot be read."""
     kept = IndexedVideo if reader == "pyav" else IndexedDecord
-    source = reading_by(reader)(path) if cache is None else kept(path, cache)
+    source = reader_class(reader)(path) if cache is None else kept(path, cache)
     try:
         return source, scene_cuts(source, cache) if len(source.index()) >= shortest else ()
     except InputError as error:

@@ -32,7 +32,7 @@ def hedge(
     if rng.random() < 0.5:
         return
     left = side * (road.half_width + road.pavement + 1.2)
-    x, y, yaw = (float(v[0]) for v in road.track.pose(np.array([s + plot / 2]), left))
+    x, y, yaw = (float(v[0]) for v in road.line.pose(np.array([s + plot / 2]), left))
     if ground.claim((x, y, yaw), plot * 0.9, 0.8):
         stage.box(
             (x, y, yaw),

@@ -16,9 +16,9 @@ class Ground:
 
     def cover(self, road: Road, margin: float) -> None:
         """Takes the road's width plus a margin."""
-        s = np.arange(road.track.span[0], road.track.span[1], 0.4)
+        s = np.arange(road.line.span[0], road.line.span[1], 0.4)
         for left in np.arange(-road.half_width - margin, road.half_width + margin + 0.01, 0.4):
-            x, y, _ = road.track.pose(s, float(left))
+            x, y, _ = road.line.pose(s, float(left))
             i, j = self._cells(np.column_stack([x, y]))
             self.taken[i, j] = True
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from worldmodel.datasets.toyworld.lines import drive, line_from_curvature, straight_line
 from worldmodel.datasets.toyworld.script import (
     LEAD_IN,
     LEAD_OUT,
@@ -11,7 +12,6 @@ from worldmodel.datasets.toyworld.script import (
     pick_district,
     script_clock,
 )
-from worldmodel.datasets.toyworld.tracks import drive, straight_track, track_from_curvature
 from worldmodel.datasets.toyworld.traffic import new_vehicle, standing
 
 
@@ -26,7 +26,7 @@ def turn_scene(rng: np.random.Generator, kind: str, seconds: float) -> SceneScri
     arc = np.pi / 2 * radius
     shape = np.clip((s - begin) / ramp, 0, 1) * np.clip((begin + arc + ramp - s) / ramp, 0, 1)
     curvature = side * shape * (np.pi / 2) / (shape.sum() * 0.25)
-    track = track_from_curvature(s, curvature, rng.uniform(-np.pi, np.pi))
+    line = line_from_curvature(s, curvature, rng.uniform(-np.pi, np.pi))
     cruise, slow = rng.uniform(6.5, 8.5), rng.uniform(0.28, 0.42)
     middle = begin + arc / 2
     time = script_clock(seconds)
@@ -42,16 +42,16 @@ def turn_scene(rng: np.random.Generator, kind: str, seconds: float) -> SceneScri
     base = progress_from(-30.0 - float(np.interp(0.0, time, base)))
     roads = []
     for at in (begin - 12.0, begin + arc + ramp + 12.0):
-        x, y, yaw = (float(v[0]) for v in track.pose(np.array([at]), width / 2))
-        roads.append(Road(straight_track(x, y, yaw, 200.0, 200.0), 1, width, 0.0, rng.uniform(2.0, 4.0)))
+        x, y, yaw = (float(v[0]) for v in line.pose(np.array([at]), width / 2))
+        roads.append(Road(straight_line(x, y, yaw, 200.0, 200.0), 1, width, 0.0, rng.uniform(2.0, 4.0)))
     vehicles = []
     if rng.random() < 0.6:
-        vehicles.append(new_vehicle(rng, drive(track, time, progress_from(base[0] + rng.uniform(13, 19)), 0.0)))
+        vehicles.append(new_vehicle(rng, drive(line, time, progress_from(base[0] + rng.uniform(13, 19)), 0.0)))
     if rng.random() < 0.6:
-        vehicles.append(new_vehicle(rng, drive(track, time, progress_from(base[0] - rng.uniform(13, 19)), 0.0)))
+        vehicles.append(new_vehicle(rng, drive(line, time, progress_from(base[0] - rng.uniform(13, 19)), 0.0)))
     roads, junctions = _crossed(roads)
     vehicles += _junction_traffic(rng, roads, time)
-    script = SceneScript("", "", kind, seconds, pick_district(rng), drive(track, time, base, 0.0), roads)
+    script = SceneScript("", "", kind, seconds, pick_district(rng), drive(line, time, base, 0.0), roads)
     script.junctions = junctions
     script.vehicles = vehicles
     script.palette_seed = int(rng.integers(2**31))
@@ -60,11 +60,11 @@ def turn_scene(rng: np.random.Generator, kind: str, seconds: float) -> SceneScri
 
 def _crossed(roads: list[Road]) -> tuple[list[Road], list[tuple[float, float]]]:
     """The same two straight roads with arc length 0 at their crossing, and the gap it makes in the first."""
-    (p, a), (q, b) = ((r.track.xy_M2[0], np.array([np.cos(r.track.yaw_M[0]), np.sin(r.track.yaw_M[0])])) for r in roads)
+    (p, a), (q, b) = ((r.line.xy_M2[0], np.array([np.cos(r.line.yaw_M[0]), np.sin(r.line.yaw_M[0])])) for r in roads)
     along = np.linalg.solve(np.stack([a, -b], axis=1), q - p)[0]
     x, y = p + along * a
     moved = [
-        Road(straight_track(x, y, float(r.track.yaw_M[0]), 220.0, 220.0), r.lanes, r.lane_width, r.parking, r.pavement)
+        Road(straight_line(x, y, float(r.line.yaw_M[0]), 220.0, 220.0), r.lanes, r.lane_width, r.parking, r.pavement)
         for r in roads
     ]
     return moved, [(0.0, moved[1].half_width)]
@@ -84,13 +84,13 @@ def _junction_traffic(rng: np.random.Generator, roads: list[Road], time: np.ndar
         if kinds == "wait":
             distances = 13.0 + np.cumsum(rng.uniform(7.5, 11.0, size=int(rng.integers(0, 3))))
             for distance in distances:
-                x, y, yaw = road.track.pose(np.array([-towards * distance]), lane)
+                x, y, yaw = road.line.pose(np.array([-towards * distance]), lane)
                 facing = yaw[0] + (0.0 if towards > 0 else np.pi)
                 cars.append(new_vehicle(rng, standing(x[0], y[0], facing), short=True))
         else:
             pace = rng.uniform(5.0, 9.0)
             start = rng.uniform(14.0, 30.0) + np.maximum(0.0, pace * time)
             cars.append(
-                new_vehicle(rng, drive(road.track, time, np.clip(towards * start, -215, 215), lane, towards < 0))
+                new_vehicle(rng, drive(road.line, time, np.clip(towards * start, -215, 215), lane, towards < 0))
             )
     return cars

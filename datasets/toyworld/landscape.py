@@ -30,7 +30,7 @@ def build_landscape(script: SceneScript) -> Landscape:
     rng = np.random.default_rng(script.palette_seed)
     light = daylight(rng)
     stage = Stage(light)
-    points = np.concatenate([road.track.xy_M2 for road in script.roads])
+    points = np.concatenate([road.line.xy_M2 for road in script.roads])
     low, high = points.min(axis=0), points.max(axis=0)
     pictures = paint_textures(rng, light)
     grass(stage, rng, low, high)

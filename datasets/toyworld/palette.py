@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from worldmodel.datasets.toyworld import textures
 from worldmodel.datasets.toyworld.mesh import Light
 from worldmodel.datasets.toyworld.roads import ASPHALT_TONE
+from worldmodel.datasets.toyworld.textures import blotches, cladding, clouds, facade, slabs
 
 WALLS = np.array(
     [
@@ -48,22 +48,22 @@ def paint_textures(rng: np.random.Generator, light: Light) -> dict[str, np.ndarr
     pavement = np.array([0.64, 0.62, 0.58]) * rng.uniform(0.85, 1.1, 3)
     leaf = np.array([0.28, 0.42, 0.18]) * rng.uniform(0.75, 1.3, 3)
     pictures = {
-        "grass": textures.blotches(rng, 256, green, {3: 0.09, 8: 0.09, 22: 0.06}),
-        "asphalt": textures.blotches(rng, 256, asphalt, {3: 0.06, 9: 0.07, 24: 0.05}),
-        "pavement": textures.slabs(rng, 128, pavement, 4),
-        "leaf": textures.blotches(rng, 64, leaf, {2: 0.14, 5: 0.16}),
-        "hedge": textures.blotches(rng, 64, leaf * 0.85, {3: 0.12, 7: 0.12}),
+        "grass": blotches(rng, 256, green, {3: 0.09, 8: 0.09, 22: 0.06}),
+        "asphalt": blotches(rng, 256, asphalt, {3: 0.06, 9: 0.07, 24: 0.05}),
+        "pavement": slabs(rng, 128, pavement, 4),
+        "leaf": blotches(rng, 64, leaf, {2: 0.14, 5: 0.16}),
+        "hedge": blotches(rng, 64, leaf * 0.85, {3: 0.12, 7: 0.12}),
     }
     for index in range(FACADES):
         wall = WALLS[rng.integers(len(WALLS))] * rng.uniform(0.85, 1.12)
         glass = np.array([0.24, 0.3, 0.36]) * rng.uniform(0.7, 1.3)
-        pictures[f"facade{index}"] = textures.facade(rng, 256, wall, glass)
+        pictures[f"facade{index}"] = facade(rng, 256, wall, glass)
     for index in range(2):
-        pictures[f"hall{index}"] = textures.cladding(rng, 128, HALLS[rng.integers(len(HALLS))])
+        pictures[f"hall{index}"] = cladding(rng, 128, HALLS[rng.integers(len(HALLS))])
     blue, pale = np.array([0.36, 0.56, 0.85]), np.array([0.8, 0.87, 0.93])
     cover = rng.uniform(0.15, 0.9)
     grey = np.array([0.66, 0.7, 0.75])
     mix = np.clip(cover * 1.1 - 0.25, 0, 0.8)
-    sky = textures.clouds(rng, 256, blue * (1 - mix) + grey * mix, pale * light.tint, cover)
+    sky = clouds(rng, 256, blue * (1 - mix) + grey * mix, pale * light.tint, cover)
     pictures["sky"] = np.clip(sky, 0, 1)
     return pictures

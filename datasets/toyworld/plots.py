@@ -17,7 +17,7 @@ def line_road(
     """A row of plots along one side of a road."""
     district = script.district if rng.random() < 0.75 else str(rng.choice(["city", "suburb", "park", "works"]))
     setback = {"city": 1.5, "suburb": 6.0, "park": 5.0, "works": 8.0}[district] + rng.uniform(0, 2.5)
-    s, end = road.track.span[0] + 4, road.track.span[1] - 4
+    s, end = road.line.span[0] + 4, road.line.span[1] - 4
     while s < end:
         plot = {"city": rng.uniform(12, 26), "suburb": rng.uniform(9, 14), "park": 9.0, "works": rng.uniform(22, 42)}[
             district
@@ -26,13 +26,13 @@ def line_road(
             district
         ]
         front = road.half_width + road.pavement + setback
-        x, y, yaw = (float(v[0]) for v in road.track.pose(np.array([s + plot / 2]), side * (front + deep / 2)))
+        x, y, yaw = (float(v[0]) for v in road.line.pose(np.array([s + plot / 2]), side * (front + deep / 2)))
         frame = (x, y, yaw)
         if district == "park" or rng.random() < 0.08:
             for _ in range(int(rng.integers(1, 3))):
                 tx, ty, _ = (
                     float(v[0])
-                    for v in road.track.pose(np.array([s + rng.uniform(0, plot)]), side * (front + rng.uniform(-2, 14)))
+                    for v in road.line.pose(np.array([s + rng.uniform(0, plot)]), side * (front + rng.uniform(-2, 14)))
                 )
                 if ground.claim((tx, ty, 0.0), 1.5, 1.5):
                     tree(stage, rng, tx, ty, rng.uniform(4.5, 9.5))

@@ -19,8 +19,8 @@ def strip(
     """A band along a road between two offsets (left is positive), cut at arc lengths `s`."""
     up = np.array([0.0, 0.0, 1.0])
     rgba = stage.light.shade(np.asarray(colour, dtype=np.float64), up)
-    xr, yr, _ = road.track.pose(s, right)
-    xl, yl, _ = road.track.pose(s, left)
+    xr, yr, _ = road.line.pose(s, right)
+    xl, yl, _ = road.line.pose(s, left)
     scale = METRES_PER_TILE.get(texture, 1.0)
     for i in range(len(s) - 1):
         xyz = np.array([[xr[i], yr[i], 0], [xr[i + 1], yr[i + 1], 0], [xl[i + 1], yl[i + 1], 0], [xl[i], yl[i], 0]])
@@ -44,8 +44,8 @@ def grass(stage: Stage, rng: np.random.Generator, low: np.ndarray, high: np.ndar
 
 def _cuts(road: Road) -> np.ndarray:
     """Arc lengths at which a road's bands are cut: dense where it bends."""
-    low, high = road.track.span
-    bends = np.abs(np.gradient(road.track.yaw_M, road.track.s_M)).max() > 1e-3
+    low, high = road.line.span
+    bends = np.abs(np.gradient(road.line.yaw_M, road.line.s_M)).max() > 1e-3
     return np.linspace(low, high, int((high - low) / (2.5 if bends else 10.0)) + 2)
 
 
@@ -67,9 +67,9 @@ def lay_roads(stage: Stage, rng: np.random.Generator, script: SceneScript) -> No
 
 def _clear(road: Road, s: float, others: list[Road], margin: float) -> bool:
     """Whether a point of the centre line lies outside the asphalt of all other roads."""
-    x, y, _ = road.track.pose(np.array([s]))
+    x, y, _ = road.line.pose(np.array([s]))
     for other in others:
-        distance = np.hypot(other.track.xy_M2[:, 0] - x, other.track.xy_M2[:, 1] - y).min()
+        distance = np.hypot(other.line.xy_M2[:, 0] - x, other.line.xy_M2[:, 1] - y).min()
         if distance < other.half_width + margin:
             return False
     return True
@@ -77,7 +77,7 @@ def _clear(road: Road, s: float, others: list[Road], margin: float) -> bool:
 
 def _patches(stage: Stage, rng: np.random.Generator, road: Road) -> None:
     """Repaired asphalt, darker or lighter, and manhole covers: they make motion visible on the road itself."""
-    low, high = road.track.span
+    low, high = road.line.span
     s = low + rng.uniform(0, 10)
     while s < high - 8:
         lane = rng.uniform(-road.half_width + 0.6, road.half_width - 1.8)
@@ -91,7 +91,7 @@ ASPHALT_TONE = np.array([0.36, 0.36, 0.37])
 
 
 def _markings(stage: Stage, rng: np.random.Generator, road: Road, others: list[Road], white: np.ndarray) -> None:
-    low, high = road.track.span
+    low, high = road.line.span
     dash, gap = (3.0, 4.5) if road.lanes > 1 else (2.5, 3.5)
     yellow = np.array([0.9, 0.68, 0.16]) if rng.random() < 0.4 else white
     solid_centre = rng.random() < 0.35
@@ -120,11 +120,11 @@ def _markings(stage: Stage, rng: np.random.Generator, road: Road, others: list[R
 
 def _crossing(stage: Stage, rng: np.random.Generator, road: Road, other: Road, white: np.ndarray) -> None:
     """A zebra and a stop line on both arms of `road` before it meets `other`."""
-    distance = np.hypot(*(road.track.xy_M2[:, None] - other.track.xy_M2[None, ::2]).transpose(2, 0, 1)).min(axis=1)
+    distance = np.hypot(*(road.line.xy_M2[:, None] - other.line.xy_M2[None, ::2]).transpose(2, 0, 1)).min(axis=1)
     nearest = int(distance.argmin())
     if distance[nearest] > 2.0:
         return
-    at = float(road.track.s_M[nearest])
+    at = float(road.line.s_M[nearest])
     zebra = rng.random() < 0.7
     for side in (1.0, -1.0):
         edges = np.sort(at + side * (other.half_width + np.array([1.2, 4.0])))

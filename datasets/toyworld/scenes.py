@@ -3,6 +3,7 @@
 import numpy as np
 
 from worldmodel.datasets.toyworld.junction import turn_scene
+from worldmodel.datasets.toyworld.lines import Motion, drive, line_from_curvature, straight_line
 from worldmodel.datasets.toyworld.script import (
     LEAD_IN,
     LEAD_OUT,
@@ -12,7 +13,6 @@ from worldmodel.datasets.toyworld.script import (
     pick_district,
     script_clock,
 )
-from worldmodel.datasets.toyworld.tracks import Motion, drive, straight_track, track_from_curvature
 from worldmodel.datasets.toyworld.traffic import main_road_traffic, parked_cars, waiting_cars
 
 KINDS = ("straight", "curve", "turn", "stop_and_go", "overtaking")
@@ -53,14 +53,14 @@ def _main_road_scene(rng: np.random.Generator, kind: str, seconds: float) -> Sce
     progress = _ego_progress(rng, kind, time, seconds)
     length = float(np.interp(seconds, time, progress))
     s = np.arange(-LEAD_IN, length + LEAD_OUT, 0.5)
-    track = track_from_curvature(s, _curvature(rng, kind, s, length), rng.uniform(-np.pi, np.pi))
+    line = line_from_curvature(s, _curvature(rng, kind, s, length), rng.uniform(-np.pi, np.pi))
     lanes = 2 if kind == "overtaking" else int(rng.choice([1, 1, 2]))
     parking = float(rng.choice([0.0, 2.3, 2.3]))
-    main = Road(track, lanes, rng.uniform(3.2, 3.8), parking, rng.uniform(2.0, 4.5))
+    main = Road(line, lanes, rng.uniform(3.2, 3.8), parking, rng.uniform(2.0, 4.5))
     side_roads, junctions = _side_roads(rng, main, length)
     ego_lane, traffic = main_road_traffic(rng, kind, main, time, progress, seconds)
     script = SceneScript(
-        "", "", kind, seconds, pick_district(rng), drive(track, time, progress, ego_lane), [main, *side_roads]
+        "", "", kind, seconds, pick_district(rng), drive(line, time, progress, ego_lane), [main, *side_roads]
     )
     script.junctions = junctions
     script.vehicles = traffic + parked_cars(rng, main, junctions) + waiting_cars(rng, side_roads)
@@ -87,10 +87,10 @@ def _side_roads(rng: np.random.Generator, main: Road, length: float) -> tuple[li
     roads, gaps = [], []
     s = rng.uniform(-90.0, -40.0)
     while s < length + 150.0:
-        x, y, yaw = (float(v[0]) for v in main.track.pose(np.array([s])))
-        road = Road(straight_track(x, y, yaw + np.pi / 2, 130.0, 130.0), 1, rng.uniform(3.0, 3.5), 0.0, main.pavement)
-        far = np.abs(road.track.s_M) > 45.0
-        gap = np.linalg.norm(road.track.xy_M2[far][:, None] - main.track.xy_M2[None, ::8], axis=2).min()
+        x, y, yaw = (float(v[0]) for v in main.line.pose(np.array([s])))
+        road = Road(straight_line(x, y, yaw + np.pi / 2, 130.0, 130.0), 1, rng.uniform(3.0, 3.5), 0.0, main.pavement)
+        far = np.abs(road.line.s_M) > 45.0
+        gap = np.linalg.norm(road.line.xy_M2[far][:, None] - main.line.xy_M2[None, ::8], axis=2).min()
         if gap > 25.0:
             roads.append(road)
             gaps.append((s, road.half_width))
@@ -100,13 +100,13 @@ def _side_roads(rng: np.random.Generator, main: Road, length: float) -> tuple[li
 
 def _moved_to_positive(script: SceneScript) -> SceneScript:
     """Shifts the whole scene so that every road lies at positive coordinates, as on a nuScenes map."""
-    low = np.min([road.track.xy_M2.min(axis=0) for road in script.roads], axis=0) - 40.0
+    low = np.min([road.line.xy_M2.min(axis=0) for road in script.roads], axis=0) - 40.0
     dx, dy = (float(v) for v in -low)
 
     def moved(motion: Motion) -> Motion:
         return Motion(motion.time_K, motion.x_K + dx, motion.y_K + dy, motion.yaw_K)
 
     script.ego = moved(script.ego)
-    script.roads = [Road(r.track.shifted(dx, dy), r.lanes, r.lane_width, r.parking, r.pavement) for r in script.roads]
+    script.roads = [Road(r.line.shifted(dx, dy), r.lanes, r.lane_width, r.parking, r.pavement) for r in script.roads]
     script.vehicles = [Vehicle(v.body, v.colour, moved(v.motion), v.parked) for v in script.vehicles]
     return script

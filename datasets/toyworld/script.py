@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from worldmodel.datasets.toyworld.tracks import Motion, Track
+from worldmodel.datasets.toyworld.lines import Motion, RoadLine
 
 DISTRICTS = ("city", "suburb", "park", "works")
 LEAD_IN, LEAD_OUT = 170.0, 230.0  # metres of road behind the start and beyond the end of the drive
@@ -17,7 +17,7 @@ LEAD_IN, LEAD_OUT = 170.0, 230.0  # metres of road behind the start and beyond t
 class Road:
     """A road: its line, lanes in each direction, widths in metres."""
 
-    track: Track
+    line: RoadLine
     lanes: int
     lane_width: float
     parking: float

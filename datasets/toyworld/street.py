@@ -13,16 +13,16 @@ def street_furniture(stage: Stage, rng: np.random.Generator, road: Road, roads: 
     every, trees = rng.uniform(22, 34), rng.random() < 0.65
     lamp = np.array([0.34, 0.37, 0.38]) * rng.uniform(0.7, 1.5)
     for side in (1.0, -1.0):
-        s = road.track.span[0] + rng.uniform(0, 10)
-        while s < road.track.span[1]:
-            x, y, yaw = (float(v[0]) for v in road.track.pose(np.array([s]), side * (road.half_width + 0.75)))
+        s = road.line.span[0] + rng.uniform(0, 10)
+        while s < road.line.span[1]:
+            x, y, yaw = (float(v[0]) for v in road.line.pose(np.array([s]), side * (road.half_width + 0.75)))
             if _off_road(x, y, road, roads):
                 _lamp_post(stage, x, y, yaw, side, lamp)
                 if rng.random() < 0.3:
                     _sign(stage, rng, x + np.cos(yaw) * 3, y + np.sin(yaw) * 3, yaw)
             if trees and rng.random() < 0.8:
                 x, y, _ = (
-                    float(v[0]) for v in road.track.pose(np.array([s + every / 2]), side * (road.half_width + 1.1))
+                    float(v[0]) for v in road.line.pose(np.array([s + every / 2]), side * (road.half_width + 1.1))
                 )
                 if _off_road(x, y, road, roads):
                     tree(stage, rng, x, y, rng.uniform(4.5, 7.5))
@@ -31,7 +31,7 @@ def street_furniture(stage: Stage, rng: np.random.Generator, road: Road, roads: 
 
 def _off_road(x: float, y: float, road: Road, roads: list[Road]) -> bool:
     for other in roads:
-        distance = np.hypot(other.track.xy_M2[:, 0] - x, other.track.xy_M2[:, 1] - y).min()
+        distance = np.hypot(other.line.xy_M2[:, 0] - x, other.line.xy_M2[:, 1] - y).min()
         if distance < other.half_width + (2.0 if other is not road else 0.4):
             return False
     return True

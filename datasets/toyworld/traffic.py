@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from worldmodel.datasets.toyworld.lines import Motion, drive
 from worldmodel.datasets.toyworld.script import Road, Vehicle
-from worldmodel.datasets.toyworld.tracks import Motion, drive
 
 
 def main_road_traffic(
@@ -18,8 +18,8 @@ def main_road_traffic(
         return np.interp(time + shift_s, time, progress) + gap
 
     def add(s: np.ndarray, left: np.ndarray | float, reverse: bool = False) -> None:
-        low, high = main.track.span
-        cars.append(new_vehicle(rng, drive(main.track, time, np.clip(s, low + 1, high - 1), left, reverse)))
+        low, high = main.line.span
+        cars.append(new_vehicle(rng, drive(main.line, time, np.clip(s, low + 1, high - 1), left, reverse)))
 
     follower, lead = rng.random() < 0.6, rng.random() < (0.95 if kind == "stop_and_go" else 0.6)
     if kind == "overtaking":
@@ -63,11 +63,11 @@ def parked_cars(rng: np.random.Generator, road: Road, gaps: list[tuple[float, fl
     cars = []
     density = rng.uniform(0.35, 0.8)
     for side in (-1.0, 1.0):
-        s = road.track.span[0] + 100.0
-        while s < road.track.span[1] - 120.0:
+        s = road.line.span[0] + 100.0
+        while s < road.line.span[1] - 120.0:
             free = all(abs(s - at) > half + 8.0 for at, half in gaps)
             if free and rng.random() < density:
-                x, y, yaw = road.track.pose(np.array([s]), side * (road.half_width - 1.15))
+                x, y, yaw = road.line.pose(np.array([s]), side * (road.half_width - 1.15))
                 cars.append(new_vehicle(rng, standing(x[0], y[0], yaw[0] + (np.pi if side > 0 else 0.0)), parked=True))
             s += rng.uniform(6.2, 9.0)
     return cars
@@ -80,7 +80,7 @@ def waiting_cars(rng: np.random.Generator, side_roads: list[Road]) -> list[Vehic
         for towards in (1.0, -1.0):
             if rng.random() < 0.4:
                 distance = rng.uniform(15.0, 18.0)
-                x, y, yaw = road.track.pose(np.array([-towards * distance]), towards * road.lane(0))
+                x, y, yaw = road.line.pose(np.array([-towards * distance]), towards * road.lane(0))
                 facing = yaw[0] + (0.0 if towards > 0 else np.pi)
                 cars.append(new_vehicle(rng, standing(x[0], y[0], facing), short=True))
     return cars

@@ -131,13 +131,13 @@ def draw_scene(part: Path, config: ToyWorldConfig, number: int) -> Rows:
 
 def _draw_map(path: Path, script: SceneScript) -> None:
     """Roads and pavements as a mask, 255 inside, its lower left pixel at the origin."""
-    points = np.concatenate([road.track.xy_M2 for road in script.roads])
+    points = np.concatenate([road.line.xy_M2 for road in script.roads])
     width, height = (int(side) for side in np.ceil((points.max(axis=0) + 20) / METRES_PER_MASK_PIXEL))
     mask = Image.new("L", (width, height))
     pen = ImageDraw.Draw(mask)
     for road in script.roads:
         edge = road.half_width + road.pavement
-        sides = [np.column_stack(road.track.pose(road.track.s_M, left)[:2]) for left in (edge, -edge)]
+        sides = [np.column_stack(road.line.pose(road.line.s_M, left)[:2]) for left in (edge, -edge)]
         outline = np.concatenate([sides[0], sides[1][::-1]]) / METRES_PER_MASK_PIXEL
         pen.polygon([(float(x), height - 1 - float(y)) for x, y in outline], fill=255)
     mask.save(path, optimize=False)

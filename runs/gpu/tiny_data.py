@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from worldmodel.datasets.frame_store import FrameStore, Track, open_frame_store
+from worldmodel.datasets.frame_store import FrameStore, StoredTrack, open_frame_store
 from worldmodel.datasets.nuscenes import open_index, scenes_of_split
 
 SIZE = (128, 192)
@@ -41,7 +41,7 @@ def pack(root: Path, out: Path, split: str, quality: int, most_mb: float, worker
                 break
             for track, content in zip(tracks, films, strict=True):
                 (out / f"{len(taken):04d}.avif").write_bytes(content)
-                taken.append(Track(track.scene, track.camera, start, track.frames))
+                taken.append(StoredTrack(track.scene, track.camera, start, track.frames))
                 start, size = start + track.frames, size + len(content)
     card = json.loads((store.folder / "card.json").read_text())
     card |= {"identity": f"{store.identity}, AVIF quality {quality}, {len(taken)} tracks"}
@@ -51,7 +51,7 @@ def pack(root: Path, out: Path, split: str, quality: int, most_mb: float, worker
     return {"scenes": scenes_taken, "tracks": len(taken), "frames": start, "mb": round(size / 1e6, 2)}
 
 
-def film(job: tuple[Path, Track, int]) -> bytes:
+def film(job: tuple[Path, StoredTrack, int]) -> bytes:
     """One track as an AVIF sequence."""
     folder, track, quality = job
     frames = np.array(FrameStore(folder).frames_SHW3[track.start : track.start + track.frames])
@@ -66,7 +66,7 @@ def film(job: tuple[Path, Track, int]) -> bytes:
 def unpack(films: Path, store: Path, workers: int) -> FrameStore:
     """The frame store of packed films, as `open_frame_store` would have made it but for the loss of coding."""
     card = json.loads((films / "card.json").read_text())
-    tracks = [Track(**track) for track in card["tracks"]]
+    tracks = [StoredTrack(**track) for track in card["tracks"]]
     store.mkdir(parents=True, exist_ok=True)
     paths = [films / f"{number:04d}.avif" for number in range(len(tracks))]
     shape = (sum(track.frames for track in tracks), *decoded(paths[0]).shape[1:])

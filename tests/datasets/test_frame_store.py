@@ -47,8 +47,8 @@ def test_a_chunk_is_colours_first(root: Path) -> None:
 
 def test_chunks_never_leave_their_track(root: Path) -> None:
     track = store_of(root).tracks[2]
-    assert list(track.chunk_starts(5, 2)) == [track.start, track.start + 2]
-    assert list(track.chunk_starts(8, 1)) == []
+    assert list(track.windows(5, 2)) == [track.start, track.start + 2]
+    assert list(track.windows(8, 1)) == []
 
 
 def test_it_is_made_once_and_again_when_a_picture_changes(root: Path) -> None:

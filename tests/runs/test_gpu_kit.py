@@ -138,10 +138,10 @@ def films(tmp_path: Path) -> Path:
     """Two tracks of a moving picture, packed."""
     from dataclasses import asdict
 
-    from worldmodel.datasets.frame_store import Track
+    from worldmodel.datasets.frame_store import StoredTrack
 
     tiny_data = import_module("tiny_data")
-    tracks = [Track("toy-0000", "CAM_FRONT", 0, 12), Track("toy-0000", "CAM_BACK", 12, 13)]
+    tracks = [StoredTrack("toy-0000", "CAM_FRONT", 0, 12), StoredTrack("toy-0000", "CAM_BACK", 12, 13)]
     columns, frames = np.arange(96), np.arange(25)
     picture = (128 + 100 * np.sin((columns + 3 * frames[:, None]) / 9)).astype(np.uint8)
     store, out = tmp_path / "made", tmp_path / "films"

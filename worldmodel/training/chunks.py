@@ -14,8 +14,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.frame_store import FrameStore
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.errors import InputError
 from worldmodel.training.order import Place
 
@@ -45,7 +45,7 @@ class ChunkCrops(Dataset[dict[str, Tensor]]):
         if crop[0] > height or crop[1] > width:
             raise InputError(f"autoencoder.crop={list(crop)} is larger than the frames; use at most [{height},{width}]")
         self.store, self.frames, self.crop, self.identity = store, frames, crop, store.identity
-        self.starts = [start for track in store.tracks for start in track.chunk_starts(frames, stride)]
+        self.starts = [start for track in store.tracks for start in track.windows(frames, stride)]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -63,7 +63,7 @@ class StorePairs(Dataset[dict[str, Any]]):
 
     def __init__(self, store: FrameStore, frames: int, stride: int) -> None:
         self.store, self.frames = store, frames
-        self.starts = [start for track in store.tracks for start in track.chunk_starts(2 * frames, stride)]
+        self.starts = [start for track in store.tracks for start in track.windows(2 * frames, stride)]
         self.identity = hashlib.sha256(f"{store.identity} {frames} {stride}".encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class StorePairs(Dataset[dict[str, Any]]):
 
 
 class ClipPairs(Dataset[dict[str, Any]]):
-    """`ChunkPair`s of one camera each, from one or several sequences after each other: see `Pairs`.
+    """`PixelPair`s of one camera each, from one or several sequences after each other: see `Pairs`.
 
     `captions` gives the text of pair `number`; None where there is none.
     """
@@ -90,7 +90,7 @@ class ClipPairs(Dataset[dict[str, Any]]):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         which = next(at for at, end in enumerate(self.ends) if number < end)
-        pair: ChunkPair = self.sequences[which][number - (self.ends[which - 1] if which else 0)]
+        pair: PixelPair = self.sequences[which][number - (self.ends[which - 1] if which else 0)]
         both_2FCHW = torch.stack([pair.observed_NFCHW[0], pair.future_NGCHW[0]])
         return {"frames": both_2FCHW.transpose(1, 2).contiguous(), "frame_rate": pair.frame_rate}
 

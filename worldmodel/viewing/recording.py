@@ -25,7 +25,7 @@ from worldmodel.files import written_whole
 from worldmodel.measure.curves import psnr_per_frame
 from worldmodel.viewing.images import ERROR_WHITE, MEDIA_TYPES, encode_image
 from worldmodel.viewing.rollout import Rollout, short_name
-from worldmodel.viewing.tracks import Track, camera_tracks
+from worldmodel.viewing.sequences import FrameSequence, camera_sequences
 
 if TYPE_CHECKING:
     import rerun as rr
@@ -37,7 +37,7 @@ COLOURS = (
     (80, 170, 255), (255, 150, 50), (110, 210, 110), (235, 100, 170), (240, 220, 80), (90, 220, 220), (175, 140, 255),
 )  # fmt: skip
 # Beside the images' own bytes; measured on recordings of 1 to 6 cameras.
-BYTES_OF_BLUEPRINT, BYTES_PER_TRACK, BYTES_PER_IMAGE = 120_000, 9_000, 60
+BYTES_OF_BLUEPRINT, BYTES_PER_SEQUENCE, BYTES_PER_IMAGE = 120_000, 9_000, 60
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ def write_recording(path: str | Path, rollout: Rollout, *, image_format: str = "
         _log_curves(stream, rollout)
         for camera in range(len(rollout.cameras)):
             _log_rig(stream, rollout, camera)
-            for track in camera_tracks(rollout, camera):
-                _log_track(stream, rollout, camera, track, image_format, quality)
+            for sequence in camera_sequences(rollout, camera):
+                _log_sequence(stream, rollout, camera, sequence, image_format, quality)
         stream.flush()
         stream.disconnect()
     return path
@@ -76,10 +76,10 @@ def estimate_bytes(rollout: Rollout, quality: int = 90, *, image_format: str = "
     """About how large the recording will be, in bytes: two frames of every image sequence are encoded."""
     total = float(BYTES_OF_BLUEPRINT)
     for camera in range(len(rollout.cameras)):
-        for track in camera_tracks(rollout, camera):
-            samples = {track.length // 4, (3 * track.length) // 4}
-            encoded = [len(encode_image(track.frame(index), image_format, quality)) for index in samples]
-            total += BYTES_PER_TRACK + track.length * (np.mean(encoded) + BYTES_PER_IMAGE)
+        for sequence in camera_sequences(rollout, camera):
+            samples = {sequence.length // 4, (3 * sequence.length) // 4}
+            encoded = [len(encode_image(sequence.frame(index), image_format, quality)) for index in samples]
+            total += BYTES_PER_SEQUENCE + sequence.length * (np.mean(encoded) + BYTES_PER_IMAGE)
     return int(total)
 
 
@@ -151,20 +151,25 @@ def _log_rig(stream: "rr.RecordingStream", rollout: Rollout, camera: int) -> Non
         stream.log(entity, pinhole, static=True)
 
 
-def _log_track(
-    stream: "rr.RecordingStream", rollout: Rollout, camera: int, track: Track, image_format: str, quality: int
+def _log_sequence(
+    stream: "rr.RecordingStream",
+    rollout: Rollout,
+    camera: int,
+    sequence: FrameSequence,
+    image_format: str,
+    quality: int,
 ) -> None:
     import rerun as rr
 
-    parts = [rr.escape_entity_path_part(part) for part in track.path]
+    parts = [rr.escape_entity_path_part(part) for part in sequence.path]
     entity = "/".join([camera_entity(rollout.cameras[camera]), *parts])
-    blobs = [encode_image(track.frame(index), image_format, quality) for index in range(track.length)]
-    indexes = _indexes(rollout, camera, track.start, track.length)
+    blobs = [encode_image(sequence.frame(index), image_format, quality) for index in range(sequence.length)]
+    indexes = _indexes(rollout, camera, sequence.start, sequence.length)
     stream.send_columns(
-        entity, indexes, rr.EncodedImage.columns(blob=blobs, media_type=[MEDIA_TYPES[image_format]] * track.length)
+        entity, indexes, rr.EncodedImage.columns(blob=blobs, media_type=[MEDIA_TYPES[image_format]] * sequence.length)
     )
-    end = track.start + track.length
-    if track.path[0] in ("truth", "error") and end < rollout.times_s.shape[1]:
+    end = sequence.start + sequence.length
+    if sequence.path[0] in ("truth", "error") and end < rollout.times_s.shape[1]:
         # Without this the last true frame would stand beside every later prediction as if it were its truth.
         stream.send_columns(entity, _indexes(rollout, camera, end, 1), rr.Clear.columns(is_recursive=[False]))
 

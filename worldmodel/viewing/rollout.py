@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from worldmodel.datasets.chunk_pair import ChunkPair
 from worldmodel.datasets.nuscenes import RING
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.errors import InputError
 
 CYCLE = 3
@@ -125,7 +125,7 @@ class Rollout:
 
     @staticmethod
     def of_pair(
-        pair: ChunkPair,
+        pair: PixelPair,
         predicted_NGCHW: dict[str, UInt8[Tensor, "N G 3 H W"]],
         settings: dict[str, Any] | None = None,
         chunk_frames: int | None = None,

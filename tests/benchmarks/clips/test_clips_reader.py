@@ -12,10 +12,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from worldmodel.benchmarks.clips import ClipList, ClipsConfig, clip_list, open_clips
-from worldmodel.datasets.chunk_pair import collate
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes import RING, chunk_pairs, open_index
 from worldmodel.datasets.openvid import VideoFiles
+from worldmodel.datasets.pixel_pair import collate
 from worldmodel.datasets.resize import crop_box
 from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.errors import InputError

@@ -20,7 +20,7 @@ from worldmodel.benchmarks.metrics.cross_view import (
     sweep_of,
 )
 from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.datasets.chunk_pair import ChunkPair
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.errors import InputError
 
 SIZE, RADIUS, FRAMES = (96, 160), 15.0, 2
@@ -60,7 +60,7 @@ def view(camera_to_world: np.ndarray, seed: int) -> np.ndarray:
     return np.repeat(pattern(centre + distance[..., None] * rays, seed)[None], 3, axis=0).round().astype(np.uint8)
 
 
-def clip(seed: int, late: float = 0.1) -> ChunkPair:
+def clip(seed: int, late: float = 0.1) -> PixelPair:
     """A vehicle that turns while its cameras fire one after the other: `late` seconds apart, 30 degrees a second."""
     extrinsics = np.stack([camera_pose(yaw) for yaw in (50, 0, -50)])
     times = np.arange(FRAMES + 1)[None] / 12 + late * np.arange(len(CAMERAS))[:, None]
@@ -71,17 +71,17 @@ def clip(seed: int, late: float = 0.1) -> ChunkPair:
     rows = [[view(ego @ extrinsic, seed) for ego in row] for extrinsic, row in zip(extrinsics, egos, strict=True)]
     frames = np.stack(rows)
     video = torch.from_numpy(frames)
-    return ChunkPair(
+    return PixelPair(
         "drive", CAMERAS, video[:, :1], video[:, 1:], times, np.tile(INTRINSIC, (3, 1, 1)), extrinsics, egos, 12.0
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[ChunkPair]:
+def clips() -> list[PixelPair]:
     return [clip(seed) for seed in range(3)]
 
 
-def consistency(clips: list[ChunkPair], change) -> float:
+def consistency(clips: list[PixelPair], change) -> float:
     metric = CrossView(PROTOCOL, every=1)
     for number, pair in enumerate(clips):
         metric.update(change(pair.future_NGCHW), pair, number)
@@ -102,7 +102,7 @@ def middle_moved(rows: int = 0, columns: int = 0):
     return change
 
 
-def test_real_views_agree_and_others_do_not(clips: list[ChunkPair]) -> None:
+def test_real_views_agree_and_others_do_not(clips: list[PixelPair]) -> None:
     noise = torch.Generator().manual_seed(0)
     found = {
         "real": consistency(clips, lambda video: video),
@@ -118,20 +118,20 @@ def test_real_views_agree_and_others_do_not(clips: list[ChunkPair]) -> None:
     assert abs(found["another world"]) < 0.15 and found["moved down"] < 0.3 and found["moved far aside"] < 0.3
 
 
-def test_losing_texture_counts_and_adding_it_does_not_help(clips: list[ChunkPair]) -> None:
+def test_losing_texture_counts_and_adding_it_does_not_help(clips: list[PixelPair]) -> None:
     noise = torch.randn(clips[0].future_NGCHW.shape, generator=torch.Generator().manual_seed(0))
     assert consistency(clips, blurred) < 0.6
     assert consistency(clips, lambda video: (video + 100 * noise).clamp(0, 255).to(torch.uint8)) < 0.7
 
 
-def test_each_frame_stands_at_its_own_time(clips: list[ChunkPair]) -> None:
+def test_each_frame_stands_at_its_own_time(clips: list[PixelPair]) -> None:
     """Cameras a tenth of a second apart in a turning vehicle: without poses the real views do not fit."""
     (found,) = agreements_of_clip([clips[0].future_NGCHW], clips[0])
     (without,) = agreements_of_clip([clips[0].future_NGCHW], replace(clips[0], ego_poses=None))
     assert found.total / found.patches > 0.5 > 2 * without.total / without.patches
 
 
-def test_a_point_lies_where_the_sweep_says(clips: list[ChunkPair]) -> None:
+def test_a_point_lies_where_the_sweep_says(clips: list[PixelPair]) -> None:
     pair = clips[0]
     b_from_a = relative_pose(pair, 1, 0, 1)
     places, columns = sweep_of(INTRINSIC, INTRINSIC, b_from_a, SIZE)
@@ -157,7 +157,7 @@ def test_a_larger_picture_gives_about_the_same() -> None:
     assert twice.total / twice.patches == pytest.approx(once.total / once.patches, rel=0.15)
 
 
-def test_figure(clips: list[ChunkPair]) -> None:
+def test_figure(clips: list[PixelPair]) -> None:
     metric = CrossView(PROTOCOL, every=1)
     for number, pair in enumerate(clips):
         video = pair.future_NGCHW
@@ -168,7 +168,7 @@ def test_figure(clips: list[ChunkPair]) -> None:
     assert "real frames agree by 0." in figure.remarks[0] and "plane sweep" in figure.line()
 
 
-def test_it_says_what_it_cannot_measure(clips: list[ChunkPair]) -> None:
+def test_it_says_what_it_cannot_measure(clips: list[PixelPair]) -> None:
     narrow = replace(clips[0], cameras=CAMERAS[::2], **{
         name: getattr(clips[0], name)[::2]
         for name in ("observed_NFCHW", "future_NGCHW", "times_s", "intrinsics", "extrinsics", "ego_poses")

@@ -114,11 +114,11 @@ def test_the_record_is_named(own_root: Path, case: str) -> None:
 
 
 def test_a_bad_record_late_in_a_large_table_keeps_its_number(own_root: Path) -> None:
-    from worldmodel.datasets.nuscenes.tables import SampleData, read_records
+    from worldmodel.datasets.nuscenes.tables import SampleDataRecord, read_records
 
     record("sample_data", 120, width="wide")(own_root)
     with pytest.raises(InputError, match="record 120:.*width"):
-        list(read_records(table(own_root, "sample_data"), SampleData, window=4000))
+        list(read_records(table(own_root, "sample_data"), SampleDataRecord, window=4000))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from nuscenes_small import SIZE, VERSION, assert_equals_devkit, edit_table, token
 
 from worldmodel.datasets.nuscenes import chunk_pairs, official_splits, open_index, scenes_of_split
-from worldmodel.datasets.nuscenes.tables import TABLES, Scene, read_records
+from worldmodel.datasets.nuscenes.tables import TABLES, SceneRecord, read_records
 from worldmodel.errors import InputError
 
 
@@ -30,9 +30,9 @@ def test_splits_equal_the_devkit() -> None:
 
 def test_pieces_of_any_size_give_the_same_records(small_root: Path) -> None:
     path = small_root / VERSION / "scene.json"
-    whole = next(read_records(path, Scene))
+    whole = next(read_records(path, SceneRecord))
     for window in (10, 200, 400, 700):
-        assert [scene for piece in read_records(path, Scene, window) for scene in piece] == whole
+        assert [scene for piece in read_records(path, SceneRecord, window) for scene in piece] == whole
     assert "{brackets}, {" in whole[0].description
 
 
@@ -42,7 +42,7 @@ def test_a_cut_through_a_nested_object_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "scene.json"
     path.write_text(json.dumps([scene, scene | {"name": "b"}]))
     for window in (120, 240, 300):
-        assert [s.name for piece in read_records(path, Scene, window) for s in piece] == ["a", "b"]
+        assert [s.name for piece in read_records(path, SceneRecord, window) for s in piece] == ["a", "b"]
 
 
 def test_an_empty_table_has_no_rows(own_root: Path) -> None:

@@ -10,8 +10,8 @@ import torch
 from nuscenes_small import CAMERAS, SIZE, SOURCE, START_US, VERSION, edit_table, token, write_dataset
 from torch.utils.data import DataLoader
 
-from worldmodel.datasets.chunk_pair import collate
 from worldmodel.datasets.nuscenes import RING, chunk_pairs, open_index
+from worldmodel.datasets.pixel_pair import collate
 from worldmodel.errors import InputError
 
 SMALL = {"size": SIZE, "observed_frames": 5, "future_frames": 3, "stride": 8}

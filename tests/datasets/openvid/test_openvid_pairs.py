@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from worldmodel.datasets.chunk_pair import collate
 from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection, read_list, video_pairs
 from worldmodel.datasets.openvid.indexed import IndexedVideo
+from worldmodel.datasets.pixel_pair import collate
 from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.errors import InputError
 

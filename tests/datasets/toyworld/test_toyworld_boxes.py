@@ -9,12 +9,12 @@ from worldmodel.datasets.toyworld import ToyWorldConfig
 from worldmodel.datasets.toyworld.cars import BODIES, PROFILES, build_car
 from worldmodel.datasets.toyworld.firing import scene_firing
 from worldmodel.datasets.toyworld.landscape import Landscape
+from worldmodel.datasets.toyworld.lines import Motion
 from worldmodel.datasets.toyworld.mesh import Light, Stage
 from worldmodel.datasets.toyworld.renderer import SceneRenderer
 from worldmodel.datasets.toyworld.scenes import scene_script
 from worldmodel.datasets.toyworld.script import Vehicle
 from worldmodel.datasets.toyworld.tables import SceneTables
-from worldmodel.datasets.toyworld.tracks import Motion
 
 LIGHT = Light(np.array([0.0, 0.0, 1.0]), 1.0, 0.0, np.ones(3))
 SIZE = (320, 180)

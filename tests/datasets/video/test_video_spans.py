@@ -13,7 +13,8 @@ from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection
 from worldmodel.datasets.sources import open_drive
 from worldmodel.datasets.video import file as video_file
 from worldmodel.datasets.video.decord_reader import DecordSource
-from worldmodel.datasets.video.reader import VideoSource, open_video
+from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.readers import reader_class
 from worldmodel.errors import InputError, MissingDependency
 
 SIZE = (36, 54)
@@ -87,7 +88,7 @@ def test_no_span_and_bad_spans(film: Path) -> None:
 @pytest.fixture
 def by_decord(film: Path) -> VideoSource:
     pytest.importorskip("decord", reason="decord is not installed")
-    return open_video(film, "decord")
+    return reader_class("decord")(film)
 
 
 def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -95,16 +96,15 @@ def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def test_readers_are_chosen_by_name(film: Path) -> None:
-    assert type(open_video(film, threads=2)) is VideoSource
-    assert open_video(film, threads=2).threads == 2
+    assert reader_class("pyav") is VideoSource
     with pytest.raises(InputError, match="video_reader='opencv' is unknown; use pyav or decord"):
-        open_video(film, "opencv")
+        reader_class("opencv")(film)
 
 
 def test_without_decord_the_remedy_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "decord", None)
     with pytest.raises(MissingDependency, match=r"it is not installed .*; run `pip install worldmodel\[decord\]`"):
-        open_video(film, "decord")
+        reader_class("decord")(film)
 
 
 @pytest.mark.parametrize("size", [SIZE, (96, 96), (40, 120), None])
@@ -129,7 +129,7 @@ REFUSED = {
 @pytest.mark.parametrize("kind", NASTY)
 def test_decord_is_right_or_refuses_by_name(tmp_path: Path, by_decord: VideoSource, kind: str) -> None:
     path = NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144)))
-    mine, own = open_video(path, "decord"), VideoSource(path)
+    mine, own = reader_class("decord")(path), VideoSource(path)
     if kind in REFUSED:
         with pytest.raises(InputError, match=f"{path.name}: {REFUSED[kind]}; use video_reader=pyav"):
             mine.index()
@@ -142,9 +142,9 @@ def test_decord_is_right_or_refuses_by_name(tmp_path: Path, by_decord: VideoSour
 def test_decord_names_what_it_cannot_open(tmp_path: Path, by_decord: VideoSource) -> None:
     raw = write_film(tmp_path / "raw.h264", moving_pictures(20, 96, 144), {"g": "12"})
     with pytest.raises(InputError, match=r"raw\.h264: decord is known to find .*; use video_reader=pyav"):
-        open_video(raw, "decord").read([0], SIZE)
+        reader_class("decord")(raw).read([0], SIZE)
     with pytest.raises(InputError, match="no such video file"):
-        open_video(tmp_path / "nowhere.mp4", "decord").read([0], SIZE)
+        reader_class("decord")(tmp_path / "nowhere.mp4").read([0], SIZE)
     with pytest.raises(InputError, match="frame 120 asked for"):
         by_decord.read([120], SIZE)
 
@@ -170,5 +170,5 @@ def test_decord_sees_pictures_upright_and_square(footage_folder: Path, footage_m
         pytest.skip("no turned or stretched video is listed in the footage collection")
     for entry in listed:
         path = footage_folder / entry["file"]
-        mine, own = (open_video(path, name).read([0], (64, 64)) for name in ("decord", "pyav"))
+        mine, own = (reader_class(name)(path).read([0], (64, 64)) for name in ("decord", "pyav"))
         assert decibels(mine, own) > 22, entry["file"]

@@ -181,10 +181,10 @@ def test_sizes_that_do_not_belong_together_are_refused(small_rollout):
 
 
 def test_of_pair_goes_on_beyond_the_pair(make_rollout):
-    from worldmodel.datasets.chunk_pair import ChunkPair
+    from worldmodel.datasets.pixel_pair import PixelPair
 
     known = make_rollout(("CAM_FRONT", "CAM_BACK"), observed=5, horizon=4, truth=4, height=32, width=48)
-    pair = ChunkPair(
+    pair = PixelPair(
         known.scene,
         known.cameras,
         known.observed_NFCHW,

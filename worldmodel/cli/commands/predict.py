@@ -17,7 +17,7 @@ from torch import Tensor
 
 from worldmodel.cli.commands.predict_report import headline, report
 from worldmodel.conventions import ConventionsName
-from worldmodel.datasets.chunk_pair import ChunkPair
+from worldmodel.datasets.pixel_pair import PixelPair
 from worldmodel.files import new_folder
 from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.measure.provenance import Stopwatch, device_name, peak_memory_mb, versions
@@ -187,7 +187,7 @@ def method_of(pipeline: "FlowFramesPipeline") -> str:
 
 
 def score_methods(
-    pair: ChunkPair,
+    pair: PixelPair,
     predicted_NGCHW: UInt8[Tensor, "N G 3 H W"],
     ceiling: "FlowFramesPipeline | None",
     method: str = METHOD,
@@ -206,7 +206,7 @@ def score_methods(
 
 def write_outputs(
     folder: Path,
-    pair: ChunkPair,
+    pair: PixelPair,
     predicted_NGCHW: UInt8[Tensor, "N G 3 H W"],
     settings: dict[str, Any],
     save_frames: str,
@@ -226,7 +226,7 @@ def write_outputs(
     return files | {"frames": "frames"}
 
 
-def _settings(config: PredictConfig, pair: ChunkPair, pipeline: "FlowFramesPipeline") -> dict[str, Any]:
+def _settings(config: PredictConfig, pair: PixelPair, pipeline: "FlowFramesPipeline") -> dict[str, Any]:
     from worldmodel.datasets.video_source import repeated_frames
 
     frames = pair.observed_NFCHW.shape[1]

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 
 @dataclass(frozen=True)
-class Track:
+class RoadLine:
     """A smooth line on flat ground, sampled densely: arc length, position, heading (unwrapped)."""
 
     s_M: Float64[np.ndarray, "M"]
@@ -31,12 +31,12 @@ class Track:
         y = np.interp(s_K, self.s_M, self.xy_M2[:, 1]) + np.cos(yaw) * left_K
         return x, y, yaw
 
-    def shifted(self, dx: float, dy: float) -> "Track":
+    def shifted(self, dx: float, dy: float) -> "RoadLine":
         """The same line, displaced."""
-        return Track(self.s_M, self.xy_M2 + np.array([dx, dy]), self.yaw_M)
+        return RoadLine(self.s_M, self.xy_M2 + np.array([dx, dy]), self.yaw_M)
 
 
-def track_from_curvature(s_M: np.ndarray, curvature_M: np.ndarray, yaw_at_zero: float) -> Track:
+def line_from_curvature(s_M: np.ndarray, curvature_M: np.ndarray, yaw_at_zero: float) -> RoadLine:
     """Integrates a curvature (1/metre) over arc length; s = 0 lies at the origin with heading `yaw_at_zero`."""
     step = np.diff(s_M, prepend=s_M[0])
     yaw = np.cumsum(curvature_M * step)
@@ -44,14 +44,14 @@ def track_from_curvature(s_M: np.ndarray, curvature_M: np.ndarray, yaw_at_zero: 
     middle = yaw - 0.5 * curvature_M * step
     xy = np.stack([np.cumsum(np.cos(middle) * step), np.cumsum(np.sin(middle) * step)], axis=1)
     origin = np.array([np.interp(0.0, s_M, xy[:, 0]), np.interp(0.0, s_M, xy[:, 1])])
-    return Track(s_M, xy - origin, yaw)
+    return RoadLine(s_M, xy - origin, yaw)
 
 
-def straight_track(x: float, y: float, yaw: float, before: float, after: float) -> Track:
+def straight_line(x: float, y: float, yaw: float, before: float, after: float) -> RoadLine:
     """A straight line through (x, y), from `before` metres behind it to `after` metres ahead."""
     s = np.linspace(-before, after, max(2, int(before + after) + 1))
     xy = np.array([x, y]) + s[:, None] * np.array([np.cos(yaw), np.sin(yaw)])
-    return Track(s, xy, np.full_like(s, yaw))
+    return RoadLine(s, xy, np.full_like(s, yaw))
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Motion:
 
 
 def drive(
-    track: Track, time_K: np.ndarray, s_K: np.ndarray, left_K: np.ndarray | float, reverse: bool = False
+    line: RoadLine, time_K: np.ndarray, s_K: np.ndarray, left_K: np.ndarray | float, reverse: bool = False
 ) -> Motion:
-    """The motion of a car at arc length s(t), `left_K` metres left of the track; `reverse` faces against it."""
+    """The motion of a car at arc length s(t), `left_K` metres left of the line; `reverse` faces against it."""
     left = np.broadcast_to(np.asarray(left_K, dtype=np.float64), s_K.shape)
-    x, y, yaw = track.pose(s_K, left)
+    x, y, yaw = line.pose(s_K, left)
     speed = np.maximum(np.abs(np.gradient(s_K, time_K)), 1.0)
     drift = np.arctan2(np.gradient(left, time_K), speed)
     yaw = yaw + np.pi - drift if reverse else yaw + drift

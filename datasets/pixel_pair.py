@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class ChunkPair:
+class PixelPair:
     """One coupling: the observed chunk of N synchronised cameras and the chunk right after it.
 
     Attributes:
@@ -43,7 +43,7 @@ class ChunkPair:
     notes: tuple[str, ...] = ()
 
 
-def collate(pairs: Sequence[ChunkPair]) -> dict[str, Any]:
+def collate(pairs: Sequence[PixelPair]) -> dict[str, Any]:
     """Stack pairs of one shape into a batch; give it to a `DataLoader` as `collate_fn`.
 
     Returns:

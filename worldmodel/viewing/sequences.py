@@ -14,7 +14,7 @@ from worldmodel.viewing.rollout import Rollout
 
 
 @dataclass(frozen=True)
-class Track:
+class FrameSequence:
     """One sequence: its path below the camera's entity, the `rollout_frame` it starts at, and its frames."""
 
     path: tuple[str, ...]
@@ -23,21 +23,21 @@ class Track:
     frame: Callable[[int], UInt8[Tensor, "3 H W"]]
 
 
-def camera_tracks(rollout: Rollout, camera: int) -> list[Track]:
+def camera_sequences(rollout: Rollout, camera: int) -> list[FrameSequence]:
     """Every sequence of camera number `camera`; an error is worked out when its frame is asked for."""
     now = rollout.observed_frames
-    tracks = [Track(("observed",), 0, now, rollout.observed_NFCHW[camera].__getitem__)]
+    sequences = [FrameSequence(("observed",), 0, now, rollout.observed_NFCHW[camera].__getitem__)]
     for method, video_NGCHW in rollout.predicted_NGCHW.items():
-        tracks.append(Track(("predicted", method), now, rollout.horizon, video_NGCHW[camera].__getitem__))
+        sequences.append(FrameSequence(("predicted", method), now, rollout.horizon, video_NGCHW[camera].__getitem__))
     if rollout.truth_NTCHW is None:
-        return tracks
+        return sequences
     truth_TCHW = rollout.truth_NTCHW[camera]
-    tracks.append(Track(("truth",), now, rollout.truth_frames, truth_TCHW.__getitem__))
+    sequences.append(FrameSequence(("truth",), now, rollout.truth_frames, truth_TCHW.__getitem__))
     for method, video_NGCHW in rollout.predicted_NGCHW.items():
-        tracks.append(
-            Track(("error", method), now, rollout.truth_frames, _error_frames(video_NGCHW[camera], truth_TCHW))
+        sequences.append(
+            FrameSequence(("error", method), now, rollout.truth_frames, _error_frames(video_NGCHW[camera], truth_TCHW))
         )
-    return tracks
+    return sequences
 
 
 def _error_frames(
