@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from worldmodel.errors import InputError, UserError
-from worldmodel.export.runtime import plain
 from worldmodel.export.subprocess_json import Child
+from worldmodel.settings import from_document
 
 Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 """Least, best and largest shape of inputs with free axes, by name."""
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> None:
 
 def order_of(content: dict[str, Any]) -> Order:
     """An order as JSON gave it, with tuples for lists."""
-    return plain.built(Order, content, "order", "report this")
+    return from_document(Order, content, "order", "report this")
 
 
 def machine(module: str) -> dict[str, str]:

@@ -1,21 +1,29 @@
-"""What settings may be: every configuration checks itself, so that Python is told what the command line is told.
+"""From values to dataclasses, strictly and in one way, whoever gives the values.
 
 A dataclass that derives from `Settings` says what a field takes in its annotation, `steps: Count = 1450`, and what
-fields must be together in its own `__post_init__`. The command line's converters see plain types, since
-`typing.get_type_hints` leaves annotations out unless asked for them. Standard library only.
+fields must be together in its own `__post_init__`: Python callers are told what the command line is told.
+`from_values` makes such a dataclass, or any other, from the plain values of a command line or a preset;
+`from_document` does so for a JSON document, whose faults are told as facts about it. Standard library only, since the
+verbs of a vehicle read their settings and manifests with it.
 """
 
+import contextlib
+import dataclasses
+import difflib
 import functools
 import math
 import os
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from worldmodel.errors import InputError
+
+KindT = TypeVar("KindT")
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,8 @@ class Rule:
 
 def within(least: float, most: float = math.inf, remedy: str = "") -> Rule:
     """A rule for numbers, both ends included."""
-    said = f"use at least {least}" if most == math.inf else f"use a number from {least} to {most}"
-    return Rule(lambda value: least <= value <= most and value < math.inf, remedy or said)
+    limits = f"use at least {least}" if most == math.inf else f"use a number from {least} to {most}"
+    return Rule(lambda value: least <= value <= most and value < math.inf, remedy or limits)
 
 
 def one_of(*words: str) -> Rule:
@@ -37,7 +45,11 @@ def one_of(*words: str) -> Rule:
     return Rule(lambda value: value in words, f"choose of {', '.join(words)}")
 
 
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a dictionary"}
+NAMES: dict[Any, str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path",
+    tuple: "a list", list: "a list", dict: "a dictionary",
+}  # fmt: skip
+OBJECT = "an object with keys"  # what a JSON document calls a dictionary
 
 Count = Annotated[int, within(1)]
 Natural = Annotated[int, within(0)]
@@ -62,8 +74,9 @@ Seconds = Annotated[float, within(0, remedy="give seconds from the first frame, 
 class Settings:
     """Base of configurations: `__post_init__` checks every field by its annotation.
 
-    Lists become tuples and paths become text, as from the command line; nothing else is changed. A class that is part
-    of another says where, `class DataConfig(Settings, prefix="data.")`, so that messages name the key as it is typed.
+    Lists become tuples, paths text and whole numbers floats where the annotation says so, as from the command line. A
+    class that is part of another says where, `class DataConfig(Settings, prefix="data.")`, so that messages name the
+    key as it is typed.
 
     Raises:
         InputError: a value of another type, out of range, or none of the choices; it names the key and the remedy.
@@ -77,69 +90,176 @@ class Settings:
             cls.key_prefix = prefix
 
     def __post_init__(self) -> None:
-        own: Any = type(self)  # mypy takes the class for no key of a cache
-        hints = _hints(own)
+        hints = hints_of(type(self))
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            checked_value = checked(hints[field.name], value, self.key_prefix + field.name)
-            if checked_value is not value:
-                object.__setattr__(self, field.name, checked_value)  # the dataclasses are frozen
+            # the dataclasses are frozen
+            object.__setattr__(self, field.name, converted(hints[field.name], value, self.key_prefix + field.name))
 
 
-@functools.cache
-def _hints(settings: Any) -> dict[str, Any]:
-    return get_type_hints(settings, include_extras=True)
+class Misfit(InputError):
+    """A value that is not as annotated: said as advice about a setting, and in `document` as a fact about a file."""
+
+    def __init__(self, setting: str, document: str) -> None:
+        super().__init__(setting)
+        self.document = document
 
 
-def checked(hint: Any, value: Any, key: str) -> Any:
-    """`value` as `hint` says; `InputError` names `key` and the remedy."""
+def from_values(kind: type[KindT], values: Any, key: str = "") -> KindT:
+    """The dataclass `kind` from a dictionary of plain values, nested as the dataclass is.
+
+    Args:
+        key: where the dictionary itself lies, for example ``data``; empty for the outermost.
+
+    Raises:
+        InputError: an unknown key, with the near ones; a missing key; a value that `converted` refuses.
+    """
+    if not isinstance(values, Mapping):
+        raise _misfit(key, values, f"a {kind.__name__}", OBJECT)
+    hints, known = hints_of(kind), fields_of(kind)
+    for name in values:
+        if name not in known:
+            place = _below(key, name)
+            raise Misfit(unknown_key(place, {_below(key, each) for each in known}), f"unknown key {place!r}")
+    for name, field in known.items():
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING:
+            raise InputError(f"key {_below(key, name)!r} is missing")
+    return kind(**{str(name): converted(hints[name], value, _below(key, name)) for name, value in values.items()})
+
+
+def from_document(kind: type[KindT], content: Any, where: str, remedy: str) -> KindT:
+    """The dataclass `kind` from what JSON gave.
+
+    Args:
+        where: names the place in messages, for example ``manifest.json``.
+        remedy: ends every message.
+
+    Raises:
+        InputError: as `from_values`.
+    """
+    try:
+        return from_values(kind, content)
+    except Misfit as error:
+        raise InputError(f"{where}: {error.document}; {remedy}") from None
+    except InputError as error:
+        raise InputError(f"{where}: {error}; {remedy}") from None
+
+
+def converted(hint: Any, value: Any, key: str) -> Any:
+    """`value` as `hint` says: the same, but for lists that become tuples, paths, whole numbers, and dataclasses.
+
+    Args:
+        hint: text, `Path`, int, float, bool, `Any`, `Literal`, a dataclass; tuples, lists and dictionaries of these;
+            `Annotated` with rules; a union of these, with None where the value may be left out.
+        key: as it is typed; in messages only.
+
+    Raises:
+        Misfit: a value of another type, out of range, or none of the choices; it names the key and the remedy.
+    """
     origin, arms = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        value = checked(arms[0], value, key)
-        broken = next((rule for rule in hint.__metadata__ if isinstance(rule, Rule) and not rule.holds(value)), None)
-        if broken is not None:
-            raise InputError(f"{key}={shown(value)}: {broken.remedy}")
-        return value
+        return _ruled(arms[1:], converted(arms[0], value, key), value, key)
     if origin in (Union, types.UnionType):
-        return value if value is None else _given(arms, value, key)
+        return _union(arms, value, key)
     if origin is Literal:
         if not any(type(value) is type(arm) and value == arm for arm in arms):
-            raise InputError(f"{key}={shown(value)}: choose one of {', '.join(map(str, arms))}")
+            raise _misfit(key, value, f"one of {', '.join(map(str, arms))}", verb="choose")
         return value
     if origin is tuple:
         return _tuple(arms, value, key)
+    if origin is list and isinstance(value, list):
+        return [converted(arms[0], item, f"{key}[{place}]") for place, item in enumerate(value)]
+    if origin is dict and isinstance(value, Mapping):
+        return {str(name): converted(arms[1], item, _below(key, name)) for name, item in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and not isinstance(value, hint):
+        return from_values(hint, value, key)
     return _plain(origin or hint, value, key)
 
 
-def _given(arms: tuple[Any, ...], value: Any, key: str) -> Any:
-    """What may be left out."""
-    (arm,) = (arm for arm in arms if arm is not type(None))
+def _ruled(rules: Iterable[Any], value: Any, given: Any, key: str) -> Any:
+    for rule in rules:
+        if isinstance(rule, Rule) and not rule.holds(value):
+            raise Misfit(f"{_typed(key)}={shown(given)}: {rule.remedy}", f"{key} is {_brief(given)}: {rule.remedy}")
+    return value
+
+
+def _union(arms: tuple[Any, ...], value: Any, key: str) -> Any:
+    optional = type(None) in arms
+    if value is None and optional:
+        return None
+    *earlier, last = (arm for arm in arms if arm is not type(None))
+    for arm in earlier:
+        with contextlib.suppress(Misfit):
+            return converted(arm, value, key)
     try:
-        return checked(arm, value, key)
-    except InputError as error:
-        raise InputError(f"{error}, or leave it out") from None
+        return converted(last, value, key)
+    except Misfit as error:
+        raise Misfit(f"{error}, or leave it out" if optional else str(error), error.document) from None
 
 
 def _tuple(arms: tuple[Any, ...], value: Any, key: str) -> tuple[Any, ...]:
     if not isinstance(value, (tuple, list)):
-        raise InputError(f"{key}={shown(value)}: give a list")
+        raise _misfit(key, value, NAMES[tuple])
     if arms[-1] is Ellipsis:
-        return tuple(checked(arms[0], one, key) for one in value)
+        arms = arms[:1] * len(value)
     if len(arms) != len(value):
-        raise InputError(f"{key}={shown(value)}: give {len(arms)} values, {key}=[{','.join('…' * len(arms))}]")
-    return tuple(checked(arm, one, key) for arm, one in zip(arms, value, strict=True))
+        example = f"{_typed(key)}=[{','.join('…' * len(arms))}]"
+        raise Misfit(
+            f"{_typed(key)}={shown(value)}: give {len(arms)} values, {example}",
+            f"{key} has {len(value)} values, not {len(arms)}",
+        )
+    items = enumerate(zip(arms, value, strict=True))
+    return tuple(converted(arm, item, f"{key}[{place}]") for place, (arm, item) in items)
 
 
 def _plain(kind: Any, value: Any, key: str) -> Any:
     if kind is Any:
         return value
-    if kind is str and isinstance(value, os.PathLike):
-        return os.fspath(value)
     if kind in (int, float) and isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool):
-        return value if isinstance(value, (int, float)) else kind(value)  # numpy's numbers are no JSON
+        return kind(value)  # numpy's numbers are no JSON
+    if kind in (str, Path) and isinstance(value, (str, os.PathLike)):
+        return kind(os.fspath(value))
     if kind in (int, float) or not isinstance(value, kind):
-        raise InputError(f"{key}={shown(value)}: give {NAMES.get(kind, f'a {kind.__name__}')}")
+        document = OBJECT if kind is dict or dataclasses.is_dataclass(kind) else None
+        raise _misfit(key, value, NAMES.get(kind, f"a {kind.__name__}"), document)
     return value
+
+
+def _misfit(key: str, value: Any, wanted: str, document: str | None = None, verb: str = "give") -> Misfit:
+    place = key or "its content"
+    return Misfit(
+        f"{_typed(place)}={shown(value)}: {verb} {wanted}", f"{place} is {_brief(value)}, not {document or wanted}"
+    )
+
+
+def _typed(key: str) -> str:
+    """A key as it is typed: a list has one, its items have none."""
+    return re.sub(r"\[\d+\]", "", key)
+
+
+def _below(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+@functools.cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    """The annotations of a dataclass by field, with their rules."""
+    return get_type_hints(kind, include_extras=True)
+
+
+@functools.cache
+def fields_of(kind: Any) -> dict[str, dataclasses.Field[Any]]:
+    """The fields that make a dataclass, by name."""
+    return {field.name: field for field in fields(kind) if field.init}
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """One line with the key and the nearest valid ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
+    return f"unknown key {key!r}: " + (
+        f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
+    )
 
 
 def shown(value: Any) -> str:
@@ -151,3 +271,8 @@ def shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(shown(item) for item in value) + "]"
     return str(value)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -5,15 +5,14 @@ A method is named by a function `load(options) -> Method` whose one argument is 
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_type_hints
 
-import msgspec
-
 from worldmodel.benchmarks.methods.method import Method
 from worldmodel.errors import InputError
+from worldmodel.settings import from_values
 
 GROUP = "worldmodel.methods"
 _HERE = "worldmodel.benchmarks.methods"
@@ -71,13 +70,9 @@ def _from_outside(entry: EntryPoint) -> Callable[[Any], Method]:
 
 def _options(name: str, load: Callable[[Any], Method], given: Mapping[str, Any]) -> Any:
     (options_class,) = (hint for what, hint in get_type_hints(load).items() if what != "return")
-    known = [field.name for field in fields(options_class)]
-    for key in given:
-        if key not in known:
-            raise InputError(f"methods.{name}: no option {key!r}{_nearest(key, known)}; there are {', '.join(known)}")
     try:
-        return msgspec.convert(dict(given), options_class)
-    except msgspec.ValidationError as error:
+        return from_values(options_class, given)
+    except InputError as error:
         raise InputError(f"methods.{name}: {error}") from error
 
 

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
+from worldmodel.settings import from_document
 
 SCHEMA = 1
+OTHER = "give another file, or benchmark again"
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ def read_results(path: str | Path) -> Results:
     path = Path(path)
     path = path / "results.json" if path.is_dir() else path
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Results)
+        content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; give a benchmark's folder or its results.json") from None
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise InputError(f"{path}: not the results of a benchmark ({error})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not the results of a benchmark: {error}; {OTHER}") from error
+    return from_document(Results, content, f"{path}: not the results of a benchmark", OTHER)

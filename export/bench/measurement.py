@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from worldmodel.export.runtime import plain
 from worldmodel.export.subprocess_json import Child
+from worldmodel.settings import from_document
 
 WORKER = Child(
     "worldmodel.export.bench.worker",
@@ -89,4 +89,4 @@ def measured_apart(order: Order) -> Measured:
     Raises:
         InputError: what the worker refused, or how its process ended.
     """
-    return plain.built(Measured, WORKER.answer(asdict(order)), "the worker's answer", "report this")
+    return from_document(Measured, WORKER.answer(asdict(order)), "the worker's answer", "report this")

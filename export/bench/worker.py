@@ -21,11 +21,11 @@ import numpy as np
 from worldmodel.errors import UserError
 from worldmodel.export.bench.measurement import TORCH, Measured, Memory, Order, Rollout
 from worldmodel.export.bench.memory import held_mb, peak_mb, restart_peak, torch_gpu_mb
-from worldmodel.export.runtime import plain
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import Backend, open_backend
 from worldmodel.export.runtime.predictor import FEEDS, Predictor
 from worldmodel.export.runtime.self_test import observed_frames
+from worldmodel.settings import from_document
 
 PREDICTIONS = 3
 """Whole predictions a process, at most: each runs the step several times already."""
@@ -141,7 +141,7 @@ def device_name(order: Order) -> str | None:
 def main(arguments: list[str]) -> None:
     """The child; what it refuses, or fails at, is its answer."""
     try:
-        order = plain.built(Order, json.loads(arguments[0]), "order", "report this")
+        order = from_document(Order, json.loads(arguments[0]), "order", "report this")
         answer: dict[str, Any] = asdict(measure(order))
     except UserError as refusal:
         answer = {"refused": " ".join(str(refusal).split())}

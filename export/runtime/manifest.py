@@ -22,8 +22,8 @@ from typing import Any, Literal
 
 from worldmodel.conventions import ConventionsName
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.plain import built
 from worldmodel.files import written_whole
+from worldmodel.settings import from_document
 
 NAME = "manifest.json"
 SCHEMA = 1
@@ -185,7 +185,7 @@ class Manifest:
         found = content.get("schema")
         if found != SCHEMA:
             raise InputError(f"{path}: schema {found}, this worldmodel reads schema {SCHEMA}; {AGAIN} with it")
-        manifest = built(Manifest, {"conventions": "paper", **content}, str(path), AGAIN)
+        manifest = from_document(Manifest, content, str(path), AGAIN)
         if problem := misfit(manifest):
             raise InputError(f"{path}: {problem}; {AGAIN}")
         return manifest

@@ -12,7 +12,7 @@ from worldmodel.benchmarks.methods.registry import METHODS, check_method
 from worldmodel.cli.commands.predict import PredictConfig
 from worldmodel.cli.main import VERBS, main
 from worldmodel.errors import InputError
-from worldmodel.settings import Rule, Settings, checked
+from worldmodel.settings import Rule, Settings, converted
 from worldmodel.training import DataConfig, LoraConfig, OptimizerConfig, TinyModelConfig, TrainConfig, ValidationConfig
 from worldmodel.training.config import CacheBuildConfig
 
@@ -61,10 +61,10 @@ def test_every_configuration_checks_itself(one: type) -> None:
     assert issubclass(one, Settings)
     for field in fields(one):  # every default passes
         if field.default is not MISSING:
-            checked(hints(one)[field.name], field.default, field.name)
+            converted(hints(one)[field.name], field.default, field.name)
     for key, hint in fields_of(one).items():
         with pytest.raises(InputError, match=f"^{key}="):
-            checked(hint, object(), key)
+            converted(hint, object(), key)
 
 
 @pytest.mark.parametrize("one", CLASSES, ids=lambda one: one.__name__)
@@ -80,7 +80,7 @@ def test_every_number_has_a_range_every_word_its_choices_and_every_text_some_con
         bad += [-(10**9)] if kind in (int, float) and not free else []
         for value in bad:
             with pytest.raises(InputError, match=key):
-                checked(hint, value, key)
+                converted(hint, value, key)
 
 
 BAD: dict[str, tuple[Any, str]] = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact, check_sha256
-from worldmodel.export.runtime.plain import built
 from worldmodel.files import written_whole
+from worldmodel.settings import from_document
 
 NAME = "build.json"
 BUILD = "run `worldmodel export build` on this machine"
@@ -61,7 +61,7 @@ class Build:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise InputError(f"{path}: not readable as JSON; {BUILD}") from None
-        return built(Build, content, str(path), BUILD)
+        return from_document(Build, content, str(path), BUILD)
 
     def write(self, path: Path) -> None:
         """Write whole or not at all."""

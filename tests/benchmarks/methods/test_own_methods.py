@@ -95,8 +95,8 @@ def test_random_weights_run(family: str) -> None:
     ("name", "options", "says"),
     [
         ("flowframe", {}, "did you mean flowframes"),
-        ("flowframes", {"step": 3}, "no option 'step' .did you mean steps"),
-        ("flowframes", {"steps": "many"}, "Expected `int`"),
+        ("flowframes", {"step": 3}, "unknown key 'step': did you mean steps"),
+        ("flowframes", {"steps": "many"}, "steps=many: give a whole number"),
         ("flowframes", {"checkpoint": "nothing"}, "nothing"),
         ("flowframes", {"checkpoint": "random", "family": "svd"}, "svd"),
     ],

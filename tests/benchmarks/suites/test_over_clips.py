@@ -196,7 +196,7 @@ def test_adding_rows_up_leaves_what_it_was_given_as_it_was(undisturbed: Path, qu
     ("change", "says"),
     [
         ({"methods": {"flowframe": {}}}, "did you mean flowframes"),
-        ({"methods": {"flowframes": {"step": 1}}}, "no option 'step'"),
+        ({"methods": {"flowframes": {"step": 1}}}, "unknown key 'step'"),
         ({"methods": {"a b": {"method": "flowframes"}}}, "names a folder"),
         ({"clips": "nuscenes-val"}, "there is no such list"),
         ({"resume": True}, "holds no benchmark to resume"),
