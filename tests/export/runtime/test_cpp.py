@@ -1,6 +1,7 @@
 """The C++ runtime, built here with the library inside Python's wheel: the same pixels, and the same refusals.
 
-The headers are the system's (Debian 13: libonnxruntime-dev) or in the folder that ONNXRUNTIME_INCLUDE_DIR names.
+The headers are the system's (Debian 13: libonnxruntime-dev) or in the folder that ONNXRUNTIME_INCLUDE_DIR names, see
+`export/runtime/cpp/README.md`.
 
 Shape legend: B cameras, F frames, H height, W width, C colours (3).
 """
@@ -184,6 +185,13 @@ def test_products_are_rounded_before_they_are_added(here: Path, run: Run) -> Non
     same_pixels(run, "sequence", small.drive(), "steps=2", chunks=1, steps=2)
 
 
+def test_products_of_8_bits_are_the_integers_as_in_python(here: Path, run: Run) -> None:
+    """Of the largest numbers, which processors without VNNI would saturate."""
+    largest = np.random.default_rng(0).choice(np.array([-127, 126, 127], np.int8), (small.c, small.c))
+    graph("step.onnx", EIGHT_BITS, MIX=largest)(here)
+    same_pixels(run, "sequence", small.drive(), "steps=2", chunks=1, steps=2)
+
+
 @pytest.mark.parametrize("name", ["sequence", "streaming"])
 def test_a_machine_that_rounds_otherwise_passes_the_self_test(name: str, here: Path, run: Run) -> None:
     done = run(f"{name} observed.npy exact.npy threads=1 self_test=true")
@@ -287,6 +295,19 @@ BF16 = small.STEP.replace("MatMul(last, MIX)", "Cast<to = 1>(product)").replace(
     "mixed =",
     "narrow = Cast<to = 16>(last)\n  weights = Cast<to = 16>(MIX)\n  product = MatMul(narrow, weights)\n  mixed =",
 )
+EIGHT_BITS = small.STEP.replace(
+    "mixed =",
+    """far = Constant<value_float = 4096.0>()
+  least = Constant<value_float = 0.0>()
+  most = Constant<value_float = 255.0>()
+  levels = Mul(last, far)
+  within = Clip(levels, least, most)
+  bytes = Cast<to = 2>(within)
+  whole = MatMulInteger(bytes, MIX)
+  counted = Cast<to = 1>(whole)
+  small = Constant<value_float = 0.00001>()
+  mixed =""",
+).replace("MatMul(last, MIX)", "Mul(counted, small)")
 CLIP = small.ENCODER.replace("24,3] video", "24,3] clip").replace("(video)", "(clip)")
 OPSET_19 = small.ENCODER.replace('"" : 20', '"" : 19')
 
@@ -335,6 +356,7 @@ REFUSED: list[tuple[Harm | None, str, str]] = [
     (resealed(frames=9.5), LINE, f"{MANIFEST}frames is 9.5, not a whole number{AGAIN}"),
     (resealed(height=-16), LINE, f"{MANIFEST}height is -16, not a size{AGAIN}"),
     (resealed(precision={"encoder": "fp4"}), LINE, f"{MANIFEST}key 'precision.step' is missing{AGAIN}"),
+    (resealed(conventions="ours"), LINE, f'{MANIFEST}conventions is "ours", not one of paper, published{AGAIN}'),
     (resealed(latents=[4, 3, 2]), LINE, f"{MANIFEST}latents has 3 values, not 4{AGAIN}"),
     (resealed(default_steps=3), LINE, f"{MANIFEST}default_steps 3 has no schedule{AGAIN}"),
     (resealed(parts={}), LINE, f"{MANIFEST}parts are , not encoder, step and decoder"),
