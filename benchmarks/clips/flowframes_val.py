@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Int32
 
 from worldmodel.benchmarks.clips.clip_list import Clip, ClipList
-from worldmodel.benchmarks.clips.tables import FRAME_RATE, ValScenes, clips_of, open_val
+from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
+from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def build(config: "ClipsConfig") -> ClipList:
         expected=min(KEPT, VAL_SCENES * len(CAMERAS) * (FEWEST_SWEEPS // length)),
         frames=length,
         observed_frames=17,
-        frame_rate=FRAME_RATE,
+        frame_rate=NOMINAL_RATE,
         tables=val.index.version,
         clips=tuple(drawn(clips, KEPT)),
         notes=(*val.notes, *notes),

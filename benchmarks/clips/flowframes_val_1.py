@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worldmodel.benchmarks.clips.clip_list import Clip, ClipList, rank
-from worldmodel.benchmarks.clips.tables import FRAME_RATE, ValScenes, clips_of, open_val
+from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
+from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def build(config: "ClipsConfig") -> ClipList:
     clips = [clip for camera in CAMERAS for clip in _of_camera(val, camera, length, found, gaps)]
     if not clips:
         raise InputError(
-            f"{LABEL}: no {length} frames {1 / FRAME_RATE:.4f} s apart in a row in {val.index.root}; real cameras fire"
-            " 50 and 100 ms apart, use flowframes-val@2"
+            f"{LABEL}: no {length} frames {1 / NOMINAL_RATE:.4f} s apart in a row in {val.index.root}; real cameras"
+            " fire 50 and 100 ms apart, use flowframes-val@2"
         )
     kept = sorted(clips, key=lambda clip: rank(LABEL, SEED, clip.lead.start_token))[:KEPT]
     return ClipList(
@@ -52,7 +53,7 @@ def build(config: "ClipsConfig") -> ClipList:
         expected=KEPT,
         frames=length,
         observed_frames=17,
-        frame_rate=FRAME_RATE,
+        frame_rate=NOMINAL_RATE,
         tables=val.index.version,
         clips=tuple(sorted(kept, key=_place)),
         notes=val.notes + _notes(found, gaps, len(clips)),
@@ -83,7 +84,7 @@ def _even_starts(chains: CameraChains, scenes: list[int], length: int) -> tuple[
     `chains` are of one camera; steps are counted in `scenes` alone.
     """
     scene_S = np.repeat(chains.scenes, np.diff(chains.starts))
-    even = np.abs(np.diff(chains.times_S) - 1 / FRAME_RATE) <= MAX_GAP / FRAME_RATE
+    even = np.abs(np.diff(chains.times_S) - 1 / NOMINAL_RATE) <= MAX_GAP / NOMINAL_RATE
     linked = np.ones(len(even), dtype=bool)
     linked[chains.starts[1:-1] - 1] = False
     uneven = int((linked & ~even & np.isin(scene_S[1:], scenes)).sum())

@@ -16,8 +16,6 @@ from worldmodel.datasets.nuscenes import NuScenesIndex, open_index, scenes_of_sp
 from worldmodel.datasets.nuscenes.tokens import token_key
 from worldmodel.errors import InputError
 
-FRAME_RATE = 12.0
-
 
 @dataclass(frozen=True)
 class ValScenes:

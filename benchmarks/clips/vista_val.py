@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from worldmodel.benchmarks.clips.clip_list import ClipList
-from worldmodel.benchmarks.clips.tables import FRAME_RATE, ValScenes, clips_of, open_val
+from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
+from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _build(config: "ClipsConfig", version: int, rule: str) -> ClipList:
         expected=5369,
         frames=FRAMES,
         observed_frames=1,
-        frame_rate=FRAME_RATE,
+        frame_rate=NOMINAL_RATE,
         tables=val.index.version,
         clips=tuple(clips_of(val.index, (CAMERA,), rows[:, None])),
         notes=val.notes + notes,

@@ -11,6 +11,7 @@ from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.benchmarks.suites.results import Figure, Measure
 from worldmodel.benchmarks.suites.stages import Stages, now, timed_stages
+from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 MEASURES = {
@@ -19,9 +20,8 @@ MEASURES = {
     "evaluations": Measure("s", "lower", "", {"what": "all calls of the network in one prediction, median"}),
     "one evaluation": Measure("s", "lower", "", {"what": "one call of the network, median"}),
     "decode": Measure("s", "lower", "", {"what": "all calls of the VAE's decoder in one prediction, median"}),
-    "times real time": Measure("", "lower", "", {"what": "seconds over the duration of the predicted frames at 12 Hz"}),
+    "times real time": Measure("", "lower", "", {"what": f"seconds over those predicted, at {NOMINAL_RATE:g} Hz"}),
 }
-FRAME_RATE = 12.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Latency:
         calls = [call for stages in self.stages for name in networks for call in stages.seconds.get(name, [])]
         if calls:
             found["one evaluation"] = Figure(statistics.median(calls))
-        found["times real time"] = Figure(middle * FRAME_RATE / method.spec.future_frames)
+        found["times real time"] = Figure(middle * NOMINAL_RATE / method.spec.future_frames)
         return found
 
 
