@@ -5,6 +5,7 @@ from typing import Any
 
 from worldmodel.benchmarks.machine import table
 from worldmodel.benchmarks.published import MEMORY
+from worldmodel.benchmarks.suites.memory import Point, line
 
 Line = dict[str, Any]
 PAIRS = (("flowframes_ltxv", "ltxv_condition"), ("flowframes_wan", "causvid"))
@@ -90,17 +91,16 @@ def memory(lines: list[Line]) -> str:
 
 
 def without_encoding(volumes: list[Line]) -> float:
-    """The slope of what lies above the weights, were encoding not part of the measurement, as in the published code."""
-    points = []
-    for one in volumes:
-        others = [value for name, value in one.items() if name.endswith("_mb") and name not in NO_STAGE]
-        points.append((one["volume"] / 1e6, max(others) - (one["peak_mb"] - one["above_mb"])))
-    middle = [sum(values) / len(points) for values in zip(*points, strict=True)]
-    across = sum((x - middle[0]) ** 2 for x, _ in points)
-    return sum((x - middle[0]) * (y - middle[1]) for x, y in points) / across if across else 0.0
+    """The slope of what lies above the weights, encoding left out of the measurement as in the memory suite."""
+    return line([point_of(one).without_encoding() for one in volumes], "above_mb")[0]
 
 
-NO_STAGE = ("peak_mb", "above_mb", "encode_mb", "weights_mb")
+def point_of(one: Line) -> Point:
+    """The memory suite's point that a volume's line was written from."""
+    stages = {name.removesuffix("_mb"): value for name, value in one.items() if name.endswith("_mb")}
+    peak, above = stages.pop("peak"), stages.pop("above")
+    stages.pop("weights", None)
+    return Point(one["volume"], peak, above, stages)
 
 
 def latency(lines: list[Line]) -> str:
