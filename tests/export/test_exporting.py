@@ -25,7 +25,7 @@ from export_models import (
 )
 from safetensors.torch import save_file
 
-from worldmodel.cli import main
+from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.exporting import export, precisions
