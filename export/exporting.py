@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import torch
 
-from worldmodel import __version__
 from worldmodel.errors import InputError
 from worldmodel.export.calibrating import Calibration, calibrate, quantise_step, random_sources
 from worldmodel.export.check.targets import check_precision
@@ -38,6 +37,7 @@ from worldmodel.export.single_file import write_single
 from worldmodel.export.source import Source, open_source
 from worldmodel.files import file_sha256, new_folder
 from worldmodel.measure.provenance import Stopwatch, peak_memory_mb, weights_hash
+from worldmodel.version import __version__
 
 TOLERANCE = {"fp32": 1.0, "fp16": 2.0, "bf16": 4.0, "int8": 6.0, "fp8": 6.0}
 """Levels of 255 by which a block of the self-test may differ on another machine; one is the rounding of two bytes."""

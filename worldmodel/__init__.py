@@ -15,7 +15,7 @@ Ten names, each loaded when it is first used, so that `worldmodel --help` answer
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from worldmodel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.suites.run import benchmark

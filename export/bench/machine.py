@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel import __version__
 from worldmodel.export.bench.measurement import Measured
 from worldmodel.measure.machine import cores, processor_name
+from worldmodel.version import __version__
 
 
 def machine_now(threads: int) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from worldmodel import __version__
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import open_backend
@@ -20,6 +19,7 @@ from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.video import ARRAYS, FILMS, read_frames, write_video
 from worldmodel.files import written_whole
 from worldmodel.settings import Count, Seconds, Settings, Text
+from worldmodel.version import __version__
 
 
 @dataclass(frozen=True)

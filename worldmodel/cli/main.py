@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from worldmodel import __version__
 from worldmodel.errors import InputError, Stopped, UserError
 from worldmodel.termination import Terminated, unwound_by_signals
+from worldmodel.version import __version__
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from worldmodel import __version__
+from worldmodel.version import __version__
 
 PACKAGES = ("torch", "diffusers", "numpy", "av", "pillow", "torchmetrics", "rerun-sdk")
 

@@ -279,10 +279,10 @@ def test_processes_that_would_train_side_by_side_are_refused(run: TrainConfig, m
 
 FULL_DISK = """
 import json, resource, signal, sys
-from worldmodel import cli
+from worldmodel.cli.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-sys.exit(cli.main(json.loads(sys.argv[2])))
+sys.exit(main(json.loads(sys.argv[2])))
 """
 
 
