@@ -1,6 +1,6 @@
 """A borrowed GPU for some minutes becomes figures: stages in order of worth, each in a process of its own.
 
-    python runs/gpu/evidence.py --out OUT [--budget 460] [--stages memory-ltx,training] [--device cuda] [--small]
+    python runs/gpu/evidence.py --out OUT [--budget 480] [--stages memory-ltx,training] [--device cuda] [--small]
 
 `OUT/lines.jsonl` gets a line as each figure is there; whatever ends the run, what is written stays. A stage that no
 longer fits into the budget is left out, and a line says so. While one stage is measured the next one's process starts
@@ -94,7 +94,7 @@ def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of lines.jsonl")
-    parser.add_argument("--budget", type=float, default=460.0, help="seconds for all stages")
+    parser.add_argument("--budget", type=float, default=480.0, help="seconds for all stages")
     parser.add_argument("--stages", default="", help="names with commas between; all unless said")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--small", action="store_true", help="tiny networks, every stage, for a test on a CPU")

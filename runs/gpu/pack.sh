@@ -17,6 +17,7 @@ DATA=${DATA:-}
 WHEELS=${WHEELS:-all}
 MOST_MB=${MOST_MB:-40}
 PINS=(diffusers==0.42.1 hydra-core==1.3.8 omegaconf==2.3.1 msgspec==0.22.0)
+PINS+=(pillow==13.0.0 jaxtyping==0.3.11 wadler_lindig==0.1.8)
 PINS+=(requests==2.34.2 idna==3.20 urllib3==2.8.0 certifi==2026.10.19.post1 charset_normalizer==3.5.3)  # of diffusers
 SOURCE=antlr4-python3-runtime==4.9.3   # on the index as source only
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from lines import Lines
+from processes import end_with_parent
 from safetensors.torch import load_file, save_file
 from tiny_data import unpack
 
@@ -33,7 +34,7 @@ from worldmodel.training.latents import LatentEncoder
 
 WEIGHTS = "transformer.safetensors"
 LAST_S = 20.0  # kept for saving
-START_S = 25.0  # of a run's process before its first steps; seen on an H100
+START_S = 25.0  # of a run's process before its first step, where none was seen; an H100 took 22
 
 
 class Run:
@@ -47,7 +48,8 @@ class Run:
         self.chosen, self.until = chosen, time.perf_counter() + 60 * chosen.minutes
         self.work, self.out = chosen.work, chosen.out
         self.lines = Lines(self.out / "train.jsonl", "train_tiny")
-        self.device = torch.device(chosen.device)
+        self.device, self.start_s = torch.device(chosen.device), START_S
+        self.precision = "bf16" if self.device.type == "cuda" else "no"  # many a CPU takes ten times as long in bf16
 
     @property
     def left_s(self) -> float:
@@ -60,10 +62,10 @@ class Run:
         self.cached(start)
         base = start
         if self.chosen.start is None:
-            self.train("base", "tiny_base", start, self.chosen.base_steps, START_S + 0.3 * self.left_s)
+            self.train("base", "tiny_base", start, self.chosen.base_steps, 0.3 * self.left_s, 0.6 * self.left_s)
             base = self.pipeline("base", start)
-        steps = self.chosen.steps or max(1, int(self.rate() * (self.left_s - START_S) * 0.95))
-        self.train("flowframes", "tiny", base, steps, self.left_s)
+        steps = self.chosen.steps or max(1, int(self.rate() * (self.left_s - self.start_s) * 0.95))
+        self.train("flowframes", "tiny", base, steps, self.left_s, self.left_s)
         self.keep(self.pipeline("flowframes", base))
 
     def started(self) -> Path:
@@ -85,7 +87,7 @@ class Run:
         unpacked = time.perf_counter()
         pairs = StorePairs(store, self.chosen.frames, self.chosen.stride)
         pipeline = FlowFramesPipeline.from_pretrained(start, dtype=torch.float32).to(self.device)
-        encoder = LatentEncoder(pipeline.backbone, 0, "bf16")
+        encoder = LatentEncoder(pipeline.backbone, 0, self.precision)
         batch = 64 if self.device.type == "cuda" else 4
         if (folder / CARD).is_file():
             shutil.rmtree(folder)
@@ -98,8 +100,8 @@ class Run:
             encode_s=round(time.perf_counter() - unpacked, 1),
         )  # fmt: skip
 
-    def train(self, name: str, preset: str, start: Path, steps: int, seconds: float) -> None:
-        """One run of the trainer in a process of its own, told to stop when its seconds are over."""
+    def train(self, name: str, preset: str, start: Path, steps: int, seconds: float, most: float) -> None:
+        """One run of the trainer in a process of its own, told to stop after `seconds` of training, `most` in all."""
         out = self.work / name
         if (out / "pipeline" / "model_index.json").is_file():
             return
@@ -109,6 +111,7 @@ class Run:
             f"steps={steps}", f"batch_size={self.chosen.batch}", f"data.workers={self.chosen.workers}", "trackers=[]",
             "log_every=20", "keep=1", f"save_every={self.chosen.save_every}",
             f"compile={str(self.chosen.compile).lower()}",
+            f"precision={self.precision}",
             f"device={'auto' if self.device.type == 'cuda' else 'cpu'}",
         ]  # fmt: skip
         if (out / "config.json").is_file():
@@ -116,16 +119,23 @@ class Run:
             words[words.index(f"steps={steps}")] = f"steps={json.loads((out / 'config.json').read_text())['steps']}"
         began = time.perf_counter()
         with (self.work / f"{name}.txt").open("a") as log:
-            process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
-            self.follow(process, name, began + seconds)
+            process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
+            self.follow(process, name, seconds, began + most)
         self.lines.write("run", name=name, code=process.returncode, wall_s=round(time.perf_counter() - began, 1),
                          **self.last(name))  # fmt: skip
 
-    def follow(self, process: subprocess.Popen, name: str, until: float) -> None:
-        """Until the run ends, by itself or because it is told to; each new checkpoint is kept in `OUT`."""
-        seen, told = None, False
+    def follow(self, process: subprocess.Popen, name: str, seconds: float, until: float) -> None:
+        """Until the run ends, by itself or because it is told to; each new checkpoint is kept in `OUT`.
+
+        Seconds count from the first step on: how long a process takes to get there differs from machine to machine.
+        """
+        seen, told, training, log = None, False, False, self.work / name / "log.jsonl"
+        began, before = time.perf_counter(), size_of(log)
         while process.poll() is None:
             time.sleep(0.5)
+            if not training and size_of(log) != before:
+                training, self.start_s = True, time.perf_counter() - began
+                until = min(until, time.perf_counter() + seconds)
             newest = checkpoint(self.work / name)
             if newest is not None and newest != seen:
                 seen = newest
@@ -211,6 +221,11 @@ def averaged(folder: Path) -> dict[str, torch.Tensor]:
     file = folder / "average.safetensors"
     weights = load_file(file if file.is_file() else folder / "weights.safetensors")
     return {name.removeprefix("transformer."): one for name, one in weights.items()}
+
+
+def size_of(file: Path) -> int:
+    """Bytes; -1 where there is none. The log of a run is there, still empty, when its first step begins."""
+    return file.stat().st_size if file.is_file() else -1
 
 
 def log_of(run: Path) -> list[dict[str, Any]]:

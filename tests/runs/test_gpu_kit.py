@@ -12,17 +12,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bare_machine import ABSENT, bare_interpreter
 
 from worldmodel.errors import InputError  # noqa: F401  # the package is there before the kit's scripts are
 
 KIT = Path(__file__).resolve().parents[2] / "runs" / "gpu"
-STAGES = {
-    "ceilings": (),
-    "memory": ("flowframes_ltxv", "ltxv_condition", "causvid", "gem"),
-    "latency": ("ltx", "eager", "kernels", "beside", "graph", "compiled"),
-    "training": ("ltx",),
-    "engines": (),
-}
+RUN = """
+import json, sys, time
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+there = [name for name in json.loads(sys.argv[1]) if find_spec(name) is not None]
+assert not there, there
+import torch
+from lines import Lines
+from plan import STAGES
+from stage import Settings
+for one in STAGES:
+    rows = tuple(row for row in one.rows.split(",") if row)
+    settings = Settings(rows, torch.device("cpu"), small=True, compile=True, until=time.perf_counter() + 600)
+    import_module(one.module).work(Lines(Path(sys.argv[2]), one.name), settings)
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,14 +45,19 @@ def scripts():
 
 
 @pytest.fixture(scope="module")
-def lines_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every stage's lines."""
-    file = tmp_path_factory.mktemp("gpu") / "lines.jsonl"
-    lines, stage = import_module("lines"), import_module("stage")
-    for name, rows in STAGES.items():
-        settings = stage.Settings(rows, torch.device("cpu"), True, False, time.perf_counter() + 600)
-        import_module(name).work(lines.Lines(file, name), settings)
-    return file
+def lines_file(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lines of all stages of the plan, run in one process without PyAV, Rerun and the others.
+
+    torch.compile gives back what it is given: to compile the networks takes minutes here.
+    """
+    folder = tmp_path_factory.mktemp("gpu")
+    command, bare = bare_interpreter(folder / "links", repository)
+    path = os.pathsep.join([bare["PYTHONPATH"], str(KIT), str(KIT / "stages")])
+    said = {"PYTHONPATH": path, "TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    words = [*command, "-c", RUN, json.dumps(ABSENT), str(folder / "lines.jsonl")]
+    done = subprocess.run(words, capture_output=True, text=True, env=bare | said, cwd=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder / "lines.jsonl"
 
 
 def read(file: Path) -> list[dict]:
@@ -57,16 +72,20 @@ def test_every_stage_gives_its_figures(lines_file: Path) -> None:
     lines = read(lines_file)
     assert not [line for line in lines if "error" in line]
     assert found(lines, what="product")[0]["tflop_per_s"] > 0 and found(lines, what="copy")[0]["gb_per_s"] > 0
-    assert {line["row"] for line in found(lines, what="line")} == set(STAGES["memory"])
+    rows = [row for stage in import_module("plan").STAGES if stage.module == "memory" for row in stage.rows.split(",")]
+    assert len(rows) == 7 and {line["row"] for line in found(lines, what="line")} == set(rows)
     for point in found(lines, what="volume"):  # on a busy machine rates say nothing, so none is compared
         stages = [point[f"{name}_mb"] for name in ("encode", "decode", "between")]
         assert point["peak_mb"] >= max(stages) and point["stage_of_peak"]
     measured = [line for line in found(lines, what="latency") if "skipped" not in line]
     ways = {(line["row"], line["way"], line["cameras"]) for line in measured}
-    assert ("flowframes_ltxv", "eager", 6) in ways and ("flowframes_ltxv", "CUDA graph", 1) in ways
+    both = {("eager", 1), ("eager", 2), ("eager, VAE at once", 2), ("CUDA graph", 1), ("compiled", 1), ("compiled", 2)}
+    assert {(row, *way) for row in ("flowframes_ltxv", "flowframes_wan") for way in both} <= ways
+    assert {("flowframes_ltxv", "VAE compiled too, CUDA graph", cameras) for cameras in (1, 2)} <= ways
     assert ("ltxv_condition", "eager", 1) in ways
     assert {line["of"] for line in found(lines, what="kernels")} >= {"ltx transformer", "training step"}
-    assert {line["of"] for line in found(lines, what="row")} >= {"FlowFrames step", "plain diffusers"}
+    trained = {line["of"] for line in found(lines, what="row") if "step_s" in line}
+    assert trained == {"FlowFrames step", "FlowFrames step, compiled", "plain diffusers"}
     assert all(line["of_ceiling"] > 0 for line in found(lines, what="row") if "step_s" in line)
 
 
@@ -98,18 +117,36 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(KIT.parents[1]), "OMP_NUM_THREADS": "1"}
 
 
-def test_what_was_finished_is_there_when_it_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moment", ['"proves": "Table 1, LTX rows', '"product"'])
+def test_what_was_finished_is_there_when_it_is_killed(moment: str, tmp_path: Path) -> None:
     words = [sys.executable, str(KIT / "evidence.py"), "--out", str(tmp_path), "--device", "cpu", "--small"]
-    words += ["--stages", "ceilings,memory-ltx"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environment())
-    file, until = tmp_path / "lines.jsonl", time.monotonic() + 200
-    while not (file.is_file() and '"copy"' in file.read_text()) and time.monotonic() < until:
-        time.sleep(0.1)
+    process = subprocess.Popen(
+        [*words, "--stages", "ceilings,memory-ltx"], stdout=subprocess.DEVNULL, env=environment()
+    )
+    file, until = tmp_path / "lines.jsonl", time.monotonic() + 400
+    while not (file.is_file() and moment in file.read_text()) and time.monotonic() < until:
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    lines = read(file)
-    assert found(lines, stage="plan", what="memory-ltx")[0]["expected_s"] > 0
-    assert found(lines, stage="ceilings", what="product") and found(lines, stage="ceilings", what="copy")
+    lines = read(file)  # every line is whole
+    assert found(lines, stage="plan", what="ceilings")[0]["expected_s"] > 0
+    assert moment in file.read_text() and not found(lines, what="done")
+    time.sleep(0.2)
+    kept = file.read_text()
+    time.sleep(0.3)
+    assert file.read_text() == kept, "a stage goes on without the one that started it"
+
+
+def test_the_plan_fits_into_eight_minutes_by_measured_seconds(repository: Path) -> None:
+    stages = import_module("plan").STAGES
+    margin = import_module("evidence").MARGIN_S
+    assert sum(stage.seconds for stage in stages) <= 480 - margin
+    assert all(stage.seconds < stage.limit_s for stage in stages)
+    seen = read(repository / "benchmarks" / "results" / "2026-11-28_gpu.jsonl")
+    for name in ("ceilings", "memory-ltx", "memory-wan"):  # they do what they did
+        (line,) = found(seen, stage="plan", what=name)
+        (stage,) = [one for one in stages if one.name == name]
+        assert stage.seen_s == line["wall_s"]
 
 
 def test_a_stage_that_does_not_fit_is_left_out_and_said(tmp_path: Path) -> None:

@@ -91,13 +91,16 @@ def product_rate(rows: int, inputs: int, outputs: int, device: torch.device, sec
     return best
 
 
-def ceilings(work: Work, batch: int, device: torch.device) -> dict[str, float]:
-    """FLOP a second of a large square product, and of the network's linear layers weighted by their FLOP."""
+def ceilings(work: Work, batch: int, device: torch.device, each_s: float = 0.5, side: int = 0) -> dict[str, float]:
+    """FLOP a second of a large square product, and of the network's linear layers weighted by their FLOP.
+
+    Every layer's product is repeated for `each_s`, the square one, of `side` or else `SQUARE`, for four times as long.
+    """
     flop = {shape: 2 * shape[0] * shape[1] * rows for shape, rows in work.linears.items()}
     large = [shape for shape in flop if flop[shape] > 0.01 * sum(flop.values())]
-    seconds = sum(flop[shape] / product_rate(batch * work.linears[shape], *shape, device) for shape in large)
-    side = SQUARE[device.type]
+    seconds = sum(flop[shape] / product_rate(batch * work.linears[shape], *shape, device, each_s) for shape in large)
+    side = side or SQUARE[device.type]
     return {
-        f"square of {side}": product_rate(side, side, side, device, 2.0),
+        f"square of {side}": product_rate(side, side, side, device, 4 * each_s),
         "linear layers": sum(flop[shape] for shape in large) / seconds,
     }

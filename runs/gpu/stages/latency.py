@@ -1,7 +1,7 @@
 """17 observed frames to 17 future ones: seconds by stage, for one camera and six; eager, compiled, as CUDA graphs.
 
 Sizes, steps and guidance are the paper's (Table 4), weights random in bf16. LTXVCondition at 40 evaluations is beside
-LTX. Each way is measured twice: with every stage waited for, and only as a whole.
+LTX, at the size of FlowFrames. Each way is measured twice: with every stage waited for, and only as a whole.
 """
 
 import statistics
@@ -17,35 +17,46 @@ from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.suites import latency, volumes
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.benchmarks.suites.stages import now, wrapped_stages
+from worldmodel.published import SIZES
 
-CAMERAS = (1, 6)
-RUNS = {1: 5, 6: 2}
-ROWS = {"ltx": "flowframes_ltxv", "wan": "flowframes_wan"}
-COMPILE_S = 45.0  # kept for one more compilation
+CAMERAS, SMALL_CAMERAS = (1, 6), (1, 2)
+RUNS = {1: 3, 6: 1}  # six cameras take seconds, beside which runs hardly differ
+WARM_UP = {1: 2, 6: 1}
+ROWS = {"ltx": "flowframes_ltxv", "wan": "flowframes_wan", "beside": "ltxv_condition"}
+COMPILE_S = {"compiled": 25.0, "compiled_six": 20.0, "compiled_vae": 55.0}
+"""Kept for what a part compiles: an H100 took 21 for the blocks and 55 for the VAE."""
 
 
 def work(lines: Lines, settings: Settings) -> None:
     """The parts that are asked for behind the family's name, in that order."""
     torch._dynamo.config.automatic_dynamic_shapes = False  # each number of cameras is compiled as it is
     family, *parts = settings.rows
-    way = Ways(lines, settings, opened(ROWS[family], settings), ROWS[family])
+    way = Ways(lines, settings, opened(ROWS[family], settings), family)
     for part in parts:
         with lines.guard("latency", row=way.row, way=part):
-            getattr(way, part)()
+            way.part(part)
 
 
 class Ways:
     """One method in several ways."""
 
-    def __init__(self, lines: Lines, settings: Settings, method: Method, row: str) -> None:
-        self.lines, self.settings, self.method, self.row = lines, settings, method, row
-        self.family = next((family for family, of in ROWS.items() if of == row), row)
+    def __init__(self, lines: Lines, settings: Settings, method: Method, family: str) -> None:
+        self.lines, self.settings, self.method = lines, settings, method
+        self.family, self.row = family, ROWS[family]
+        self.cameras = SMALL_CAMERAS if settings.small else CAMERAS
+
+    def part(self, name: str) -> None:
+        """One of the methods below; what would compile only where there is time."""
+        if name in COMPILE_S and not self.settings.compiles(COMPILE_S[name]):
+            self.lines.write("latency", row=self.row, way=name, skipped=f"{self.settings.left_s:.0f} s are left")
+        else:
+            getattr(self, name)()
 
     def eager(self) -> None:
         """As it comes, and the VAE given all cameras at once."""
-        for cameras in CAMERAS:
-            self.measure("eager", cameras, RUNS[cameras])
-        self.measure_at_once(CAMERAS[-1])
+        for cameras in self.cameras:
+            self.measure("eager", cameras)
+        self.measure_at_once(self.cameras[-1])
 
     def kernels(self) -> None:
         """Where the time of one evaluation, of encoding and of decoding goes."""
@@ -55,29 +66,36 @@ class Ways:
 
     def graph(self) -> None:
         """Nothing compiled."""
-        with torch.compiler.set_stance("force_eager"), graphed(self.method.networks, self.method.device):
-            for cameras in CAMERAS[: 1 if self.settings.small else None]:
-                self.measure("CUDA graph", cameras, RUNS[cameras])
+        with torch.compiler.set_stance("force_eager"):
+            self.as_graphs("CUDA graph", self.cameras[0])
 
-    def beside(self) -> None:
-        """LTXVCondition at the paper's 256 x 256, and at FlowFrames' size."""
-        row = "ltxv_condition"
-        for given in ({},) if self.settings.small else ({}, {"size": (256, 384)}):
-            with self.lines.guard("latency", row=row, way="eager"):
-                Ways(self.lines, self.settings, opened(row, self.settings, given), row).measure("eager", 1, 1)
+    def graph_six(self) -> None:
+        """The same, all cameras."""
+        with torch.compiler.set_stance("force_eager"):
+            self.as_graphs("CUDA graph", self.cameras[-1])
 
-    def measure(self, way: str, cameras: int, runs: int = 5) -> None:
+    def one(self) -> None:
+        """One camera, once: forty evaluations take seconds."""
+        self.measure("eager", 1, 1, 1)
+
+    def as_graphs(self, way: str, cameras: int) -> None:
+        """The networks as CUDA graphs."""
+        with graphed(self.method.networks, self.method.device):
+            self.measure(way, cameras)
+
+    def measure(self, way: str, cameras: int, runs: int = 0, warm_up: int = 0) -> None:
         """Stages and the whole, of so many cameras."""
         with self.lines.guard("latency", row=self.row, way=way, cameras=cameras):
             small = self.settings.small
-            config = CostConfig(runs=1 if small else runs, warmup=0 if small else 2, clips=cameras)
+            runs, warm_up = (1, 0) if small else (runs or RUNS[cameras], warm_up or WARM_UP[cameras])
+            config = CostConfig(runs=runs, warmup=warm_up, clips=cameras)
             found = latency.measure(self.method, config, self.method.device).figures(self.method)
             observed = latency.random_frames(self.method, cameras, self.method.device)
 
             def call() -> None:
                 self.method.run(observed, SeededNoise(range(cameras)))
 
-            self._write(way, cameras, median_s(call, self.method.device, config.runs), found)
+            self._write(way, cameras, median_s(call, self.method.device, runs, 0), found)
 
     def measure_at_once(self, cameras: int) -> None:
         """The VAE given all cameras in one batch, which takes more memory."""
@@ -92,38 +110,26 @@ class Ways:
                     vae_batch_size=None, **method._prompts,
                 )  # fmt: skip
 
-            self._write(
-                "eager, VAE at once", cameras, median_s(call, method.device, 1 if self.settings.small else 3), {}
-            )
+            runs, warm_up = (1, 0) if self.settings.small else (RUNS[cameras], WARM_UP[cameras])
+            self._write("eager, VAE at once", cameras, median_s(call, method.device, runs, warm_up), {})
 
     def compiled(self) -> None:
-        """Blocks compiled, then as graphs too; the VAE as well and six cameras, if there is time."""
-        if not self.settings.compiles(COMPILE_S):
-            self.lines.write("latency", row=self.row, way="compiled", skipped=f"{self.settings.left_s:.0f} s are left")
-            return
+        """Blocks compiled, then as graphs too."""
         latency.compile_blocks(self.method.networks)
-        self.measure("compiled", CAMERAS[0])
-        with graphed(self.method.networks, self.method.device):
-            self.measure("compiled, CUDA graph", CAMERAS[0])
-        if self.settings.compiles(COMPILE_S):
-            self.compiled_vae()
-        if not self.settings.compiles(COMPILE_S):
-            self.lines.write("latency", row=self.row, way="compiled", cameras=CAMERAS[-1], skipped="no time is left")
-            return
-        self.measure("compiled", CAMERAS[-1])
-        with graphed(self.method.networks, self.method.device):
-            self.measure("compiled, CUDA graph", CAMERAS[-1], 3)
+        self.measure("compiled", self.cameras[0])
+        self.as_graphs("compiled, CUDA graph", self.cameras[0])
+
+    def compiled_six(self) -> None:
+        """Behind `compiled`: the blocks are compiled once more, for all cameras."""
+        self.measure("compiled", self.cameras[-1])
 
     def compiled_vae(self) -> None:
-        """The VAE's halves compiled beside the blocks, cuDNN choosing its kernels by trial."""
+        """Behind the others: the VAE's halves compiled as well. Cameras go through it one by one, so it is once."""
         vae: Any = self.method.networks["vae"]
-        torch.backends.cudnn.benchmark = True
-        with graphed(self.method.networks, self.method.device):
-            self.measure("compiled, CUDA graph, cuDNN by trial", CAMERAS[0])
         vae.encoder.compile()
         vae.decoder.compile()
-        with graphed(self.method.networks, self.method.device):
-            self.measure("VAE compiled too, CUDA graph", CAMERAS[0])
+        for cameras in self.cameras:
+            self.as_graphs("VAE compiled too, CUDA graph", cameras)
 
     def _write(self, way: str, cameras: int, whole_s: float, figures: dict[str, Any]) -> None:
         spec = self.method.spec
@@ -135,9 +141,13 @@ class Ways:
         )  # fmt: skip
 
 
-def opened(label: str, settings: Settings, given: dict[str, Any] | None = None) -> Method:
-    """As Table 4 runs it."""
-    told = {"dtype": settings.dtype, "device": str(settings.device)} | (given or {})
+def opened(label: str, settings: Settings) -> Method:
+    """As Table 4 runs it; the method beside at the size of FlowFrames."""
+    told: dict[str, Any] = {"dtype": settings.dtype, "device": str(settings.device)}
+    if label == ROWS["beside"]:
+        told |= {} if settings.small else {"size": SIZES["ltx"]}
+    elif settings.small:
+        told |= {"frames": 9}
     options = volumes.options_at(label, None, settings.small, True, told)
     return open_method(volumes.method_of(label), options)
 
@@ -158,15 +168,15 @@ def stage_call(method: Method, stage: str) -> Callable[[], Any]:
     return torch.no_grad()(seen[stage])
 
 
-def median_s(call: Callable[[], Any], device: torch.device, runs: int) -> float:
-    """Of `runs` calls, each waited for as a whole, after one that is not counted."""
+def median_s(call: Callable[[], Any], device: torch.device, runs: int, warm_up: int) -> float:
+    """Of `runs` calls, each waited for as a whole, after `warm_up` that are not counted."""
     taken = []
-    for _ in range(runs + 1):
+    for _ in range(warm_up + runs):
         began = now(device)
         call()
         taken.append(now(device) - began)
-    return statistics.median(taken[1:])
+    return statistics.median(taken[warm_up:])
 
 
 if __name__ == "__main__":
-    begin(work)
+    begin(work, compiles=True)

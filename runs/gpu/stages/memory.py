@@ -19,13 +19,15 @@ from worldmodel.benchmarks.suites.config import CostConfig
 ORDER = (0, 4, 2, 1, 3)
 STEPS = {"flowframes": 3, "ltxv_condition": 3, "vista": 3}
 MOST_CALLS = {"gem": 3}
-TWO_VOLUMES = ("self_forcing",)  # CausVid's network run the same way
+SMALL_ORDER = (0, 1)
+TWO_VOLUMES = ("self_forcing", "vista", "gem")
+"""The ends only: CausVid's network run the same way, and rows whose peak hardly grows with the volume."""
 
 
 def work(lines: Lines, settings: Settings) -> None:
     """Every volume of every row."""
     points: dict[str, list[memory.Point]] = {label: [] for label in settings.rows}
-    for which in ORDER[:2] if settings.small else ORDER:
+    for which in SMALL_ORDER if settings.small else ORDER:
         for label, found in points.items():
             if label in TWO_VOLUMES and len(found) == 2:
                 continue
@@ -38,7 +40,7 @@ def measure_volume(lines: Lines, settings: Settings, label: str, which: int, fou
     method = opened(label, which, settings)
     device, volume = method.device, volumes.volume_of(label, which, settings.small)
     weights_mb = sum(one.numel() * one.element_size() for net in method.networks.values() for one in net.parameters())
-    config = CostConfig(runs=1, warmup=int(not found))
+    config = CostConfig(runs=1, warmup=int(not found and not settings.small))
     with few_calls(method.networks, MOST_CALLS.get(label)):
         point = memory.measure(method, volume, config, device)
     found.append(point)

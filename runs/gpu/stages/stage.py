@@ -1,18 +1,16 @@
 """What every stage has in common: its arguments, its lines, and that it waits until it is told to begin."""
 
 import argparse
-import ctypes
-import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from lines import Lines
-
-PR_SET_PDEATHSIG = 1
+from processes import end_with_parent
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,11 @@ class Settings:
         return "bfloat16" if self.device.type == "cuda" else "float32"
 
 
-def begin(work: Callable[[Lines, Settings], None]) -> None:
-    """Wait for the sign, then work. Imports are done by now; the process ends with the one that started it."""
+def begin(work: Callable[[Lines, Settings], None], compiles: bool = False) -> None:
+    """Wait for the sign, then work. Imports are done by now, those of torch.compile too where a stage `compiles`.
+
+    The process ends with the one that started it.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", required=True)
     parser.add_argument("--rows", default="")
@@ -55,7 +56,9 @@ def begin(work: Callable[[Lines, Settings], None]) -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     arguments = parser.parse_args()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
+    if compiles and arguments.compile and not arguments.small:
+        import_module("torch._inductor.compile_fx")
     limit = sys.stdin.readline().strip()
     if not limit:
         return  # it is not needed

@@ -2,7 +2,7 @@
 
 What is timed is `worldmodel.benchmarks.studies.training_throughput`'s: the FlowFrames objective with target inversion,
 float32 weights under bf16 autocast, clipping, AdamW; and diffusers' transformer alone, forward and backward. The batch
-follows from the memory of two small ones instead of being doubled until it is full, and each size is compiled once.
+follows from the memory of two small eager ones instead of being doubled until it is full, and one size is compiled.
 """
 
 import gc
@@ -23,7 +23,9 @@ from worldmodel.training.attention import fastest_attention
 PROBED = (16, 24)  # activations above the gradients, which would hide them
 KEPT = 0.93  # of the device's memory
 MULTIPLE = 4
-COMPILE_S = 50.0  # kept for one more compilation
+COMPILED_TAKES = 0.72  # of an eager sample's memory; an H100 had 1043 MB of 1461
+COMPILE_S = 45.0  # kept for the compiled ways
+SMALL = (5, (32, 48))  # frames and size, for a test
 
 
 class Bench:
@@ -31,15 +33,15 @@ class Bench:
 
     def __init__(self, lines: Lines, settings: Settings) -> None:
         self.lines, self.settings, self.device = lines, settings, settings.device
-        size = "tiny" if settings.small else "2b"
-        self.backbone = build(size, self.device)
-        self.latents = self.backbone.geometry.latent_shape(FRAMES, *SIZES[size][1])
+        self.backbone = build("tiny" if settings.small else "2b", self.device)
+        frames, size = SMALL if settings.small else (FRAMES, SIZES["2b"][1])
+        self.latents = self.backbone.geometry.latent_shape(frames, *size)
         self.work: Work = work_of(self.backbone, self.latents)
         self.training = Training(self.backbone, self.latents, self.device)
         self.ceiling = 0.0
 
-    def largest(self, probed: tuple[int, ...]) -> int:
-        """The largest batch whose gradients fit, from what those of two batches take."""
+    def largest(self, probed: tuple[int, ...]) -> tuple[int, int]:
+        """The largest batches whose gradients fit, eager and compiled, from what eager ones of two batches take."""
         taken = []
         for batch in probed:
             free(self.device)
@@ -50,16 +52,17 @@ class Bench:
         each = max((taken[1] - taken[0]) / (probed[1] - probed[0]), 1e-3)
         cuda = self.device.type == "cuda"
         room = KEPT * torch.cuda.mem_get_info(self.device)[1] / 1e6 if cuda else taken[1]
-        batch = int(probed[1] + (room - taken[1]) / each)
-        self.lines.write("batch", mb_a_sample=round(each, 1), mb_beside=round(taken[0] - probed[0] * each), fits=batch)
-        return max(1, batch // MULTIPLE * MULTIPLE if batch > MULTIPLE else batch)
+        beside = taken[1] - probed[1] * each
+        eager, compiled = ((room - beside) / of for of in (each, COMPILED_TAKES * each))
+        self.lines.write("batch", mb_a_sample=round(each, 1), mb_beside=round(beside), fits=int(eager))
+        return multiple(eager), multiple(compiled)
 
     def row(self, what: str, batch: int, make: Callable[[int], Step], seconds: float) -> int:
         """Rates at this batch, or at a smaller one where memory runs out; the batch that ran, 0 for none."""
         while batch:
             found: dict[str, float] = {}
             try:
-                found = timed(make(batch), 0.2 if self.settings.small else seconds, self.device, warm_up=2)
+                found = timed(make(batch), 0.01 if self.settings.small else seconds, self.device, warm_up=2)
             except torch.OutOfMemoryError:
                 self.lines.write("row", of=what, batch=batch, fits=False)
             if found:
@@ -81,70 +84,44 @@ class Bench:
 
 
 def work(lines: Lines, settings: Settings) -> None:
-    """Eager, plain, compiled, plain compiled, and compiled at a larger batch where there is time."""
+    """The ceiling, the step eager with diffusers alone beside it, and the step compiled where there is time."""
     bench = Bench(lines, settings)
     network: Any = bench.backbone.transformer
     with fastest_attention(settings.device):
         bench.training.step(1)()  # AdamW's averages are there from now on
-        batch = bench.largest((1, 2) if settings.small else PROBED)
+        batch, larger = bench.largest((1, 2) if settings.small else PROBED)
         with lines.guard("ceilings"):
-            rates = {name: rate / 1e12 for name, rate in ceilings(bench.work, batch, settings.device).items()}
+            given = (0.01, 256) if settings.small else (0.3,)
+            rates = {name: rate / 1e12 for name, rate in ceilings(bench.work, batch, settings.device, *given).items()}
             bench.ceiling = max(rates.values())
             lines.write("ceilings", tflop_per_s={name: round(rate, 4) for name, rate in rates.items()})
             lines.write("work", step_tflop=bench.work.step / 1e12, counted=bench.work.counted / bench.work.step)
-        batch = eager(bench, batch) or batch
+        batch = step(bench, batch, "", 1.0)
+        with lines.guard("row", of="plain diffusers"):
+            bench.row("plain diffusers", batch, lambda size: plain_step(bench.backbone, bench.latents, size), 1.0)
+        free(bench.device)
         if settings.compiles(COMPILE_S):
+            torch._dynamo.config.automatic_dynamic_shapes = False
             network.compile_repeated_blocks()
-            compiled(bench, batch)
+            step(bench, larger, ", compiled", 4.0)
         else:
             lines.write("row", of="FlowFrames step, compiled", skipped=f"{settings.left_s:.0f} s are left")
 
 
-def eager(bench: Bench, batch: int) -> int:
-    """The step and where its time goes, and diffusers alone; the batch that the step ran at."""
-    lines, training = bench.lines, bench.training
-    with lines.guard("row", of="FlowFrames step"):
-        batch = bench.row("FlowFrames step", batch, training.step, 4.0)
-        write_kernels(lines, "training step", training.step(batch), bench.device)
-    free(bench.device)
-    with lines.guard("row", of="plain diffusers"):
-        bench.row("plain diffusers", batch, lambda size: plain_step(bench.backbone, bench.latents, size), 3.0)
+def step(bench: Bench, batch: int, how: str, seconds: float) -> int:
+    """The step, and where the time of a compiled one goes; the batch that it ran at."""
+    lines, training, what = bench.lines, bench.training, f"FlowFrames step{how}"
+    with lines.guard("row", of=what):
+        batch = bench.row(what, batch, training.step, seconds) or batch
+        if how or bench.settings.small:
+            write_kernels(lines, f"training step{how}", training.step(batch), bench.device)
     free(bench.device)
     return batch
 
 
-def compiled(bench: Bench, batch: int) -> None:
-    """The same with compiled blocks, also at the batch that these leave room for, and plain diffusers there."""
-    lines, training = bench.lines, bench.training
-    torch._dynamo.config.automatic_dynamic_shapes = False
-    with lines.guard("row", of="FlowFrames step, compiled"):
-        batch = bench.row("FlowFrames step, compiled", batch, training.step, 4.0)
-        write_kernels(lines, "compiled training step", training.step(batch), bench.device)
-    free(bench.device)
-    with lines.guard("row", of="FlowFrames step, compiled, more"):
-        forget_peak(bench.device)
-        training.gradients(batch)()
-        taken = peak_mb(bench.device)
-        training.optimizer.zero_grad()
-        lines.write("compiled gradients", batch=batch, peak_mb=round(taken))
-        more = larger(bench, batch, taken)
-        if more > batch and bench.settings.compiles(COMPILE_S):
-            batch = bench.row("FlowFrames step, compiled", more, training.step, 4.0) or batch
-    free(bench.device)
-    with lines.guard("row", of="plain diffusers, compiled"):
-        if bench.settings.compiles(COMPILE_S):
-            what = "plain diffusers, compiled"
-            bench.row(what, batch, lambda size: plain_step(bench.backbone, bench.latents, size), 3.0)
-
-
-def larger(bench: Bench, batch: int, taken_mb: float) -> int:
-    """A batch that fits, from the peak of this one; weights and AdamW's averages do not grow."""
-    if bench.device.type != "cuda":
-        return batch
-    weights_mb = sum(one.numel() for one in bench.training.trained) * 4 / 1e6
-    room = KEPT * torch.cuda.mem_get_info(bench.device)[1] / 1e6
-    each = (taken_mb - 3 * weights_mb) / batch
-    return int((room - 3 * weights_mb) / each) // MULTIPLE * MULTIPLE if each > 0 else batch
+def multiple(batch: float) -> int:
+    """The multiple of `MULTIPLE` below, at least 1."""
+    return max(1, int(batch) // MULTIPLE * MULTIPLE if batch > MULTIPLE else int(batch))
 
 
 def free(device: torch.device) -> None:
@@ -155,4 +132,4 @@ def free(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    begin(work)
+    begin(work, compiles=True)
