@@ -16,7 +16,7 @@ from worldmodel.training.data import open_pairs, store_folder
 
 def find_pairs(words: list[str]) -> None:
     """Of every length of chunk; a second run finds the cuts in the store."""
-    config = compose(TrainConfig, "train", words)
+    config = compose(TrainConfig, words, presets=True)
     for frames in config.data.frames:
         pairs = open_pairs(config.data, frames, store_folder(config))
         print(f"{len(pairs)} pairs of {frames} + {frames} frames")

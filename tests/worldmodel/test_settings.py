@@ -10,7 +10,8 @@ import pytest
 
 from worldmodel.benchmarks.methods.registry import METHODS, check_method
 from worldmodel.cli.commands.predict import PredictConfig
-from worldmodel.cli.main import VERBS, main
+from worldmodel.cli.main import main
+from worldmodel.cli.verbs import VERBS
 from worldmodel.errors import InputError
 from worldmodel.settings import Rule, Settings, converted
 from worldmodel.training import DataConfig, LoraConfig, OptimizerConfig, TinyModelConfig, TrainConfig, ValidationConfig

@@ -1,161 +1,134 @@
-"""From `key=value` words and a YAML preset to a checked dataclass; the only place that calls Hydra."""
+"""From `key=value` words, and a preset where a verb has them, to the checked dataclass of a verb."""
 
+import json
 import re
-import types
-from collections.abc import Sequence
-from dataclasses import is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING as NONE
+from dataclasses import Field, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_module
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from worldmodel.cli.schema import build, schema_of
-from worldmodel.cli.words import items_of, unknown_key
+from worldmodel.cli.words import bare, given_values, merge
 from worldmodel.errors import InputError
+from worldmodel.files import expanded
+from worldmodel.settings import fields_of, from_values, hints_of
 
 ConfigT = TypeVar("ConfigT")
 
+MISSING = "???"
+"""Stands in shown settings, and may stand in a preset, for a value that must be given."""
 
-def compose(config_class: type[ConfigT], preset: str, words: Sequence[str], folder: Path | None = None) -> ConfigT:
-    """The configuration of one verb.
+GROUPS = ("experiment",)
+"""Folders of presets below `worldmodel/cli/presets`."""
+
+PLAIN_TEXT = re.compile(r"[A-Za-z_/](:(?! )|[\w ./@?-])*(?<![ :])")
+OTHER_THAN_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+
+
+def compose(
+    kind: type[ConfigT],
+    words: Sequence[str],
+    positional: tuple[str, ...] = (),
+    presets: bool = False,
+    folder: Path | None = None,
+) -> ConfigT:
+    """The settings of one verb.
 
     Args:
-        config_class: dataclass of the room that does the work.
-        preset: name of the YAML file in `worldmodel/cli/presets`, for example ``train``.
-        words: Hydra overrides as typed, for example ``["steps=10", "experiment=tiny"]``.
+        kind: dataclass of the room that does the work.
+        words: as typed, for example ``["steps=10", "experiment=tiny"]``.
+        positional: keys of bare words, see `given_values`.
+        presets: whether ``experiment=NAME`` may be among the words; Hydra is imported only then.
         folder: searched for further presets (``experiment/NAME.yaml``) beside the shipped ones.
 
     Raises:
         InputError: unknown or missing key, wrong type, unreadable word, unknown preset.
     """
-    return build(config_class, compose_values(config_class, preset, words, folder))
+    values = composed_values(kind, words, positional, presets, folder)
+    refuse_missing(values)
+    return from_values(kind, values)
 
 
-def compose_values(config_class: type, preset: str, words: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
+def composed_values(
+    kind: type,
+    words: Sequence[str],
+    positional: tuple[str, ...] = (),
+    presets: bool = False,
+    folder: Path | None = None,
+) -> dict[str, Any]:
     """The same as nested dictionaries, where a required key that was not given is still ``???``."""
-    if folder is not None and not folder.is_dir():
-        raise InputError(f"--config-dir {folder} is no folder: give the folder that holds experiment/NAME.yaml")
-    schema = schema_of(config_class)
-    ConfigStore.instance().store(name=f"schema_{preset}", node=schema)
-    words = [quoted(word, schema) for word in words]
-    path = [f"hydra.searchpath=['file://{folder.resolve()}']"] if folder else []
-    with initialize_config_module("worldmodel.cli.presets", version_base="1.3"):
-        plain = hydra_compose(preset, return_hydra_config=True)
-        known = {group for group in plain.hydra.runtime.choices if not group.startswith("hydra/")}
-        known |= keys_of(hydra_compose(preset))
-        check_words(words, known)
-        words = [f"++{word}" if _in_free(word, known) else word for word in words]
-        try:
-            return OmegaConf.to_container(hydra_compose(preset, overrides=[*path, *words]), resolve=True)  # type: ignore[return-value]
-        except (HydraException, OmegaConfBaseException) as error:
-            raise InputError(in_one_line(error, known)) from error
-        except (YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"--config-dir {folder}: a preset is no YAML in UTF-8 ({error}); mend the file") from error
+    values, groups = defaults_of(kind), GROUPS if presets else ()
+    given, chosen = given_values(kind, words, positional, groups)
+    if presets:
+        from worldmodel.cli.hydra_presets import with_presets
+
+        values = with_presets(kind, values, chosen, given, folder)
+    else:
+        merge(values, given)
+    return {key: at_home(value, key) for key, value in values.items()}
 
 
-def keys_of(config: DictConfig, prefix: str = "") -> set[str]:
-    """All dotted keys; an entry `name.*` marks a dictionary that takes any key."""
-    keys = set()
-    for name in map(str, config):
-        keys.add(f"{prefix}{name}")
-        node = None if OmegaConf.is_missing(config, name) else config[name]
-        if isinstance(node, DictConfig):
-            free = OmegaConf.get_type(node) is dict
-            keys |= {f"{prefix}{name}.*"} if free else keys_of(node, f"{prefix}{name}.")
-    return keys
+def defaults_of(kind: type) -> dict[str, Any]:
+    """Every key with its default, or ``???``, parts as dictionaries."""
+    return {name: _default_of(field, bare(hints_of(kind)[name])) for name, field in fields_of(kind).items()}
 
 
-def check_words(words: Sequence[str], known: set[str]) -> None:
-    """Refuses what Hydra would pass over or explain in five lines."""
-    for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException as error:
-            raise InputError(f"cannot read {word!r}: write key=value, odd text as key='\"...\"'") from error
-        refuse_unknown(override, known)
-        if override.is_sweep_override():
-            key = override.key_or_group
-            raise InputError(f"{word!r} reads as several runs: for a list write '{key}=[a,b]', for text quote it")
+def _default_of(field: Field[Any], hint: Any) -> Any:
+    value = field.default if field.default_factory is NONE else field.default_factory()
+    if value is NONE:
+        return defaults_of(hint) if is_dataclass(hint) else MISSING
+    return _plain(value)
 
 
-def refuse_unknown(override: Override, known: set[str]) -> None:
-    key = override.key_or_group.replace("/", ".")
-    if key not in known and not _in_free(key, known):
-        raise InputError(unknown_key(key, known))
-    if override.type == OverrideType.DEL:
-        raise InputError(f"key {key!r} cannot be removed: give it a value, {key}=...")
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {name: _plain(getattr(value, name)) for name in fields_of(type(value))}
+    return list(value) if isinstance(value, tuple) else value
 
 
-def _in_free(word: str, known: set[str]) -> bool:
-    """Whether the key lies in a dictionary that takes any key."""
-    key = word.partition("=")[0]
-    return any(f"{key[: match.start()]}.*" in known for match in re.finditer(r"\.", key))
+def refuse_missing(values: Mapping[str, Any], prefix: str = "") -> None:
+    """Raise `InputError` that names the first key without a value."""
+    for name, value in values.items():
+        if value == MISSING:
+            raise InputError(f"key {prefix + name!r} has no value: add {prefix}{name}=...")
+        if isinstance(value, Mapping):
+            refuse_missing(value, f"{prefix}{name}.")
 
 
-def in_one_line(error: BaseException, known: set[str]) -> str:
-    """What Hydra and OmegaConf explain in a paragraph, with the key's name in front."""
-    root = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    text, key = str(error), getattr(root, "full_key", None)
-    stray = re.search(r"Key '([^']+)' not in", str(root))
-    if stray:
-        where = re.match(r"In '([^']+)'", text)
-        return (f"{where[1]}.yaml: " if where else "") + unknown_key(key or stray[1], known)
-    group = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
-    if group:
-        options = re.findall(r"^\t([\w-]+)$", text, flags=re.M)
-        return f"no preset {group[1]}={group[2]}: choose one of {', '.join(options)}"
-    first = " ".join((str(root).splitlines() or [""])[0].split())
-    return f"{key}: {first}" if key else " ".join(text.split())
+def at_home(value: Any, key: str) -> Any:
+    """A value in which every text that begins with ``~/`` is the path that it is, however deep it lies.
 
-
-def quoted(word: str, schema: type) -> str:
-    """Text keys and lists of text take their values as typed: `video=/drives/Zürich (1).mp4` needs no quotes.
-
-    Where a key takes any value, what Hydra cannot read as one value is text: a path with ``=`` and ``,`` in it.
+    Shells leave it alone behind a ``=``. A prompt is no path.
     """
-    match = re.fullmatch(r"([A-Za-z_][\w.]*)=(.+)", word, flags=re.S)
-    if match is None or match[2] == "null":
-        return word
-    key, text = match.groups()
-    arms = _arms(schema, key)
-    if arms <= {str, Path, type(None)}:
-        return f"{key}={_as_text(text)}"
-    lists = [arm for arm in arms if get_origin(arm) in (tuple, list)]
-    if any(set(get_args(arm)) <= {str, Path, Ellipsis} for arm in lists) and re.fullmatch(r"\[.*\]", text, flags=re.S):
-        return f"{key}=[{','.join(map(_as_text, items_of(text)))}]"
-    if arms == {object} and not _is_one_value(word):
-        return f"{key}={_as_text(text)}"
-    return word
-
-
-def _arms(schema: type, key: str) -> set[Any]:
-    """The types that a dotted key may have; `object` below a dictionary that takes any key."""
-    hint: Any = schema
-    for part in key.split("."):
-        hint = get_type_hints(hint).get(part, object) if is_dataclass(hint) else object
-    return set(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else {hint}
-
-
-def _is_one_value(word: str) -> bool:
+    if isinstance(value, (list, tuple)):
+        return [at_home(item, key) for item in value]
+    if isinstance(value, dict):
+        return {name: at_home(item, f"{key}.{name}") for name, item in value.items()}
+    if not isinstance(value, str) or not (value == "~" or value.startswith("~/")) or key.endswith("prompt"):
+        return value
     try:
-        return not OverridesParser.create().parse_override(word).is_sweep_override()
-    except HydraException:
-        return False
+        return str(expanded(value))
+    except InputError as error:
+        raise InputError(f"{key}={error}") from None
 
 
-def _as_text(text: str) -> str:
-    """In quotes of Hydra's grammar, unless it has some."""
-    if text[:1] in ("'", '"'):
-        return text
-    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'")
-    return f"'{escaped}'"
+def as_yaml(values: Mapping[str, Any], indent: str = "") -> str:
+    """Settings as `--cfg` shows them, which may be saved as a preset."""
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            lines.append(f"{indent}{name}:\n{as_yaml(value, indent + '  ')}")
+        elif isinstance(value, (list, tuple)) and value:
+            items = "".join(f"{indent}- {_scalar(item)}\n" for item in value)
+            lines.append(f"{indent}{name}:\n{items}")
+        else:
+            lines.append(f"{indent}{name}: {_scalar(value)}\n")
+    return "".join(lines)
+
+
+def _scalar(value: Any) -> str:
+    """JSON, which is YAML too, but for text that needs no quotes and for 1e-05, which YAML takes for text."""
+    if isinstance(value, float):
+        return re.sub(r"^(-?\d+)e", r"\1.0e", repr(value))
+    plain = isinstance(value, str) and PLAIN_TEXT.fullmatch(value) and value.lower() not in OTHER_THAN_TEXT
+    return str(value) if plain or value == MISSING else json.dumps(value, ensure_ascii=False, default=str)

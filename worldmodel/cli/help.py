@@ -1,4 +1,4 @@
-"""What `worldmodel VERB --help` says about the keys of a dataclass."""
+"""What `worldmodel --help` and `worldmodel VERB --help` say."""
 
 import ast
 import dataclasses
@@ -6,22 +6,58 @@ import inspect
 import re
 import textwrap
 from importlib import resources
-from typing import Any, get_type_hints
+from typing import Any
 
-from worldmodel.settings import shown
+from worldmodel.cli.verbs import VERBS, Verb
+from worldmodel.cli.words import bare
+from worldmodel.settings import hints_of, shown
 
 WIDTH = 112
 
 
+def general_help() -> str:
+    """All verbs, a line each."""
+    width = max(map(len, VERBS)) + 2
+    verbs = "\n".join(f"  {name.ljust(width)}{verb.summary}" for name, verb in VERBS.items())
+    return f"""usage: worldmodel VERB [key=value ...]
+
+From observed camera frames of a drive to the next frames.
+
+verbs:
+{verbs}
+
+worldmodel VERB --help   keys with defaults, presets, examples
+worldmodel VERB --cfg    the composed settings as YAML, and nothing is run
+worldmodel --version
+
+examples:
+  worldmodel demo
+  worldmodel data toyworld root=data/toyworld
+
+WORLDMODEL_TRACEBACK=1 shows where an error came from."""
+
+
+def verb_help(name: str, verb: Verb, config_class: type, values: dict[str, Any]) -> str:
+    """Usage, examples, presets and keys of one verb; `values` are those that `--help` shows."""
+    words = " ".join(["worldmodel", name, *map(str.upper, verb.positional), "[key=value ...] [--cfg]"])
+    lines = [f"usage: {words}{' [--config-dir DIR]' if verb.presets else ''}", "", verb.summary, "", "examples:"]
+    lines += [f"  {example}" for example in verb.examples]
+    if verb.presets:
+        lines += ["", "presets (your own: --config-dir DIR with DIR/experiment/NAME.yaml):"]
+        lines += [line for group, doc in presets("experiment").items() for line in entry(f"experiment={group}", doc)]
+    return "\n".join([*lines, "", "keys (a value ??? must be given):", *describe(config_class, values)])
+
+
 def describe(config_class: type, values: dict[str, Any], prefix: str = "") -> list[str]:
     """One line per key: name, value of the preset, and the one line that the dataclass says about it."""
-    docs, hints, lines = docs_of(config_class), get_type_hints(config_class), []
+    docs, hints, lines = docs_of(config_class), hints_of(config_class), []
     for field in dataclasses.fields(config_class):
         if field.name not in values:
             continue
         value, key = values[field.name], prefix + field.name
-        if isinstance(value, dict) and dataclasses.is_dataclass(hints[field.name]):
-            lines += describe(hints[field.name], value, f"{key}.")
+        hint = bare(hints[field.name])
+        if isinstance(value, dict) and dataclasses.is_dataclass(hint):
+            lines += describe(hint, value, f"{key}.")  # type: ignore[arg-type]
         else:
             lines += entry(f"{key}={shown(value)}", docs.get(field.name, ""))
     return lines

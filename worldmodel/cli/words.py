@@ -1,182 +1,233 @@
-"""From `key=value` words to a checked dataclass with the standard library alone.
+"""From `key=value` words to plain values, as the annotations of a dataclass suggest; the standard library alone.
 
-For the verbs that run where neither Hydra nor torch is (`Verb.plain`): flat dataclasses, no presets. What is refused
-is refused as `compose` does it.
+A word that does not read as its key's type stays text: `worldmodel.settings` refuses it as it refuses any other value.
 """
 
-import dataclasses
-import difflib
-import json
+import re
 import types
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from worldmodel.errors import InputError
-from worldmodel.files import expanded
+from worldmodel.settings import fields_of, hints_of, unknown_key
 
-ConfigT = TypeVar("ConfigT")
-
-MISSING = "???"
 MANY = "..."
-TRUTH = {"true": True, "false": False}
-KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false"}
+LITERALS = {"true": True, "false": False, "null": None}
+WHOLE = re.compile(r"[+-]?(0|[1-9]\d*(_\d+)*)")
+QUOTED = re.compile(r"""(['"])((?:\\.|(?!\1).)*)\1""", flags=re.S)
+BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+Word = str | list[str]
 
 
-def from_words(config_class: type[ConfigT], words: Sequence[str], positional: tuple[str, ...] = ()) -> ConfigT:
-    """The configuration of one verb.
+def given_values(
+    kind: type, words: Sequence[str], positional: tuple[str, ...] = (), groups: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], list[str]]:
+    """What the words say: values, nested as `kind` is, and the words that choose a preset.
 
     Args:
-        config_class: dataclass with fields of text, `Path`, int, float, bool, `Literal`, one of these or None, or a
-            tuple of one of these.
+        kind: dataclass whose keys the words set; keys of its parts are dotted.
         words: ``key=value``, lists as ``key=[a,b]``, and bare words.
         positional: keys of the bare words in their order; a key ending in ``...`` takes as many as are over.
+        groups: of presets, for example ``experiment``.
 
     Raises:
-        InputError: unknown or missing key, a value of another type, or a bare word too many.
+        InputError: an unknown key, a bare word too many, or text where a list belongs.
     """
-    given = values_of(config_class, words, positional)
-    for name, value in given.items():
-        if value == MISSING:
-            raise InputError(f"key {name!r} has no value: add {name}=...")
-    return config_class(**given)
-
-
-def values_of(config_class: type, words: Sequence[str], positional: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The same as a dictionary, where a required key that was not given is still ``???``."""
-    hints, values = get_type_hints(config_class), defaults_of(config_class)
-    for key, text in assigned(words, positional, set(values)):
-        if key not in values:
+    known = dotted_keys(kind) | set(groups)
+    values: dict[str, Any] = {}
+    chosen: list[str] = []
+    for key, text in assigned(words, positional, known):
+        key = without_plus(kind, key)
+        if key in groups:
+            chosen.append(f"{key}={text}")
+        elif (hint := hint_at(kind, key)) is None:
             remedy = f"; a file name with = is written ./{key}={text}" if positional else ""
-            raise InputError(unknown_key(key, set(values)) + remedy)
-        values[key] = typed(hints[key], text, key)
-    return values
-
-
-def defaults_of(config_class: type) -> dict[str, Any]:
-    """Every key with its default, or ``???``."""
-    values = {}
-    for field in dataclasses.fields(config_class):
-        if field.default is not dataclasses.MISSING:
-            values[field.name] = field.default
-        elif field.default_factory is not dataclasses.MISSING:
-            values[field.name] = field.default_factory()
+            raise InputError(unknown_key(key, known) + remedy)
         else:
-            values[field.name] = MISSING
-    return values
+            merge(values, nested(key, read(hint, text, key)))
+    return values, chosen
 
 
-def assigned(words: Sequence[str], positional: tuple[str, ...], known: set[str]) -> list[tuple[str, str | list[str]]]:
+def dotted_keys(kind: type, prefix: str = "") -> set[str]:
+    """All keys of a dataclass, those of its parts with dots."""
+    keys = set()
+    for name in fields_of(kind):
+        keys.add(prefix + name)
+        hint = bare(hints_of(kind)[name])
+        if is_dataclass(hint):
+            keys |= dotted_keys(hint, f"{prefix}{name}.")
+    return keys
+
+
+def hint_at(kind: type, key: str) -> Any:
+    """The annotation of a dotted key, None where there is no such key; `Any` below a dictionary that takes any."""
+    hint: Any = kind
+    for name in key.split("."):
+        hint = bare(hint)
+        if is_dataclass(hint):
+            hint = hints_of(hint)[name] if name in fields_of(hint) else None
+        elif get_origin(hint) is dict:
+            hint = get_args(hint)[1]
+        elif hint is not Any:
+            return None
+    return hint
+
+
+def bare(hint: Any) -> Any:
+    """An annotation without its rules."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def without_plus(kind: type, key: str) -> str:
+    """Without the signs by which Hydra adds keys: ``++key`` anywhere, ``+key`` where a dictionary takes any key."""
+    name = key.lstrip("+")
+    parent = name.rpartition(".")[0]
+    free = bool(parent) and not is_dataclass(bare(hint_at(kind, parent)))
+    return name if key.startswith("++") or free else key
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """`{"a": {"b": value}}` for the key ``a.b``."""
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return value  # type: ignore[no-any-return]
+
+
+def merge(values: dict[str, Any], more: dict[str, Any]) -> None:
+    """Put `more` into `values`, dictionaries into dictionaries."""
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            merge(values[name], value)
+        else:
+            values[name] = value
+
+
+def assigned(words: Sequence[str], positional: tuple[str, ...], known: set[str]) -> list[tuple[str, Word]]:
     """Key and text of each word; bare words stand for the positional keys that are not written out."""
-    bare = [word for word in words if is_bare(word, known)]
-    pairs: list[tuple[str, str | list[str]]] = []
+    loose = [word for word in words if is_bare(word, known)]
+    pairs: list[tuple[str, Word]] = []
     for word in words:
-        if word not in bare:
+        if re.fullmatch(r"~[A-Za-z_][\w.]*", word):
+            refuse_removal(word[1:], known)
+        if word not in loose:
             key, _, text = word.partition("=")
             pairs.append((key, text))
     keys = {key for key, _ in pairs}
-    return named(bare, tuple(key for key in positional if key.removesuffix(MANY) not in keys)) + pairs
+    return named(loose, tuple(key for key in positional if key.removesuffix(MANY) not in keys)) + pairs
+
+
+def refuse_removal(key: str, known: set[str]) -> None:
+    if key not in known:
+        raise InputError(unknown_key(key, known))
+    raise InputError(f"key {key!r} cannot be removed: give it a value, {key}=...")
 
 
 def is_bare(word: str, known: set[str]) -> bool:
     """Whether a word gives a value alone: no `=` in it, or one that belongs to a path, as in `./lr=1e-4/drive.mp4`."""
     key, equals, _ = word.partition("=")
-    return not equals or "/" in key or (key.partition(".")[0] not in known and Path(word).exists())
+    return not equals or "/" in key or (key.lstrip("+").partition(".")[0] not in known and Path(word).exists())
 
 
-def named(bare: list[str], positional: tuple[str, ...]) -> list[tuple[str, str | list[str]]]:
+def named(loose: list[str], positional: tuple[str, ...]) -> list[tuple[str, Word]]:
     """Bare words with their keys: those before ``key...`` from the front, those after it from the back."""
     many = next((place for place, key in enumerate(positional) if key.endswith(MANY)), None)
     if many is None:
-        if len(bare) > len(positional):
-            raise InputError(f"cannot read {bare[len(positional)]!r}: write key=value")
-        return list(zip(positional, bare, strict=False))
+        if len(loose) > len(positional):
+            raise InputError(f"cannot read {loose[len(positional)]!r}: write key=value")
+        return list(zip(positional, loose, strict=False))
     after = len(positional) - many - 1
-    front, rest = bare[:many], bare[many:]
+    front, rest = loose[:many], loose[many:]
     back = rest[len(rest) - after :] if after and len(rest) > after else []
     over = rest[: len(rest) - len(back)]
-    pairs: list[tuple[str, str | list[str]]] = [*zip(positional, front, strict=False)]
+    pairs: list[tuple[str, Word]] = [*zip(positional, front, strict=False)]
     pairs += [(positional[many].removesuffix(MANY), over)] if over else []
     return pairs + [*zip(positional[many + 1 :], back, strict=False)]
 
 
-def typed(hint: Any, text: str | list[str], key: str) -> Any:
-    """`text` as annotated by `hint`; `InputError` names the key."""
+def read(hint: Any, text: Word, key: str) -> Any:
+    """`text` as the value that `hint` suggests, or as the text that it is."""
+    hint = bare(hint)
     origin, arms = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return None if text == "null" else typed(next(arm for arm in arms if arm is not type(None)), text, key)
-    if origin is tuple:
-        return listed(arms, text, key)
-    if not isinstance(text, str):
+        return read_optional(arms, text, key)
+    if origin in (tuple, list):
+        items = text if isinstance(text, list) else items_of_list(text, key)
+        hints = arms[:1] * len(items) if origin is list or arms[-1] is Ellipsis else [*arms, *[str] * len(items)]
+        return [read(hint, item, key) for hint, item in zip(hints, items, strict=False)]
+    if isinstance(text, list):
         raise InputError(f"{key}=[{','.join(text)}]: give one value")
-    if origin is Literal:
-        if text not in arms:
-            raise InputError(f"{key}={text}: choose one of {', '.join(map(str, arms))}")
-        return text
-    if hint in (str, Path):
-        return hint(at_home(unquoted(text), key))
-    try:
-        return TRUTH[text.lower()] if hint is bool else hint(text)
-    except (KeyError, ValueError):
-        raise InputError(f"{key}={text}: give {KINDS[hint]}") from None
+    if hint is Any or origin is dict or is_dataclass(hint):
+        return any_value(text)
+    return read_one(hint, unquoted(text))
 
 
-def listed(arms: tuple[Any, ...], text: str | list[str], key: str) -> tuple[Any, ...]:
-    """A tuple from several words or from ``[a,b]``."""
-    if isinstance(text, str):
-        if not (text.startswith("[") and text.endswith("]")):
-            raise InputError(f"{key}={text}: for a list write '{key}=[a,b]'")
-        text = items_of(text)
-    if arms[-1] is not Ellipsis and len(arms) != len(text):
-        raise InputError(f"{key}=[{','.join(text)}]: give {len(arms)} values, {key}=[{','.join('…' * len(arms))}]")
-    kinds = arms if arms[-1] is not Ellipsis else [arms[0]] * len(text)
-    return tuple(typed(kind, item, key) for kind, item in zip(kinds, text, strict=True))
+def read_optional(arms: tuple[Any, ...], text: Word, key: str) -> Any:
+    if text == "null" and type(None) in arms:
+        return None
+    readings = [read(arm, text, key) for arm in arms if arm is not type(None)]
+    return next((reading for reading in readings if not isinstance(reading, str)), readings[-1])
 
 
-def items_of(text: str) -> list[str]:
-    """The items of ``[a,b]`` as typed: at commas outside quotes, without the spaces around them."""
-    items, quote = [""], ""
+def read_one(hint: Any, text: str) -> Any:
+    if hint is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if get_origin(hint) is Literal:
+        return next((choice for choice in get_args(hint) if str(choice) == text), text)
+    if hint in (int, float):
+        try:
+            return hint(text)
+        except ValueError:
+            return text
+    return text
+
+
+def items_of_list(text: str, key: str) -> list[str]:
+    if not (text.startswith("[") and text.endswith("]")):
+        raise InputError(f"{key}={text}: for a list write '{key}=[a,b]'")
+    return items_of(text)
+
+
+def items_of(text: str, brackets: bool = False) -> list[str]:
+    """The items of ``[a,b]`` as typed: at commas outside quotes, without the spaces around them.
+
+    Args:
+        brackets: commas within inner brackets belong to an item.
+    """
+    items, quote, depth = [""], "", 0
     for letter in text[1:-1]:
-        if letter == "," and not quote:
+        depth += BRACKETS.get(letter, 0) if brackets and not quote else 0
+        if letter == "," and not quote and not depth:
             items.append("")
             continue
         if letter == quote:
             quote = ""
-        elif letter in "'\"" and not items[-1].strip():
+        elif letter in "'\"" and not quote and not items[-1].strip():
             quote = letter
         items[-1] += letter
     return [item.strip() for item in items] if text[1:-1].strip() else []
 
 
-def at_home(text: str, key: str) -> str:
-    """Text that begins with ``~`` and a slash as the path that it is; shells leave it alone behind a ``=``.
-
-    A prompt is no path.
-    """
-    if not (text == "~" or text.startswith("~/")) or key.endswith("prompt"):
-        return text
-    try:
-        return str(expanded(text))
-    except InputError as error:
-        raise InputError(f"{key}={error}") from None
-
-
-def as_yaml(values: dict[str, Any]) -> str:
-    """One line a key, as `--cfg` shows it; JSON's values are YAML's."""
-    lines = [
-        f"{key}: {value if value == MISSING else json.dumps(value, default=str)}\n" for key, value in values.items()
-    ]
-    return "".join(lines)
+def any_value(text: str) -> Any:
+    """What stands where any value may: a list, a dictionary, a number, true, false, null, or else text."""
+    text = text.strip()
+    if text[:1] + text[-1:] == "[]":
+        return [any_value(item) for item in items_of(text, brackets=True)]
+    if text[:1] + text[-1:] == "{}":
+        pairs = [item.partition(":") for item in items_of(text, brackets=True)]
+        return {unquoted(name.strip()): any_value(value) for name, _, value in pairs}
+    if text.lower() in LITERALS:
+        return LITERALS[text.lower()]
+    if WHOLE.fullmatch(text):
+        return int(text)
+    if re.fullmatch(r"[\d.+_-]+(e[+-]?\d+)?|[+-]?(inf|nan)", text, flags=re.I) and not re.fullmatch(r"[+-]?\d+", text):
+        return read_one(float, text)
+    return unquoted(text)
 
 
 def unquoted(text: str) -> str:
-    """Text as typed, without the quotes that other verbs allow around it."""
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
-
-
-def unknown_key(key: str, known: set[str]) -> str:
-    """One line with the key and the nearest valid ones; `name.*` stands for any key below `name`."""
-    names = sorted(name for name in known if not name.endswith(".*"))
-    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}"
-    return f"unknown key {key!r}: {hint}"
+    """Text as typed, without the quotes that may stand around it."""
+    match = QUOTED.fullmatch(text)
+    return text if match is None else match[2].replace(f"\\{match[1]}", match[1])

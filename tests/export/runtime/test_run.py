@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_artifact as small
 
-from worldmodel.cli.main import VERBS, main
+from worldmodel.cli.main import main
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import note, observed_frames
@@ -143,7 +143,3 @@ def test_the_self_test_passes_or_stops(here: Path, place: Path, capsys: pytest.C
     replace(manifest, self_test=note(255 - predicted, 3, 5, 1.0)).write("tested")
     status, out, err = run(f"{line} overwrite=true", capsys)
     assert status == 2 and "tested: the self-test fails here, blocks differ by up to" in err
-
-
-def test_the_verb_is_plain() -> None:
-    assert VERBS["export run"].plain

@@ -9,10 +9,10 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from worldmodel.cli.compose import compose_values
+from worldmodel.cli.compose import composed_values
 from worldmodel.cli.help import docs_of, presets
-from worldmodel.cli.main import VERBS, main, split_verb
-from worldmodel.cli.words import values_of
+from worldmodel.cli.main import main, split_verb
+from worldmodel.cli.verbs import VERBS
 
 HEAVY = ("torch", "numpy", "hydra", "omegaconf", "diffusers", "transformers", "rerun", "pyarrow", "panda3d", "PIL")
 
@@ -25,10 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
 
 def defaults_of(name: str) -> dict[str, Any]:
     """All keys of a verb with their values before anything is typed."""
-    config_class = VERBS[name].load(VERBS[name].config)
-    if VERBS[name].plain:
-        return values_of(config_class, [])
-    return compose_values(config_class, name.replace(" ", "_"), [])
+    return composed_values(VERBS[name].load(VERBS[name].config), [])
 
 
 def test_surface_is_frozen() -> None:
@@ -120,6 +117,22 @@ def test_own_presets_are_found_and_checked(tmp_path: Path, capsys: pytest.Captur
     assert status == 2 and "no preset experiment=absent: choose one of" in err
     status, _, err = run(capsys, f"train --config-dir {tmp_path}/no")
     assert status == 2 and "is no folder" in err
+
+
+def test_verbs_without_presets_never_load_hydra(tmp_path: Path) -> None:
+    verbs = [name for name, verb in VERBS.items() if not verb.presets]
+    code = "import sys; from worldmodel.cli.main import main\n"
+    code += f"for name in {verbs}: main([*name.split(), '--cfg'])\nprint(*{{'hydra', 'omegaconf'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if not verb.presets])
+def test_a_verb_without_presets_refuses_a_folder_of_them(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(capsys, f"{name} --config-dir {tmp_path}")
+    assert status == 2 and f"{name} has no presets; leave it out" in err
 
 
 def test_the_switch_shows_where_an_error_came_from(monkeypatch: pytest.MonkeyPatch) -> None:

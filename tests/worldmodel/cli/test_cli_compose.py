@@ -44,8 +44,8 @@ class Sample:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def sample(*words: str, folder: Path | None = None) -> Sample:
-    return compose(Sample, "view", words, folder)
+def sample(*words: str) -> Sample:
+    return compose(Sample, words)
 
 
 def test_defaults_and_types_survive() -> None:
@@ -78,6 +78,25 @@ def test_a_key_that_takes_anything_takes_odd_paths() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1), ("-3", -3), ("007", "007"), ("1e-4", 1e-4), (".5", 0.5), ("1_000", 1000), ("True", True),
+        ("NULL", None), ("'1'", "1"), ("tiny", "tiny"), ("1-2", "1-2"), ("1.2.3", "1.2.3"), ("", ""),
+        ("[a,[1,2],'b,c']", ["a", [1, 2], "b,c"]), ("{a:1,b:{c:[x]}}", {"a": 1, "b": {"c": ["x"]}}), ("[]", []),
+    ],
+)  # fmt: skip
+def test_a_key_that_takes_anything_reads_what_stands_there(text: str, value: Any) -> None:
+    assert sample("root=a", f"extra.a={text}", "++extra.b=1").extra == {"a": value, "b": 1}
+    assert type(sample("root=a", f"extra.a={text}").extra["a"]) is type(value)
+
+
+def test_a_part_may_be_given_whole() -> None:
+    assert sample("root=a", "optimiser={rate:1}").optimiser == Optimiser(1.0)
+    with pytest.raises(InputError, match=r"^unknown key 'optimiser\.rat': did you mean optimiser\.rate\?$"):
+        sample("root=a", "optimiser={rat:1}")
+
+
 def test_home_is_expanded_in_every_path_and_in_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     config = sample("root=~/a", "cameras=[~/b,c]", "extra.x.y=~/d", "prompt=~/e")
@@ -90,7 +109,7 @@ def test_a_preset_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     for name, content in (("latin", "# é\nsteps: 3\n".encode("latin-1")), ("broken", b"steps: [3\n")):
         (tmp_path / "experiment" / f"{name}.yaml").write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}|a preset is no YAML in UTF-8"):
-            compose(TrainConfig, "train", [f"experiment={name}"], tmp_path)
+            compose(TrainConfig, [f"experiment={name}"], presets=True, folder=tmp_path)
 
 
 def test_null_is_no_text() -> None:
@@ -101,17 +120,19 @@ def test_null_is_no_text() -> None:
     ("words", "said"),
     [
         (["root=a", "stepz=3"], "unknown key 'stepz': did you mean steps?"),
-        (["root=a", "+stepz=3"], "unknown key 'stepz'"),
+        (["root=a", "+steps=3"], "unknown key '+steps': did you mean steps?"),
         (["root=a", "optimiser.rat=3"], "unknown key 'optimiser.rat': did you mean optimiser.rate"),
         (["root=a", "qqq=1"], "known are "),
         (["root=a", "~steps"], "key 'steps' cannot be removed"),
-        (["root=a", "steps=many"], "steps: Value 'many'"),
-        (["root=a", "steps=1.5"], "steps: Value '1.5'"),
-        (["root=a", "steps=1,2"], "reads as several runs"),
+        (["root=a", "steps=many"], "steps=many: give a whole number"),
+        (["root=a", "steps=1.5"], "steps=1.5: give a whole number"),
+        (["root=a", "steps=1,2"], "steps=1,2: give a whole number"),
         (["root=a", "cameras=L,R"], "for a list write 'cameras=[a,b]'"),
         (["root=a", "size=[1]"], "size=[1]: give 2 values"),
         (["root=a", "method=heun"], "method=heun: choose one of euler, unipc"),
-        (["root=a", "steps=(3"], "cannot read 'steps=(3'"),
+        (["root=a", "steps=(3"], "steps=(3: give a whole number"),
+        (["root=a", "extra=3"], "extra=3: give a dictionary"),
+        (["root=a", "optimiser=3"], "optimiser=3: give a Optimiser"),
         (["root=a", "steps"], "cannot read 'steps'"),
         (["root=a", "hydra.run.dir=x"], "unknown key 'hydra.run.dir'"),
         ([], "key 'root' has no value: add root=..."),

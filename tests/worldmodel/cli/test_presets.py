@@ -26,7 +26,8 @@ from worldmodel.benchmarks.metrics.catalogue import EXTRACTORS
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.cli.compose import compose
 from worldmodel.cli.help import presets
-from worldmodel.cli.main import VERBS, split_verb, take_flags
+from worldmodel.cli.main import split_verb, take_flags
+from worldmodel.cli.verbs import VERBS
 from worldmodel.training import OptimizerConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,7 +42,7 @@ Call = tuple[str, list[str]]
 
 def preset(name: str, *words: str) -> TrainConfig:
     given = GIVEN if name in PAPER | PUBLISHED else ()
-    return compose(TrainConfig, "train", [f"experiment={name}", *given, *words])
+    return compose(TrainConfig, [f"experiment={name}", *given, *words], presets=True)
 
 
 @pytest.mark.parametrize("name", presets("experiment"))
@@ -219,7 +220,7 @@ def composed(call: Call) -> Any:
     flags, rest, _ = take_flags(rest)
     if flags:
         return None
-    return compose(VERBS[verb].load(VERBS[verb].config), verb.replace(" ", "_"), rest)
+    return compose(VERBS[verb].load(VERBS[verb].config), rest, presets=VERBS[verb].presets)
 
 
 def launched(calls: list[Call]) -> Any:
