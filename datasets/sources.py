@@ -15,7 +15,7 @@ from worldmodel.datasets.nuscenes import NuScenesIndex, NuScenesPairs, chunk_pai
 from worldmodel.datasets.nuscenes.chains import camera_chains
 from worldmodel.datasets.nuscenes.locate import find_versions
 from worldmodel.datasets.nuscenes.report import first_break
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.datasets.video_source import open_footage
 from worldmodel.errors import InputError
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE, mean_step
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.datasets.resize import crop_box
 from worldmodel.datasets.video.frame_rate import check_rate
 from worldmodel.datasets.video.index import nearest
@@ -170,9 +170,6 @@ class Footage:
             observed_NFCHW=video[:, :observed_frames],
             future_NGCHW=video[:, observed_frames:],
             times_s=times_s,
-            intrinsics=None,
-            extrinsics=None,
-            ego_poses=None,
             frame_rate=float(frame_rate),
         )
 

@@ -8,13 +8,13 @@ import torch
 import torch.distributed as dist
 
 import worldmodel.datasets.nuscenes
-import worldmodel.datasets.pixel_pair
+import worldmodel.datasets.pairs
 
 state = accelerate.PartialState(cpu=True)
 ones = torch.ones(1)
 dist.all_reduce(ones)
 assert dist.get_backend() == "gloo" and ones.item() == 2, (dist.get_backend(), ones)
 assert hasattr(datasets, "load_dataset") and not str(datasets.__file__).startswith(os.getcwd() + "/datasets"), datasets
-assert "PixelPair" in vars(worldmodel.datasets.pixel_pair)
+assert "PixelPair" in vars(worldmodel.datasets.pairs)
 print("probe passed")
 state.destroy_process_group()

@@ -62,7 +62,7 @@ def test_wheel_and_sdist_hold_every_room_and_preset(copied: Path, tmp_path: Path
     for tree in (copied, next(tmp_path.iterdir())):
         names = set(zipfile.ZipFile(built(tree, "wheel")).namelist())
         expected = expected_files(copied)
-        files = ("datasets/pixel_pair.py", "cli/presets/experiment/tiny.yaml", "cli/main.py", "py.typed")
+        files = ("datasets/pairs.py", "cli/presets/experiment/tiny.yaml", "cli/main.py", "py.typed")
         named = {f"worldmodel/{name}" for name in files}
         assert named <= expected
         assert expected <= names, f"not in the wheel of {tree.name}: {sorted(expected - names)[:10]}"

@@ -15,7 +15,7 @@ from worldmodel.datasets.images import RESAMPLES
 from worldmodel.datasets.nuscenes import NuScenesPairs, open_index
 from worldmodel.datasets.nuscenes.report import NuScenesReport
 from worldmodel.datasets.openvid import VideoFiles
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.datasets.video.readers import reader_class
 from worldmodel.datasets.video_source import read_video
@@ -118,8 +118,5 @@ class VideoClips(Dataset[PixelPair]):
             observed_NFCHW=frames_LCHW[None, : self.observed_frames],
             future_NGCHW=frames_LCHW[None, self.observed_frames :],
             times_s=index.times_s[None, numbers],
-            intrinsics=None,
-            extrinsics=None,
-            ego_poses=None,
             frame_rate=index.frame_rate,
         )

@@ -35,7 +35,7 @@ from torch.nn import functional
 from worldmodel.benchmarks.metrics.figure import Figure, Protocol
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_ratio
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError
 from worldmodel.pixels import refuse_other_than_8_bit
 

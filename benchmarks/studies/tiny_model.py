@@ -17,7 +17,7 @@ import torch
 
 from worldmodel.benchmarks import machine
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.measure.provenance import folder_hash
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk

@@ -31,7 +31,7 @@ from worldmodel.benchmarks.suites.plan import Plan, plans
 from worldmodel.benchmarks.suites.predictions import clip_seeds, predict_clip
 from worldmodel.benchmarks.suites.references import References, Sample
 from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError, UserError
 from worldmodel.files import cache_folder
 from worldmodel.measure.provenance import weights_hash

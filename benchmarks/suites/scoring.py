@@ -20,7 +20,7 @@ from worldmodel.benchmarks.metrics.cross_view import CrossView
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.pairwise import PSNR, SSIM, Brightness, PairwiseScore, Perceptual, Sharpness
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 
 Frames = UInt8[Tensor, "N G 3 H W"]

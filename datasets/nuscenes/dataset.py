@@ -15,7 +15,7 @@ from worldmodel.datasets.nuscenes.report import NuScenesReport
 from worldmodel.datasets.nuscenes.splits import scenes_of_split
 from worldmodel.datasets.nuscenes.timing import MAX_GAP
 from worldmodel.datasets.nuscenes.windows import WindowRule, cut_windows
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.datasets.reading import reading
 from worldmodel.errors import InputError
 

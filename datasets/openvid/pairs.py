@@ -17,7 +17,7 @@ from tqdm import tqdm
 from worldmodel.datasets.openvid.files import VideoFiles
 from worldmodel.datasets.openvid.indexed import IndexedDecord, IndexedVideo
 from worldmodel.datasets.openvid.listing import VideoEntry
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.datasets.reading import dead_processes_named
 from worldmodel.datasets.video.cuts import scene_cuts, shots
 from worldmodel.datasets.video.reader import VideoSource
@@ -94,9 +94,6 @@ class VideoPairs(Dataset[PixelPair]):
             observed_NFCHW=video_FCHW[None, :observed],
             future_NGCHW=video_FCHW[None, observed:],
             times_s=index.times_s[None, numbers.start : numbers.stop],
-            intrinsics=None,
-            extrinsics=None,
-            ego_poses=None,
             frame_rate=index.frame_rate,
         )
 

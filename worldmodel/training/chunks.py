@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from worldmodel.datasets.frame_store import FrameStore
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError
 from worldmodel.training.order import Place
 

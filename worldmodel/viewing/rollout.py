@@ -12,7 +12,7 @@ from jaxtyping import Float64, UInt8
 from torch import Tensor
 
 from worldmodel.datasets.nuscenes import RING
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError
 
 CYCLE = 3

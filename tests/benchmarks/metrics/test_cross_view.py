@@ -20,7 +20,7 @@ from worldmodel.benchmarks.metrics.cross_view import (
     sweep_of,
 )
 from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError
 
 SIZE, RADIUS, FRAMES = (96, 160), 15.0, 2
@@ -72,7 +72,7 @@ def clip(seed: int, late: float = 0.1) -> PixelPair:
     frames = np.stack(rows)
     video = torch.from_numpy(frames)
     return PixelPair(
-        "drive", CAMERAS, video[:, :1], video[:, 1:], times, np.tile(INTRINSIC, (3, 1, 1)), extrinsics, egos, 12.0
+        "drive", CAMERAS, video[:, :1], video[:, 1:], times, 12.0, np.tile(INTRINSIC, (3, 1, 1)), extrinsics, egos
     )  # fmt: skip
 
 

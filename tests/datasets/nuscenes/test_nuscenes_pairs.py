@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nuscenes_small import CAMERAS, SIZE, SOURCE, START_US, VERSION, edit_table, token, write_dataset
+from nuscenes_small import CAMERAS, SIZE, SOURCE, VERSION, edit_table, token, write_dataset
 from torch.utils.data import DataLoader
 
 from worldmodel.datasets.nuscenes import RING, chunk_pairs, open_index
-from worldmodel.datasets.pixel_pair import collate
 from worldmodel.errors import InputError
 
 SMALL = {"size": SIZE, "observed_frames": 5, "future_frames": 3, "stride": 8}
@@ -244,11 +243,11 @@ def test_workers_skip_bad_pairs_and_the_report_knows(own_root: Path, context: st
     pairs = chunk_pairs(open_index(own_root, VERSION), skip_bad=True, **SMALL)
     assert pairs.report.bad_images == []
     loader = DataLoader(
-        pairs, batch_size=2, num_workers=workers, collate_fn=collate, multiprocessing_context=context, timeout=120
+        pairs, batch_size=2, num_workers=workers, collate_fn=list, multiprocessing_context=context, timeout=120
     )
     batches = list(loader)
-    assert [len(batch["scene"]) for batch in batches] == [2, 2, 1], "no hole: a bad pair is replaced"
-    first = [shown(frames[0, 0])[1] for batch in batches for frames in batch["observed_BNFCHW"]]
+    assert [len(batch) for batch in batches] == [2, 2, 1], "no hole: a bad pair is replaced"
+    first = [shown(pair.observed_NFCHW[0, 0])[1] for batch in batches for pair in batch]
     assert first == [0, 16, 16, 32, 32]
     report = pairs.report
     assert report.bad_pairs == 2 and report.pairs == 3 and len(report.bad_images) == 3
@@ -262,16 +261,6 @@ def test_nothing_but_bad_pictures_ends_in_an_error(own_root: Path) -> None:
     with pytest.raises(InputError, match="every one of the 5 chunk pairs"):
         pairs[2]
     assert pairs.report.pairs == 0
-
-
-def test_collate_stacks_pairs(small_root: Path) -> None:
-    pairs = chunk_pairs(open_index(small_root, VERSION), **SMALL)
-    batch = collate([pairs[0], pairs[6]])
-    assert batch["observed_BNFCHW"].shape == (2, 3, 5, 3, *SIZE) and batch["observed_BNFCHW"].dtype == torch.uint8
-    assert torch.equal(batch["future_BNGCHW"][1], pairs[6].future_NGCHW)
-    assert batch["times_s"].shape == (2, 3, 8) and batch["ego_poses"].shape == (2, 3, 8, 4, 4)
-    assert batch["times_s"][0, 0, 0] == pytest.approx(START_US * 1e-6, abs=0.1)
-    assert batch["scene"] == ["scene-0061", "scene-0103"] and batch["frame_rate"].tolist() == [12.0, 12.0]
 
 
 def test_pairs_pickle_small_and_give_the_same_frames(small_root: Path) -> None:
@@ -294,4 +283,3 @@ def test_a_rig_of_other_names_without_calibration(own_root: Path) -> None:
     pairs = chunk_pairs(open_index(own_root, VERSION), **SMALL)
     assert pairs.cameras == ("front", "left", "rear")
     assert pairs[0].intrinsics is None and pairs[0].extrinsics.shape == (3, 4, 4)
-    assert collate([pairs[0]])["intrinsics"] is None

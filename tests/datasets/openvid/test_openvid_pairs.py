@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection, read_list, video_pairs
 from worldmodel.datasets.openvid.indexed import IndexedVideo
-from worldmodel.datasets.pixel_pair import collate
 from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.errors import InputError
 
@@ -150,8 +149,8 @@ def test_a_cache_folder_that_cannot_be_made_is_no_fault_of_the_videos(folder: Pa
 
 
 def test_batches_by_a_loader(folder: Path) -> None:
-    batch = next(iter(DataLoader(pairs_of(folder), batch_size=3, collate_fn=collate, num_workers=1)))
-    assert batch["observed_BNFCHW"].shape == (3, 1, 5, 3, 32, 48)
+    batch = next(iter(DataLoader(pairs_of(folder), batch_size=3, collate_fn=list, num_workers=1)))
+    assert [pair.observed_NFCHW.shape for pair in batch] == 3 * [(1, 5, 3, 32, 48)]
 
 
 def test_most_stops_early(folder: Path) -> None:

@@ -181,7 +181,7 @@ def test_sizes_that_do_not_belong_together_are_refused(small_rollout):
 
 
 def test_of_pair_goes_on_beyond_the_pair(make_rollout):
-    from worldmodel.datasets.pixel_pair import PixelPair
+    from worldmodel.datasets.pairs import PixelPair
 
     known = make_rollout(("CAM_FRONT", "CAM_BACK"), observed=5, horizon=4, truth=4, height=32, width=48)
     pair = PixelPair(
@@ -190,10 +190,10 @@ def test_of_pair_goes_on_beyond_the_pair(make_rollout):
         known.observed_NFCHW,
         known.truth_NTCHW,
         known.times_s,
+        12.0,
         known.intrinsics,
         known.extrinsics,
         known.ego_poses,
-        12.0,
     )
     longer = torch.zeros(2, 10, 3, 32, 48, dtype=torch.uint8)
     rollout = Rollout.of_pair(pair, {"ours": longer}, chunk_frames=5)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from worldmodel.cli.commands.predict_report import headline, report
 from worldmodel.conventions import ConventionsName
-from worldmodel.datasets.pixel_pair import PixelPair
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.files import new_folder
 from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
 from worldmodel.measure.provenance import Stopwatch, device_name, peak_memory_mb, versions
