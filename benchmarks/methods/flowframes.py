@@ -20,6 +20,7 @@ from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.open import chosen_device, open_pipeline, place_of, trained_chunk
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.models.prompt_files import read_clip_prompts, read_prompts
+from worldmodel.pixels import signed_from_unit, unit_from_signed
 from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Size, Text
 
 CODE = "Apache-2.0 (this package)"
@@ -117,11 +118,11 @@ class FlowFrames(Method):
     def predict(self, observed: Float[Tensor, "B F 3 H W"], noise: Noise) -> Float[Tensor, "B G 3 H W"]:
         options = self.options
         result = self.pipeline(
-            observed / 2 + 0.5, num_inference_steps=options.steps, guidance_scale=options.guidance,
+            unit_from_signed(observed), num_inference_steps=options.steps, guidance_scale=options.guidance,
             frame_rate=self.clip_rate or options.frame_rate, generator=noise.generators(), **self._prompts_of_clip(),
         )  # fmt: skip
         self.evaluations = result.evaluations  # type: ignore[union-attr]
-        return result.frames * 2 - 1  # type: ignore[union-attr]
+        return signed_from_unit(result.frames)  # type: ignore[union-attr]
 
     def _prompts_of_clip(self) -> dict[str, Any]:
         """The pipeline's arguments: the file's prompt for this clip, else the caption where conventions have one."""

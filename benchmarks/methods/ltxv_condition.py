@@ -29,6 +29,7 @@ from worldmodel.flow.guidance import Prompt, skip_reason
 from worldmodel.flow.solvers import Evaluations
 from worldmodel.models.open import chosen_device
 from worldmodel.models.prompt_files import read_prompts
+from worldmodel.pixels import unit_from_signed
 from worldmodel.prompts import rows
 from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Share, Size, Text
 
@@ -208,7 +209,7 @@ class LTXVCondition(Method):
             return {}
 
         return self.pipeline(
-            conditions=[LTXVideoCondition(video=observed / 2 + 0.5)],
+            conditions=[LTXVideoCondition(video=unit_from_signed(observed))],
             height=options.size[0], width=options.size[1], num_frames=self.canvas_frames,
             frame_rate=options.frame_rate, num_inference_steps=options.steps, guidance_scale=guidance,
             image_cond_noise_scale=options.image_cond_noise_scale,

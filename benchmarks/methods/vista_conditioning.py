@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from worldmodel.benchmarks.methods.edm import denoised
 from worldmodel.benchmarks.methods.vista_unet import VistaUNet
+from worldmodel.pixels import unit_from_signed
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -78,7 +79,7 @@ def denoise(
 
 def image_embedding(image_encoder: Any, frame_BCHW: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 D"]:
     """The CLIP embedding of frames in [-1, 1], squashed to the encoder's square."""
-    small_BCss = blurred_resize(frame_BCHW.float(), image_encoder.config.image_size) / 2 + 0.5
+    small_BCss = unit_from_signed(blurred_resize(frame_BCHW.float(), image_encoder.config.image_size))
     mean, std = (small_BCss.new_tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     pixels_BCss = ((small_BCss - mean) / std).to(next(image_encoder.parameters()).dtype)
     return image_encoder(pixels_BCss).image_embeds[:, None].float()

@@ -23,6 +23,7 @@ from worldmodel.benchmarks.metrics.extractor import Extractor, FrozenNorm, load_
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.weights import find_weights
 from worldmodel.errors import InputError
+from worldmodel.pixels import signed_from_uint8
 
 LOGITS = 400
 SIDE = 224
@@ -135,7 +136,7 @@ class I3D(Extractor):
                 )
             return found
         pixels_FCHW = functional.interpolate(pixels_FCHW, (SIDE, SIDE), mode="bilinear", align_corners=False)
-        logits: Tensor = self.network(pixels_FCHW.transpose(0, 1)[None] / 127.5 - 1)
+        logits: Tensor = self.network(signed_from_uint8(pixels_FCHW.transpose(0, 1)[None]))
         return logits
 
 

@@ -17,7 +17,7 @@ from worldmodel.benchmarks.metrics.extractor import full_precision, load_network
 from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.weights import find_weights
 from worldmodel.errors import InputError
-from worldmodel.pixels import refuse_other_than_8_bit
+from worldmodel.pixels import refuse_other_than_8_bit, signed_from_uint8
 
 # Layers of the trunk in torchvision's order: a convolution (given, made, kernel, stride, padding), R(eLU), P(ool).
 Layer = tuple[int, int, int, int, int] | str
@@ -53,7 +53,7 @@ class LPIPS(nn.Module):
 
     def _features(self, images_NCHW: UInt8[Tensor, "N 3 H W"]) -> list[Tensor]:
         shift, scale = (torch.tensor(each, device=images_NCHW.device).view(1, 3, 1, 1) for each in (SHIFT, SCALE))
-        x, found = (images_NCHW.float() / 127.5 - 1 - shift) / scale, []
+        x, found = (signed_from_uint8(images_NCHW) - shift) / scale, []
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number in self.taps:

@@ -17,6 +17,7 @@ from worldmodel.benchmarks.metrics.figure import Protocol
 from worldmodel.benchmarks.metrics.hashes import known_hash
 from worldmodel.errors import InputError
 from worldmodel.files import file_sha256
+from worldmodel.pixels import signed_from_uint8
 
 NAME = "worldmodel-tiny-vae"
 SIZE = (128, 192)
@@ -56,7 +57,7 @@ class TinyFeatures(Extractor):
 
     def _latents(self, clip_FCHW: Float[Tensor, "F 3 H W"]) -> Float[Tensor, "R C"]:
         small_FCHW = functional.interpolate(clip_FCHW, SIZE, mode="bilinear", antialias=True)
-        mean_1Cfhw = self.network.encode(small_FCHW.transpose(0, 1)[None] / 127.5 - 1).latent_dist.mean  # type: ignore[operator]
+        mean_1Cfhw = self.network.encode(signed_from_uint8(small_FCHW.transpose(0, 1)[None])).latent_dist.mean  # type: ignore[operator]
         centre_C, scale_C = self.network.latents_mean, self.network.latents_std
         latents_CR = mean_1Cfhw[0].flatten(1)
         return ((latents_CR.T - centre_C) / scale_C).float()  # type: ignore[operator]

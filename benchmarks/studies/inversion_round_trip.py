@@ -33,6 +33,7 @@ from worldmodel.flow.solvers import Evaluations, Integration, Velocity
 from worldmodel.measure.provenance import folder_hash
 from worldmodel.models.open import checkpoint_folder, trained_chunk
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import signed_from_uint8
 
 STEPS = (10, 25, 50, 100, 200)
 FEW = (25, 50)
@@ -140,7 +141,7 @@ def toy_chunks(
     chosen = [pairs[place] for place in np.linspace(0, len(pairs) - 1, number).round().astype(int).tolist()]
     frames = torch.cat([pair.future_NGCHW for pair in chosen]).transpose(1, 2)
     with torch.no_grad():
-        return backbone.encode(frames.float() / 127.5 - 1).mean_BCfhw, chosen[0].frame_rate
+        return backbone.encode(signed_from_uint8(frames)).mean_BCfhw, chosen[0].frame_rate
 
 
 def measure(backbone: Backbone, x_target: Latents, frame_rate: float, steps: Sequence[int]) -> dict[str, Any]:

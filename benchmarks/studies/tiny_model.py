@@ -18,10 +18,11 @@ import torch
 from worldmodel.benchmarks import machine
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.pairs import PixelPair
-from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
+from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, vae_round_trip
 from worldmodel.measure.provenance import folder_hash
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import to_uint8
 
 EVALUATIONS = (1, 2, 5, 10, 40)
 

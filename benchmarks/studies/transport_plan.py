@@ -36,6 +36,7 @@ from worldmodel.files import written_whole
 from worldmodel.flow.couplings import squared_distances, transport_plan
 from worldmodel.measure.provenance import folder_hash
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
+from worldmodel.pixels import signed_from_uint8
 
 LEAST = 3  # chunks of a video, so that a chunk has a choice among those of its own
 SHUFFLES = 200
@@ -169,7 +170,7 @@ def video_clips(given: Sequence[Path], length: int, size: tuple[int, int], most:
 def encoded(backbone: Backbone, chunks_KFCHW: Chunks) -> Float[Tensor, "K D"]:
     """Normalised latent means of some chunks, one after the other."""
     device = next(backbone.vae.parameters()).device
-    videos = (chunk_FCHW.to(device).float().transpose(0, 1)[None] / 127.5 - 1 for chunk_FCHW in chunks_KFCHW)
+    videos = (signed_from_uint8(chunk_FCHW.to(device).transpose(0, 1)[None]) for chunk_FCHW in chunks_KFCHW)
     return torch.cat([backbone.encode(video).mean_BCfhw.flatten(1).cpu() for video in videos])
 
 

@@ -19,7 +19,7 @@ from worldmodel.benchmarks.suites.stages import now
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.flow.solvers import Evaluations
-from worldmodel.measure.frame_scores import to_uint8
+from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,13 @@ def _predict(
     if spec.sees_truth:
         frames = sample.future_NGCHW[part, : chunks * spec.future_frames]
         done = [method.run(_scaled(one, device), noise) for one in frames.split(spec.future_frames, dim=1)]
-        return to_uint8(torch.cat(done, dim=1) / 2 + 0.5)
+        return to_uint8(unit_from_signed(torch.cat(done, dim=1)))
     observed = _scaled(sample.observed_NFCHW[part, -spec.observed_frames :], device)
-    return to_uint8(method.rollout(observed, chunks, noise) / 2 + 0.5)
+    return to_uint8(unit_from_signed(method.rollout(observed, chunks, noise)))
 
 
 def _scaled(frames: UInt8[Tensor, "N F 3 H W"], device: torch.device) -> Tensor:
-    return frames.to(device).float() / 127.5 - 1
+    return signed_from_uint8(frames.to(device))
 
 
 def clip_seeds(seed: int, clips_sha256: str, number: int, cameras: int) -> list[int]:

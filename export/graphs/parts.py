@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from worldmodel.backbones.backbone import timesteps
 from worldmodel.flow.guidance import Prompt, skip_reason
+from worldmodel.pixels import signed_from_uint8, unit_from_signed
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Encoder(nn.Module):
 
     def forward(self, video: UInt8[Tensor, "B F H W 3"]) -> Float[Tensor, "B C f h w"]:
         """uint8 to float32, the same as `Backbone.encode(...)` of those frames gives."""
-        pixels_BCFHW = (video.float() / 127.5 - 1).permute(0, 4, 1, 2, 3)
+        pixels_BCFHW = signed_from_uint8(video).permute(0, 4, 1, 2, 3)
         moments, channels = self.network(pixels_BCFHW), self.mean.shape[1]
         mean_BCfhw = (moments[:, :channels].float() - self.mean) / self.scale
         if self.noise is None:
@@ -116,7 +117,7 @@ class Decoder(nn.Module):
         self.register_buffer("noise", None if noise_1Cfhw is None else noise_scale * noise_1Cfhw.float())
 
     def forward(self, latents: Float[Tensor, "B C f h w"]) -> UInt8[Tensor, "B F H W 3"]:
-        """float32 to uint8, rounded as by `worldmodel.measure.frame_scores.to_uint8`."""
+        """float32 to uint8, rounded as by `worldmodel.pixels.to_uint8`."""
         return to_video(self.network(self.raw(latents)))
 
     def raw(self, latents: Float[Tensor, "B C f h w"]) -> Float[Tensor, "B C f h w"]:
@@ -148,5 +149,5 @@ class Step(nn.Module):
 
 def to_video(pixels_BCFHW: Float[Tensor, "B 3 F H W"]) -> UInt8[Tensor, "B F H W 3"]:
     """Pixels in [-1, 1] to 8 bits, channels last; 8 bits at the very end, since TensorRT has them only as an output."""
-    unit = (pixels_BCFHW.float() / 2 + 0.5).clamp(0, 1)
+    unit = unit_from_signed(pixels_BCFHW.float()).clamp(0, 1)
     return unit.mul(255).round().permute(0, 2, 3, 4, 1).to(torch.uint8)

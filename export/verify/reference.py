@@ -14,7 +14,7 @@ from torch import Tensor
 from worldmodel.export.source import Source
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.solvers import Velocity, integrate
-from worldmodel.measure.frame_scores import to_uint8
+from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Reference:
 def reference_of(source: Source, observed_BFHWC: UInt8[np.ndarray, "B F H W 3"], steps: Sequence[int]) -> Reference:
     """From the original modules, none of which was rewritten for export."""
     backbone = source.pipeline.backbone
-    pixels_BCFHW = torch.from_numpy(observed_BFHWC).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    pixels_BCFHW = signed_from_uint8(torch.from_numpy(observed_BFHWC).permute(0, 4, 1, 2, 3))
     latents = source.pipeline.source_latents(backbone, pixels_BCFHW, vae_batch_size=1)
     velocity = _guided(source, len(latents))
     runs = {count: _run(source, velocity, latents, count) for count in steps}
@@ -88,4 +88,4 @@ def _run(source: Source, velocity: Velocity, latents: Tensor, steps: int) -> Run
 def _frames(source: Source, latents: Tensor) -> UInt8[np.ndarray, "B F H W 3"]:
     backbone = source.pipeline.backbone
     pixels_BCFHW = torch.cat([backbone.decode(clip).float() for clip in latents.split(1)])
-    return to_uint8(pixels_BCFHW / 2 + 0.5).permute(0, 2, 3, 4, 1).numpy()
+    return to_uint8(unit_from_signed(pixels_BCFHW)).permute(0, 2, 3, 4, 1).numpy()

@@ -39,8 +39,8 @@ from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.sessions import open_session
 from worldmodel.export.sampling import follow, linear_schedule
 from worldmodel.files import file_sha256
-from worldmodel.measure.frame_scores import to_uint8
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import to_uint8
 
 MakeArtifact = Callable[..., Path]
 MakeConfig = Callable[..., ExportConfig]

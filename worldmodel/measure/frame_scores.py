@@ -15,9 +15,8 @@ from jaxtyping import Float64, Shaped, UInt8
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.errors import InputError
 from worldmodel.measure.curves import psnr_per_frame
-from worldmodel.pixels import refuse_other_than_8_bit
+from worldmodel.pixels import refuse_other_than_8_bit, signed_from_uint8, to_uint8, unit_from_signed
 
 EQUAL_DB = 100.0  # what an exactly equal frame counts as, so that means stay finite
 
@@ -91,20 +90,9 @@ def vae_round_trip(
 
 
 def _round_trip(backbone: Backbone, video_BFCHW: Tensor, device: torch.device) -> UInt8[Tensor, "B F 3 H W"]:
-    video_BCFHW = video_BFCHW.to(device).float().div(127.5).sub(1).transpose(1, 2)
+    video_BCFHW = signed_from_uint8(video_BFCHW.to(device)).transpose(1, 2)
     decoded_BCFHW = backbone.decode(backbone.encode(video_BCFHW).mean_BCfhw)
-    return to_uint8(decoded_BCFHW.float().div(2).add(0.5).transpose(1, 2))
-
-
-def to_uint8(video: Tensor) -> UInt8[Tensor, "..."]:
-    """Pixels in [0, 1] to 8 bits, rounded; what lies a little outside is cut off.
-
-    Raises:
-        InputError: no floats; levels of 255 would all become white.
-    """
-    if not video.is_floating_point():
-        raise InputError(f"pixels of dtype {str(video.dtype).removeprefix('torch.')}: give floats in [0, 1]")
-    return video.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    return to_uint8(unit_from_signed(decoded_BCFHW.float()).transpose(1, 2))
 
 
 def table(summaries: dict[str, dict[str, dict[str, float]]], cameras: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.noise import Generators, check_generators, normal_like
 from worldmodel.flow.solvers import Evaluations, Integration, check_scheduler, integrate
-from worldmodel.pixels import OutputType, present, refuse_not_finite, video_tensor
+from worldmodel.pixels import OutputType, present, refuse_not_finite, unit_from_signed, video_tensor
 from worldmodel.prompts import NOT_GIVEN, GivenPrompt, PromptCache, PromptReader, encode_text
 
 StepEnd = Callable[["FlowFramesPipeline", int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
@@ -458,7 +458,7 @@ def _decode(
         parts = [backbone.decode(part, generator) for part in latents.split(vae_batch_size or len(latents))]
     pixels_BCFHW = torch.cat(parts)
     refuse_not_finite(pixels_BCFHW, "what the VAE decoded")
-    return (pixels_BCFHW.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
+    return unit_from_signed(pixels_BCFHW.float()).clamp(0, 1).transpose(1, 2)
 
 
 def _refuse_other_design(folder: Path) -> None:

@@ -4,6 +4,7 @@ import torch
 from tqdm import tqdm
 
 from worldmodel.backbones.backbone import Backbone
+from worldmodel.pixels import signed_from_uint8
 from worldmodel.training.chunks import ChunkCrops
 
 
@@ -16,7 +17,7 @@ def set_latent_moments(backbone: Backbone, chunks: ChunkCrops, most: int = 64) -
     channels = vae.config.latent_channels
     count, total, squares = 0, torch.zeros(channels).double(), torch.zeros(channels).double()
     for number in tqdm(picked, desc="latent moments"):
-        video = chunks[number]["chunk"][None].to(device).float() / 127.5 - 1
+        video = signed_from_uint8(chunks[number]["chunk"][None].to(device))
         mean_CS = vae.encode(video).latent_dist.mean[0].flatten(1).double().cpu()
         count, total, squares = count + mean_CS.shape[1], total + mean_CS.sum(1), squares + mean_CS.square().sum(1)
     mean = total / count

@@ -16,6 +16,7 @@ from torch import Tensor
 from worldmodel.backbones.backbone import Backbone, FrameRate
 from worldmodel.flow.inversion import invert
 from worldmodel.measure.provenance import weights_hash
+from worldmodel.pixels import signed_from_uint8
 from worldmodel.training.captions import CaptionEncoder
 
 Latents = dict[str, Tensor]
@@ -89,7 +90,7 @@ class LatentEncoder:
     @torch.no_grad()
     def latents(self, frames_B23FHW: UInt8[Tensor, "B 2 3 F H W"], frame_rates_B: Sequence[float]) -> Latents:
         """Latents of the pairs, on the frames' device."""
-        video = frames_B23FHW.float() / 127.5 - 1
+        video = signed_from_uint8(frames_B23FHW)
         with torch.autocast(video.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             observed, future = self.backbone.encode(video[:, 0]), self.backbone.encode(video[:, 1])
             found = {"mean": torch.stack([observed.mean_BCfhw, future.mean_BCfhw], dim=1), "std": observed.std_BCfhw}

@@ -18,6 +18,7 @@ from worldmodel.conventions import conventions_of
 from worldmodel.flow import couplings, path
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import signed_from_uint8
 from worldmodel.training.config import AutoencoderConfig, TrainConfig
 from worldmodel.training.latents import Latents, common_rate
 from worldmodel.training.order import Draws
@@ -51,7 +52,7 @@ class Reconstruction(Objective):
 
     def forward(self, batch: dict[str, Any]) -> Losses:
         """Losses of `chunk` uint8 [B, 3, F, H, W]; `psnr` is that of the batch on [0, 1]."""
-        video = batch["chunk"].float() / 127.5 - 1
+        video = signed_from_uint8(batch["chunk"])
         posterior = self.vae.encode(video).latent_dist
         latents = posterior.mean + posterior.std * Draws(batch["seed"]).normal_like(posterior.mean)
         error = self.vae.decode(latents).sample.float() - video

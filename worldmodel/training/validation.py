@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from worldmodel.measure.curves import psnr_per_frame
-from worldmodel.measure.frame_scores import repeat_last, to_uint8
+from worldmodel.measure.frame_scores import repeat_last
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import to_uint8
 from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.chunks import Pairs
 from worldmodel.training.config import TrainConfig

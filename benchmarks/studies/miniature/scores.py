@@ -17,8 +17,9 @@ from torch import Tensor
 
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.measure.curves import psnr_per_frame
-from worldmodel.measure.frame_scores import repeat_last, to_uint8
+from worldmodel.measure.frame_scores import repeat_last
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.checkpoints import checkpoints_of
 
@@ -58,7 +59,7 @@ def held_out(root: Path, pipeline: FlowFramesPipeline, size: tuple[int, int], cl
 
 
 def _encoded(pipeline: FlowFramesPipeline, video_KFCHW: Tensor) -> Tensor:
-    chunks = [one[None].float().div(127.5).sub(1).transpose(1, 2) for one in video_KFCHW]
+    chunks = [signed_from_uint8(chunk_FCHW[None]).transpose(1, 2) for chunk_FCHW in video_KFCHW]
     return torch.cat([pipeline.backbone.encode(chunk).mean_BCfhw for chunk in chunks])
 
 
@@ -129,7 +130,7 @@ def straightness(path: list[Float[Tensor, "K C f h w"]]) -> float:
 
 def _decoded(pipeline: FlowFramesPipeline, latents: Tensor) -> UInt8[Tensor, "B F 3 H W"]:
     with torch.no_grad():
-        return to_uint8(pipeline.backbone.decode(latents).float().div(2).add(0.5).transpose(1, 2))
+        return to_uint8(unit_from_signed(pipeline.backbone.decode(latents).float()).transpose(1, 2))
 
 
 def edges(video: UInt8[Tensor, "K F 3 H W"]) -> Tensor:

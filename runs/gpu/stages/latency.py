@@ -17,6 +17,7 @@ from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.suites import latency, volumes
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.benchmarks.suites.stages import now, wrapped_stages
+from worldmodel.pixels import unit_from_signed
 from worldmodel.published import SIZES
 
 CAMERAS, SMALL_CAMERAS = (1, 6), (1, 2)
@@ -101,7 +102,7 @@ class Ways:
         """The VAE given all cameras in one batch, which takes more memory."""
         with self.lines.guard("latency", row=self.row, way="eager, VAE at once", cameras=cameras):
             method: Any = self.method
-            observed = latency.random_frames(method, cameras, method.device) / 2 + 0.5
+            observed = unit_from_signed(latency.random_frames(method, cameras, method.device))
 
             def call() -> None:
                 options = method.options

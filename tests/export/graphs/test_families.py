@@ -12,7 +12,7 @@ from worldmodel.export.graphs.families import graphs_of
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.export.graphs.wan_vae_stream import streamed
 from worldmodel.flow.guidance import Prompt, guided_velocity
-from worldmodel.measure.frame_scores import to_uint8
+from worldmodel.pixels import to_uint8
 
 backbone_of = cache(small_backbone)
 

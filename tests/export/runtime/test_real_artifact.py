@@ -9,8 +9,8 @@ import torch
 
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.stream import CameraStream
-from worldmodel.measure.frame_scores import to_uint8
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import to_uint8
 
 
 @pytest.fixture(scope="module")

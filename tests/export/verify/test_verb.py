@@ -25,8 +25,8 @@ from worldmodel.export.verify.config import VerifyConfig
 from worldmodel.export.verify.reference import reference_of
 from worldmodel.export.verify.verb import SEED, verify
 from worldmodel.files import file_sha256
-from worldmodel.measure.frame_scores import to_uint8
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import to_uint8
 
 MakeArtifact = Callable[..., Path]
 SavedPipeline = Callable[[str], Path]

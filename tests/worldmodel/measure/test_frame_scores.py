@@ -6,7 +6,8 @@ import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.errors import InputError
-from worldmodel.measure.frame_scores import EQUAL_DB, frame_scores, repeat_last, table, to_uint8, vae_round_trip
+from worldmodel.measure.frame_scores import EQUAL_DB, frame_scores, repeat_last, table, vae_round_trip
+from worldmodel.pixels import to_uint8
 from worldmodel.viewing import psnr_per_frame
 
 
@@ -28,7 +29,7 @@ def test_floats_are_not_taken_for_levels_of_255(measure) -> None:
     levels = to_uint8(predicted), to_uint8(truth)
     measure(*levels)
     for given in ((predicted, truth), (predicted, levels[1]), (levels[0], truth), tuple(each.int() for each in levels)):
-        with pytest.raises(InputError, match="give 8-bit frames, worldmodel.measure.frame_scores.to_uint8 makes them"):
+        with pytest.raises(InputError, match="give 8-bit frames, worldmodel.pixels.to_uint8 makes them"):
             measure(*given)
 
 

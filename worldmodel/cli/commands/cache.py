@@ -16,8 +16,8 @@ from worldmodel.conventions import Conventions, conventions_of
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.flow.inversion import midpoint
-from worldmodel.measure.frame_scores import to_uint8
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.pixels import to_uint8, unit_from_signed
 from worldmodel.training import data
 from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.config import CacheBuildConfig, CacheLookConfig, DataConfig, TrainConfig
@@ -98,4 +98,4 @@ def _two_of(video_FCHW: UInt8[Tensor, "F 3 H W"]) -> list[Tensor]:
 
 
 def _decoded(pipeline: FlowFramesPipeline, latents_Cfhw: Any) -> UInt8[Tensor, "F 3 H W"]:
-    return to_uint8(pipeline.backbone.decode(latents_Cfhw.float()[None])[0].div(2).add(0.5).transpose(0, 1))
+    return to_uint8(unit_from_signed(pipeline.backbone.decode(latents_Cfhw.float()[None])[0]).transpose(0, 1))

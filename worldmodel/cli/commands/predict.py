@@ -19,11 +19,12 @@ from worldmodel.cli.commands.predict_report import headline, report
 from worldmodel.conventions import ConventionsName
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.files import new_folder
-from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, to_uint8, vae_round_trip
+from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, vae_round_trip
 from worldmodel.measure.provenance import Stopwatch, device_name, peak_memory_mb, versions
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.open import checkpoint_hashes, open_pipeline, place_of, trained_chunk
 from worldmodel.models.published import ChunkSize
+from worldmodel.pixels import to_uint8
 from worldmodel.settings import Count, Device, NotNegative, Positive, Seconds, Seed, Settings, Size, Text
 from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
 
