@@ -253,6 +253,17 @@ def fields_of(kind: Any) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in fields(kind) if field.init}
 
 
+def keys_marked(kind: type, metadata: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Dotted keys of the fields, those of parts too, whose metadata are these; a part that is marked is one key."""
+    keys = set()
+    for name, field in fields_of(kind).items():
+        if metadata.items() <= field.metadata.items():
+            keys.add(prefix + name)
+        elif dataclasses.is_dataclass(part := hints_of(kind)[name]):
+            keys |= keys_marked(part, metadata, f"{prefix}{name}.")  # type: ignore[arg-type]
+    return keys
+
+
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """One line with the key and the nearest valid ones."""
     names = sorted(known)

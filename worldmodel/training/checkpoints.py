@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from worldmodel.errors import InputError
 from worldmodel.files import remove_partial, save_tensors, written_whole
+from worldmodel.training.config import TrainConfig
 
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 EARLIER = {"conventions": "paper", "data.video_reader": "pyav"}  # of checkpoints from before there was a choice
@@ -206,6 +207,13 @@ def flat_settings(config: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in asdict(config).items() if not isinstance(config, dict) else config.items():
         found |= flat_settings(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return found
+
+
+def deciding_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide a run's result, which must be the same when it is resumed."""
+    free = config.free_on_resume
+    flat = flat_settings(config).items()
+    return {name: value for name, value in flat if not {name, name.partition(".")[0]} & free}
 
 
 def _trained(state: TrainingState) -> list[str]:

@@ -19,8 +19,13 @@ from worldmodel.settings import (
     Size,
     Text,
     Texts,
+    keys_marked,
     one_of,
 )
+
+MAY_CHANGE = {"on_resume": "may change"}  # when a run is resumed: does not change its result
+SPLITS_STEP = {"on_resume": "may change where chunks are not paired within a batch"}
+WITHIN_BATCH = ("independent", "minibatch_ot")  # objectives that do pair them so
 
 Tracker = Annotated[str, one_of("tensorboard", "wandb", "trackio")]
 Lengths = Annotated[tuple[Count, ...], Rule(bool, "give at least one length, for example [17,41]")]
@@ -53,24 +58,24 @@ class DataConfig(Settings, prefix="data."):
         workers: processes that read frames or latents; 0 is the training process itself.
     """
 
-    root: Text | None = None
+    root: Text | None = field(default=None, metadata=MAY_CHANGE)
     version: Text = "v1.0-trainval"
     split: Text = "train"
     cameras: Texts | None = None
-    videos: Text | None = None
-    video_folders: tuple[Text, ...] = ()
-    video_archives: tuple[Text, ...] = ()
+    videos: Text | None = field(default=None, metadata=MAY_CHANGE)
+    video_folders: tuple[Text, ...] = field(default=(), metadata=MAY_CHANGE)
+    video_archives: tuple[Text, ...] = field(default=(), metadata=MAY_CHANGE)
     video_reader: Literal["pyav", "decord"] = "pyav"
     most_videos: Count | None = None
-    latents: Text | None = None
+    latents: Text | None = field(default=None, metadata=MAY_CHANGE)
     size: Size = (256, 384)
     frames: Lengths = (17,)
     stride: Count = 4
     decode_once: bool = False
     latent_cache: bool = True
     skip_bad: bool = False
-    store: Text | None = None
-    workers: Natural = 2
+    store: Text | None = field(default=None, metadata=MAY_CHANGE)
+    workers: Natural = field(default=2, metadata=MAY_CHANGE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -217,34 +222,34 @@ class TrainConfig(Settings):
     objective: Literal[
         "flowframes", "independent", "minibatch_ot", "noise_conditioned", "noise_to_video", "autoencoder"
     ] = "flowframes"
-    out: Text = "outputs/train"
-    pretrained: Text | None = None
-    transformer: Text | None = None
+    out: Text = field(default="outputs/train", metadata=MAY_CHANGE)
+    pretrained: Text | None = field(default=None, metadata=MAY_CHANGE)
+    transformer: Text | None = field(default=None, metadata=MAY_CHANGE)
     from_scratch: bool = False
     model: TinyModelConfig = field(default_factory=TinyModelConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
-    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig, metadata=MAY_CHANGE)
     conventions: ConventionsName = "paper"
     rho: Share = 0.7
     inversion_steps: Count = 25
     sigma: Literal["logit_normal", "uniform"] = "logit_normal"
     sigma_shift: Number | None = None
     steps: Count = 1450
-    batch_size: Count = 8
-    accumulate: Count = 1
+    batch_size: Count = field(default=8, metadata=SPLITS_STEP)
+    accumulate: Count = field(default=1, metadata=SPLITS_STEP)
     precision: Literal["no", "bf16"] = "bf16"
-    compile: bool = False
-    checkpoint_gradients: bool = False
+    compile: bool = field(default=False, metadata=MAY_CHANGE)
+    checkpoint_gradients: bool = field(default=False, metadata=MAY_CHANGE)
     seed: Seed = 0
-    log_every: Count = 10
-    save_every: Count = 500
-    keep: Count = 2
-    trackers: tuple[Tracker, ...] = ("tensorboard",)
-    resume: bool = False
-    overwrite: bool = False
-    device: Literal["auto", "cpu"] = "auto"
+    log_every: Count = field(default=10, metadata=MAY_CHANGE)
+    save_every: Count = field(default=500, metadata=MAY_CHANGE)
+    keep: Count = field(default=2, metadata=MAY_CHANGE)
+    trackers: tuple[Tracker, ...] = field(default=("tensorboard",), metadata=MAY_CHANGE)
+    resume: bool = field(default=False, metadata=MAY_CHANGE)
+    overwrite: bool = field(default=False, metadata=MAY_CHANGE)
+    device: Literal["auto", "cpu"] = field(default="auto", metadata=MAY_CHANGE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -270,6 +275,16 @@ class TrainConfig(Settings):
         decay = told.weight_decay if given.weight_decay is None else given.weight_decay
         warmup = told.warmup if given.warmup is None else given.warmup
         return replace(self, optimizer=replace(given, weight_decay=decay, warmup=warmup))
+
+    @property
+    def free_on_resume(self) -> set[str]:
+        """Dotted keys, of whole parts too, that may change when this run is resumed: they do not change its result."""
+        free = keys_marked(type(self), MAY_CHANGE)
+        if self.objective not in WITHIN_BATCH:
+            free |= keys_marked(type(self), SPLITS_STEP)
+        if self.inverts and conventions_of(self.conventions).training.coin == "batch":
+            free -= {"accumulate"}  # each micro-batch has its coin
+        return free
 
     @property
     def captioned(self) -> bool:

@@ -40,13 +40,6 @@ from worldmodel.training.order import Order
 from worldmodel.training.validation import Validation, validate
 
 LONGEST_WAIT = timedelta(hours=24)  # of processes for the first one, which scans the videos
-FREE = (  # settings that may change when a run is resumed: they do not change its result
-    "out", "log_every", "save_every", "keep", "trackers", "resume", "overwrite", "device", "compile",
-    "checkpoint_gradients", "data.root", "data.latents", "data.store", "data.workers", "pretrained",
-    "transformer", "data.video_folders", "data.video_archives", "data.videos",
-)  # fmt: skip
-FREE_SPLIT = ("batch_size", "accumulate")  # free too, but for the objectives that pair chunks within a batch
-WITHIN_BATCH = ("independent", "minibatch_ot")
 
 
 def train(config: TrainConfig) -> Path:
@@ -237,12 +230,7 @@ def _state(
     )
     module, optimizer = accelerator.prepare(objective, optimizer)
     average = EMAModel(trained, decay=settings.ema, use_ema_warmup=True) if settings.ema else None
-    free: tuple[str, ...] = FREE if config.objective in WITHIN_BATCH else FREE + FREE_SPLIT
-    if config.inverts and conventions_of(config.conventions).training.coin == "batch":
-        free = tuple(name for name in free if name != "accumulate")  # each micro-batch has its coin
-    settled = {name: value for name, value in checkpoints.flat_settings(config).items() if name not in free}
-    settled = {name: value for name, value in settled.items() if not name.startswith("validation.")}
-    fingerprint = settled | identity | {"samples a step": order.global_batch}
+    fingerprint = checkpoints.deciding_settings(config) | identity | {"samples a step": order.global_batch}
     return TrainingState(accelerator, module, optimizer, schedule, average, fingerprint)
 
 
