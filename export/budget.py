@@ -2,20 +2,21 @@
 
     floor of a part = max(FLOPs / peak rate, bytes / bandwidth)        of a chunk = encoder + steps * step + decoder
 
-Peak rates and bandwidths are published ones (`chips.py`); FLOPs and bytes are counted (`work.py`). A real engine is
+Peak rates and bandwidths are published ones (`chips.py`); FLOPs and bytes are counted (`flops.py`). A real engine is
 slower: kernels reach a part of the peak, activations are moved as well. So the answer "no" is sure, "yes" is a hope.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from worldmodel.errors import InputError
 from worldmodel.export.chips import CHIPS, Chip
+from worldmodel.export.flops import work_of_artifact, work_of_family
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import PrecisionName
-from worldmodel.measure.flops import Work, base_of, work_of_artifact, work_of_family
+from worldmodel.measure.flops import Work, base_of
+from worldmodel.measure.report import publish
 from worldmodel.models.published import published_chunk
 from worldmodel.settings import Count, NotNegative, Positive, Settings, Text
 
@@ -101,8 +102,7 @@ def budget(config: BudgetConfig) -> list[Floor]:
     """
     job, title = job_of(config)
     floors = [floor_of(chip, job) for chip in chosen(config.chip)]
-    print(report(title, job, floors))
-    print(json.dumps(_headline(job, floors)))
+    publish(report(title, job, floors), _headline(job, floors))
     return floors
 
 

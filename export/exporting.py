@@ -10,7 +10,6 @@ An artifact is a folder: `manifest.json` and the ONNX graphs encoder, step and d
 
 import datetime
 import gc
-import json
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +35,10 @@ from worldmodel.export.sampling import linear_schedules
 from worldmodel.export.single_file import write_single
 from worldmodel.export.source import Source, open_source
 from worldmodel.files import file_sha256, new_folder
-from worldmodel.measure.provenance import Stopwatch, peak_memory_mb, weights_hash
+from worldmodel.measure.hashes import weights_hash
+from worldmodel.measure.memory import peak_memory_mb
+from worldmodel.measure.report import publish
+from worldmodel.measure.timing import Stopwatch
 from worldmodel.version import __version__
 
 TOLERANCE = {"fp32": 1.0, "fp16": 2.0, "bf16": 4.0, "int8": 6.0, "fp8": 6.0}
@@ -69,8 +71,7 @@ def export(config: ExportConfig) -> Manifest:
     with new_folder(Path(config.out), "artifact", NAME, config.overwrite) as folder:
         manifest = _export_into(folder, config, watch)
         sizes = {name: (folder / name).stat().st_size for name in manifest.files}
-    print(_report(manifest, sizes, watch, config))
-    print(json.dumps(_headline(manifest, sizes, watch, config.out)))
+    publish(_report(manifest, sizes, watch, config), _headline(manifest, sizes, watch, config.out))
     return manifest
 
 

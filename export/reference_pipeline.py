@@ -9,7 +9,7 @@ from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.source import WITH_TRANSFORMER, Source, open_source
-from worldmodel.measure.provenance import weights_hash
+from worldmodel.measure.hashes import weights_hash
 from worldmodel.settings import Settings, Text
 
 

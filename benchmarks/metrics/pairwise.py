@@ -21,8 +21,7 @@ from worldmodel.benchmarks.metrics.lpips import LPIPS
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean
 from worldmodel.errors import InputError
-from worldmodel.measure.curves import psnr_per_frame
-from worldmodel.measure.frame_scores import EQUAL_DB
+from worldmodel.measure.frame_scores import EQUAL_DB, psnr_per_frame
 from worldmodel.pixels import refuse_other_than_8_bit
 
 Frames = UInt8[Tensor, "B G 3 H W"]

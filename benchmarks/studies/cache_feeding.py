@@ -32,10 +32,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
 from worldmodel.datasets.openvid import VideoFiles, read_list, video_pairs
 from worldmodel.files import save_tensors
+from worldmodel.measure import machine
+from worldmodel.measure.report import table_of
 from worldmodel.training.chunks import ClipPairs, Pool, collate
 from worldmodel.training.latent_cache import CARD, CacheCard, LatentCache, shard_file
 from worldmodel.training.latents import LatentEncoder
@@ -237,8 +239,8 @@ def text_of(rows: list[dict[str, Any]], cache_bytes: int, forgotten: Sequence[fl
     verdict = f"Goal, at least {GOAL} times the tokens a second: "
     verdict += "met by every ratio in the table." if not short else f"missed by {'; '.join(short)}; met by all others."
     return (
-        f"# Feeding from the latent cache and straight from video\n\n{head}\n\n{machine.table(rates)}\n\nTimes the "
-        f"tokens a second of video, by the clock (by CPU time):\n\n{machine.table(ratios)}\n\n{verdict}"
+        f"# Feeding from the latent cache and straight from video\n\n{head}\n\n{table_of(rates)}\n\nTimes the "
+        f"tokens a second of video, by the clock (by CPU time):\n\n{table_of(ratios)}\n\n{verdict}"
     )
 
 
@@ -256,7 +258,7 @@ def compare(chosen: argparse.Namespace) -> None:
         "cache_bytes": cache_bytes, "in_memory_before_forgotten": forgotten, "rounds": chosen.rounds, "rows": rows,
     }  # fmt: skip
     text = text_of(rows, cache_bytes, forgotten, chosen.rounds, chosen.batch_size)
-    machine.publish("cache_feeding", text, result | {"machine": about}, chosen.keep)
+    publish("cache_feeding", text, result | {"machine": about}, chosen.keep)
 
 
 def main() -> None:

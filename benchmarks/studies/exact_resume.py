@@ -21,8 +21,10 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
+from worldmodel.measure import machine
+from worldmodel.measure.report import table_of
 from worldmodel.training import AutoencoderConfig, DataConfig, OptimizerConfig, TinyModelConfig, TrainConfig, train
 from worldmodel.training.checkpoints import checkpoints_of
 
@@ -191,7 +193,7 @@ def main() -> None:
                 )
                 shutil.rmtree(broken.out)
     result = {"runs": rows, "machine": machine.describe(("torch", "accelerate", "diffusers"))}
-    machine.publish("exact_resume", machine.table(rows), result, arguments.keep)
+    publish("exact_resume", table_of(rows), result, arguments.keep)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import publish
+from worldmodel.measure import machine
+from worldmodel.measure.report import table_of
 
 PACKAGES = ("torch", "diffusers", "onnx", "tensorrt-rtx-cu12-bindings")
 
@@ -80,7 +82,7 @@ def text_of(result: dict[str, Any]) -> str:
             f"Random weights, {result['precision']}, one camera, 17 frames of 256 x 384 (LTX-Video 2B) and 240 x 416 "
             "(Wan 2.1 1.3B), the empty prompt baked in. Built by TensorRT-RTX on the CPU for the stand-in of target="
             f"{result['target']}; no engine was run.",
-            machine.table([row for found in result["found"] for row in rows_of(found)]),
+            table_of([row for found in result["found"] for row in rows_of(found)]),
             *said,
         ]
     )
@@ -99,7 +101,7 @@ def main() -> None:
     for family in given.families:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             result["found"].append(measured(family, given.precision, given.target, Path(folder)))
-    machine.publish(f"export_real_size_{given.precision}", text_of(result), result, given.keep)
+    publish(f"export_real_size_{given.precision}", text_of(result), result, given.keep)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.metrics.frechet import frechet_distance, frechet_distance_of_features
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.errors import MissingDependency
+from worldmodel.measure import machine
+from worldmodel.measure.report import table_of
 
 CASES = ((64, 2000), (400, 2000), (400, 256), (768, 2000), (2048, 2500), (2048, 1000))
 OURS, SCIPY = "one root L: eigenvalues of L1^T S2 L1 (ours)", "scipy.linalg.sqrtm"
@@ -112,7 +114,7 @@ def text_of(rows: list[dict[str, Any]], rounds: int) -> str:
     facts = [
         "# Fréchet distance",
         f"From means and covariances in float64; one thread, the least of {rounds} interleaved rounds.",
-        machine.table(lines),
+        table_of(lines),
         f"Goal, at least {GOAL} × faster than {SCIPY} at {most} dimensions: {ratio:.1f} in the slower of the cases, "
         f"{'met' if ratio >= GOAL else 'missed'}.",
     ]
@@ -130,7 +132,7 @@ def main() -> None:
     cases = [case for case in CASES if case[0] <= chosen.most]
     rows = [row for dimensions, samples in cases for row in measure(dimensions, samples, chosen.rounds)]
     result = {"benchmark": "frechet_distance", "rounds": chosen.rounds, "rows": rows, "machine": about}
-    machine.publish("frechet_distance", text_of(rows, chosen.rounds), result, chosen.keep)
+    publish("frechet_distance", text_of(rows, chosen.rounds), result, chosen.keep)
 
 
 if __name__ == "__main__":

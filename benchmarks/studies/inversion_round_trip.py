@@ -25,12 +25,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.errors import InputError
 from worldmodel.flow.inversion import midpoint
 from worldmodel.flow.solvers import Evaluations, Integration, Velocity
-from worldmodel.measure.provenance import folder_hash
+from worldmodel.measure import machine
+from worldmodel.measure.hashes import folder_hash
+from worldmodel.measure.report import table_of
 from worldmodel.models.open import checkpoint_folder, trained_chunk
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import signed_from_uint8
@@ -163,7 +165,7 @@ def trips_text(title: str, found: dict[str, list[dict[str, Any]]]) -> str:
             row[f"{steps} steps"] = f"{error:.1e}{order} (worst {max(trip['errors']):.1e})"
             last = steps, error
         rows.append(row)
-    return machine.table(rows)
+    return table_of(rows)
 
 
 def verdict(name: str, trips: Sequence[dict[str, Any]]) -> str:
@@ -187,7 +189,7 @@ def text_of(found: dict[str, Any]) -> str:
         trips_text("grid", found["grids"]),
         "\n".join(verdict(name, trips) for name, trips in found["grids"].items()),
         "Change of the velocity over a distance in sigma:",
-        machine.table(changes),
+        table_of(changes),
         "The same chunks in equal steps, the network smooth in sigma:",
         trips_text("field", found["fields"]),
     ]
@@ -204,7 +206,7 @@ def compare(chosen: argparse.Namespace) -> None:
         "checkpoint_sha256": folder_hash(checkpoint), "latents": list(x_target.shape[1:]), "goal": GOAL,
         **measure(backbone, x_target, frame_rate, chosen.steps),
     }  # fmt: skip
-    machine.publish("inversion_round_trip", text_of(result), result | {"machine": about}, chosen.keep)
+    publish("inversion_round_trip", text_of(result), result | {"machine": about}, chosen.keep)
 
 
 def main() -> None:

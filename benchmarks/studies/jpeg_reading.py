@@ -21,11 +21,13 @@ import av
 import numpy as np
 from PIL import Image
 
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import RESULTS, publish
 from worldmodel.datasets.images import read_image
 from worldmodel.datasets.resize import crop_box
 from worldmodel.errors import InputError
 from worldmodel.files import media_url
+from worldmodel.measure import machine
+from worldmodel.measure.report import table_of
 
 SOURCE, SIZE = (900, 1600), (256, 384)
 ROUNDS = 5
@@ -135,7 +137,7 @@ def compare(footage: Path, keep: bool) -> None:
             sets.append({"set": label, "grain": grain, "pictures": len(paths), "mean_kb": kilobytes, "readers": rows})
     text = "# Reading 1600 x 900 JPEGs to 256 x 384\n\n" + "\n\n".join(_text(each) for each in sets)
     result = {"benchmark": "jpeg_reading", "source": SOURCE, "size": SIZE, "rounds": ROUNDS, "sets": sets}
-    machine.publish("jpeg_reading", text, result | {"machine": about}, keep)
+    publish("jpeg_reading", text, result | {"machine": about}, keep)
 
 
 def _text(measured: dict[str, Any]) -> str:
@@ -154,7 +156,7 @@ def _text(measured: dict[str, Any]) -> str:
         f"{measured['mean_kb']:.0f} KB each on average; best of {ROUNDS} interleaved rounds, one thread, "
         "files in the page cache."
     )
-    return f"{head}\n\n{machine.table(rows)}"
+    return f"{head}\n\n{table_of(rows)}"
 
 
 def _decibels(row: dict[str, Any]) -> str:
@@ -164,7 +166,7 @@ def _decibels(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    default = Path(os.environ.get("WORLDMODEL_TEST_DATA", machine.RESULTS.parents[2] / "shared" / "data"))
+    default = Path(os.environ.get("WORLDMODEL_TEST_DATA", RESULTS.parents[2] / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--footage", type=Path, default=default, help="folder that has driving/*.mp4")
     parser.add_argument("--keep", action="store_true", help="write the tables and JSON to benchmarks/results by date")

@@ -19,10 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.studies.nuscenes_tables import CAMERAS, VERSION, write_tables
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.errors import InputError
-from worldmodel.measure.machine import status_mb
+from worldmodel.measure import machine
+from worldmodel.measure.memory import HELD, PEAK, host_mb
+from worldmodel.measure.report import table_of
 
 REPEATS = 7
 
@@ -59,21 +61,21 @@ STEPS = {"devkit": _devkit, "build": _open, "reopen": _open, "chains": _chains}
 
 def _mb(name: str) -> float:
     # Not getrusage's ru_maxrss: it begins with what the parent held when it started this process.
-    found = status_mb(name)
-    if found is None:
+    megabytes = host_mb(name)
+    if megabytes is None:
         raise InputError("memory of a process can be read on Linux only; measure there")
-    return found
+    return megabytes
 
 
 def measure(step: str, root: Path) -> dict[str, float]:
     """Run one step in this process and weigh it."""
     run = STEPS[step](root)
-    before, cpu, wall = _mb("VmRSS"), time.process_time(), time.perf_counter()
+    before, cpu, wall = _mb(HELD), time.process_time(), time.perf_counter()
     kept = run()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = _mb("VmHWM")
+    peak = _mb(PEAK)
     rows = len(kept[1].rows_S) if step == "chains" else len(getattr(kept, "sample_data", kept))
-    result = {"cpu_s": cpu, "wall_s": wall, "added_mb": _mb("VmRSS") - before, "rows": rows}
+    result = {"cpu_s": cpu, "wall_s": wall, "added_mb": _mb(HELD) - before, "rows": rows}
     return result | {"peak_mb": peak}
 
 
@@ -108,7 +110,7 @@ def compare(root: Path, counts: dict[str, int], keep: bool) -> None:
         "build_peak_of_devkit": steps["build"]["peak_mb"] / devkit["peak_mb"],
     }
     result = {"benchmark": "nuscenes_index", "counts": counts, "index_mb": disk, "steps": steps, "ratios": ratios}
-    machine.publish("nuscenes_index", _text(counts, disk, steps, ratios), result | {"machine": about}, keep)
+    publish("nuscenes_index", _text(counts, disk, steps, ratios), result | {"machine": about}, keep)
 
 
 NAMES = {
@@ -136,7 +138,7 @@ def _text(counts: dict[str, int], disk: float, steps: dict[str, dict[str, float]
 Generated tables ({sizes}), rows shuffled; each step in a fresh process, files in the page cache, imports not counted.
 Memory is resident memory, mapped pages that were touched included. The index takes {disk:.0f} MB on disk.
 
-{machine.table(rows)}
+{table_of(rows)}
 
 Opening again against `NuScenes(...)`: {ratios["reopen_faster_cpu"]:,.0f} x faster in CPU time,
 {ratios["reopen_faster_wall"]:,.0f} x in wall time, 1/{ratios["reopen_less_memory"]:,.0f} of the memory added.

@@ -29,12 +29,14 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import RESULTS, publish
 from worldmodel.benchmarks.studies.scene_detectors import others
 from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
 from worldmodel.datasets.video.cuts import CutRule, Distances, Look, compared, cuts_of, distances, looks, shot_starts
 from worldmodel.datasets.video.dissolves import DissolveRule, dissolves
 from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.measure import machine
+from worldmodel.measure.report import table_of
 
 MODES = {  # pictures held, pictures skipped, shortest and longest shot
     "as it is": (1, 1, 16, 48),
@@ -192,15 +194,15 @@ def compare(footage: Path, keep: bool) -> None:
         result["cpu_ms_per_frame"] = (time.process_time() - start) / frames * 1e3
         result["uncut"] = {"frames": frames, "said": sum(len(shot_starts(film, rule)) for film in seen)}
         result["splices"], result["dissolves"] = _on_splices(shares), _on_dissolves(seen)
-        dissolves_text = f"Dissolves between stretches of these films:\n\n{machine.table(result['dissolves'])}"
+        dissolves_text = f"Dissolves between stretches of these films:\n\n{table_of(result['dissolves'])}"
         text += [_uncut_text(result, len(films)), _splices_text(result["splices"]), dissolves_text]
     if published := on_published(footage):
         result["published"] = published
         text += [_published_text(published)]
     if find_spec("scenedetect"):
         result["others"] = others(films, list(published_cuts(footage)))
-        text += [f"PySceneDetect, its defaults, same films at 144 x 256:\n\n{machine.table(result['others'])}"]
-    machine.publish("scene_cuts", "# Scene cuts\n\n" + "\n\n".join(text), result | {"machine": about}, keep)
+        text += [f"PySceneDetect, its defaults, same films at 144 x 256:\n\n{table_of(result['others'])}"]
+    publish("scene_cuts", "# Scene cuts\n\n" + "\n\n".join(text), result | {"machine": about}, keep)
 
 
 def _on_splices(films: list[np.ndarray]) -> list[dict[str, Any]]:
@@ -230,7 +232,7 @@ def _splices_text(rows: list[dict[str, Any]]) -> str:
     for mode in MODES:
         own = {row["distance"]: f"{row['precision']:.3f} / {row['recall']:.3f}" for row in rows if row["mode"] == mode}
         lines.append({"splices": mode} | {f"distance {least}": own[least] for least in LEAST_DISTANCES})
-    return f"Splices of these films, {FILMS} x {SHOTS} shots each, precision / recall ↑:\n\n{machine.table(lines)}"
+    return f"Splices of these films, {FILMS} x {SHOTS} shots each, precision / recall ↑:\n\n{table_of(lines)}"
 
 
 def _published_text(rows: list[dict[str, Any]]) -> str:
@@ -249,11 +251,11 @@ def _published_text(rows: list[dict[str, Any]]) -> str:
         }
         for row in rows
     ]
-    return f"Clips with published cuts (within 1 frame):\n\n{machine.table(lines)}"
+    return f"Clips with published cuts (within 1 frame):\n\n{table_of(lines)}"
 
 
 def main() -> None:
-    default = Path(os.environ.get("WORLDMODEL_TEST_DATA", machine.RESULTS.parents[2] / "shared" / "data"))
+    default = Path(os.environ.get("WORLDMODEL_TEST_DATA", RESULTS.parents[2] / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--footage", type=Path, default=default, help="folder of real films (optional)")
     parser.add_argument("--keep", action="store_true", help="write the tables and JSON to benchmarks/results by date")

@@ -21,10 +21,12 @@ from typing import Any
 import torch
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.studies.cache_feeding import batches, write_cache
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.flow.couplings import Coupling
-from worldmodel.measure.provenance import folder_hash
+from worldmodel.measure import machine
+from worldmodel.measure.hashes import folder_hash
+from worldmodel.measure.report import table_of
 from worldmodel.models.open import checkpoint_folder
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.attention import fastest_attention
@@ -144,7 +146,7 @@ def text_of(result: dict[str, Any]) -> str:
         "# Cost of a training step",
         f"{result['batch_size']} pairs a step, {result['tokens']} tokens each, autocast {result['precision']}; one "
         f"thread, {result['rounds']} interleaved rounds.",
-        machine.table(lines),
+        table_of(lines),
         f"All that differs between Algorithms 1 and 3, reading a batch and coupling it, alone: {one:.2f} and "
         f"{three:.2f} CPU-ms, so {(one - three) / step:+.2%} of a step.",
         f"Goal, Algorithm 1 at most {GOAL} × Algorithm 3: {ratio:.3f}, {'met' if ratio <= GOAL else 'missed'}.",
@@ -167,7 +169,7 @@ def compare(chosen: argparse.Namespace) -> None:
         "precision": chosen.precision, "rounds": chosen.rounds, "checkpoint_sha256": folder_hash(checkpoint),
         "rows": rows_of(found), "prepare_cpu_s": prepared,
     }  # fmt: skip
-    machine.publish("step_cost", text_of(result), result | {"machine": about}, chosen.keep)
+    publish("step_cost", text_of(result), result | {"machine": about}, chosen.keep)
 
 
 def main() -> None:

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.pairs import PixelPair
-from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, vae_round_trip
-from worldmodel.measure.provenance import folder_hash
+from worldmodel.measure import machine
+from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last
+from worldmodel.measure.hashes import folder_hash
+from worldmodel.measure.report import table_of
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.models.round_trip import vae_round_trip
 from worldmodel.pixels import to_uint8
 
 EVALUATIONS = (1, 2, 5, 10, 40)
@@ -99,7 +102,7 @@ def main() -> None:
         for name, scores in result["methods"].items()
     ]
     head = f"{result['clips']} clips of {len(result['scenes'])} held-out toy scenes, {result['frames']} future frames"
-    machine.publish("tiny_model", f"{head} at {result['size']}.\n\n{machine.table(rows)}", result, arguments.keep)
+    publish("tiny_model", f"{head} at {result['size']}.\n\n{table_of(rows)}", result, arguments.keep)
 
 
 if __name__ == "__main__":

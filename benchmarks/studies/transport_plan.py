@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Float64, Int, UInt8
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.video.cuts import scene_cuts, shots
 from worldmodel.datasets.video.media_files import VIDEOS, is_media
@@ -34,7 +34,9 @@ from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.flow.couplings import squared_distances, transport_plan
-from worldmodel.measure.provenance import folder_hash
+from worldmodel.measure import machine
+from worldmodel.measure.hashes import folder_hash
+from worldmodel.measure.report import table_of
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
 from worldmodel.pixels import signed_from_uint8
 
@@ -295,7 +297,7 @@ def compare(chosen: argparse.Namespace) -> None:
     result |= {"checkpoint_sha256": folder_hash(checkpoint), "machine": about}
     head = f"# Optimal transport between chunks\n\nLatents of {length} frames at {size[0]} x {size[1]}."
     head += " Video files at their own frame rate, from the start of the longest shot."
-    machine.publish("transport_plan", f"{head}\n\n{machine.table(rows_of(sets))}\n\n{NOTE}", result, chosen.keep)
+    publish("transport_plan", f"{head}\n\n{table_of(rows_of(sets))}\n\n{NOTE}", result, chosen.keep)
 
 
 if __name__ == "__main__":

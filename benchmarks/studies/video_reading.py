@@ -27,11 +27,13 @@ from typing import Any
 import av
 import numpy as np
 
-from worldmodel.benchmarks import machine
+from worldmodel.benchmarks.studies.results import RESULTS, publish
 from worldmodel.benchmarks.studies.video_films import NASTY, moving_pictures, write_film
 from worldmodel.benchmarks.studies.video_readers import Reader, available, with_decord
 from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.files import media_url
+from worldmodel.measure import machine
+from worldmodel.measure.report import table_of
 
 SOURCE, SIZE = (720, 1280), (256, 384)
 FRAMES, LENGTHS, ROUNDS = 750, (34, 82), 3
@@ -165,7 +167,7 @@ def compare(footage: Path, keep: bool) -> None:
         "benchmark": "video_reading", "size": SIZE, "rounds": ROUNDS, "openings": OPENINGS, "bytes": sizes,
         "speed": speed, "exactness": exact, "exactness_against": judge,
     }  # fmt: skip
-    machine.publish("video_reading", f"# Reading chunk pairs from video\n\n{text}", result | {"machine": about}, keep)
+    publish("video_reading", f"# Reading chunk pairs from video\n\n{text}", result | {"machine": about}, keep)
 
 
 def _speed_text(rows: list[dict[str, Any]], readers: list[str]) -> str:
@@ -180,7 +182,7 @@ def _speed_text(rows: list[dict[str, Any]], readers: list[str]) -> str:
             own = [row for row in rows if row["reader"] == reader and row["pairs_per_open"] == together]
             lines.append({"reader": reader} | {f"{row['film']}, {row['frames']} f": _cell(row) for row in own})
         pairs = "1 pair" if together == 1 else f"{together} pairs"
-        tables.append(f"{pairs} per opening ({OPENINGS[together]} openings):\n\n{machine.table(lines)}")
+        tables.append(f"{pairs} per opening ({OPENINGS[together]} openings):\n\n{table_of(lines)}")
     return "\n\n".join([head, *tables])
 
 
@@ -190,11 +192,11 @@ def _cell(row: dict[str, Any]) -> str:
 
 def _exact_text(rows: list[dict[str, Any]], judge: str) -> str:
     lines = [{"film": row["film"], "frames": row["frames"]} | row["wrong"] for row in rows]
-    return f"Wrong starts of {STARTS} (34 frames each), against {judge} ↓:\n\n{machine.table(lines)}"
+    return f"Wrong starts of {STARTS} (34 frames each), against {judge} ↓:\n\n{table_of(lines)}"
 
 
 def main() -> None:
-    default = Path(os.environ.get("WORLDMODEL_TEST_DATA", machine.RESULTS.parents[2] / "shared" / "data"))
+    default = Path(os.environ.get("WORLDMODEL_TEST_DATA", RESULTS.parents[2] / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--footage", type=Path, default=default, help="folder that has web/*.mp4 (optional)")
     parser.add_argument("--keep", action="store_true", help="write the tables and JSON to benchmarks/results by date")

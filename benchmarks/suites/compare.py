@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from worldmodel.benchmarks.suites.report import table, with_spread
+from worldmodel.benchmarks.suites.report import with_spread
 from worldmodel.benchmarks.suites.results import Figure, Results, Row, read_results
+from worldmodel.measure.report import markdown_table
 from worldmodel.settings import Settings, Text
 
 
@@ -29,13 +30,13 @@ def compare(config: CompareConfig) -> None:
 def comparison(a: Results, b: Results) -> str:
     """Markdown: differing settings, then the figures of the rows that both have."""
     settings = [[where, str(one), str(other)] for where, one, other in differing(_said(a), _said(b))]
-    parts = [table(["setting", "A", "B"], settings) if settings else "The settings are the same."]
+    parts = [markdown_table(["setting", "A", "B"], settings) if settings else "The settings are the same."]
     if settings:
         parts.append("The numbers below come from different settings.")
     others = {row.label: row for row in b.rows}
     shared = [(row, others[row.label]) for row in a.rows if row.label in others]
     lines = [line for one, other in shared for line in _figures(one, other)]
-    parts.append(table(["method", "figure", "A", "B", "B - A"], lines) if lines else "No figure is in both.")
+    parts.append(markdown_table(["method", "figure", "A", "B", "B - A"], lines) if lines else "No figure is in both.")
     alone = sorted({row.label for row in a.rows} ^ set(others))
     parts += [f"In one only: {', '.join(alone)}."] if alone else []
     return "\n\n".join(parts)

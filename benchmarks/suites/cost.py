@@ -12,7 +12,7 @@ from worldmodel.benchmarks.published import MEMORY
 from worldmodel.benchmarks.suites import latency, memory, volumes
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.results import Results, Row
-from worldmodel.measure.provenance import device_name
+from worldmodel.measure.machine import device_name
 
 
 def run_cost(config: BenchmarkConfig) -> Results:

@@ -10,9 +10,9 @@ import torch
 from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.benchmarks.suites.results import Figure, Measure
-from worldmodel.benchmarks.suites.stages import Stages, now, timed_stages
 from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
+from worldmodel.measure.timing import Stages, now, timed_stages
 
 MEASURES = {
     "seconds": Measure("s", "lower", "the median absolute deviation", {"what": "frames in to frames out, median"}),

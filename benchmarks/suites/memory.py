@@ -16,10 +16,10 @@ import torch
 from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.benchmarks.suites.latency import random_frames
-from worldmodel.benchmarks.suites.peak_memory import BETWEEN, peaks_by_stage, settled_mb
 from worldmodel.benchmarks.suites.results import Figure, Measure
-from worldmodel.benchmarks.suites.stages import VAE_STAGES
 from worldmodel.conventions import PAPER, MemoryProtocol
+from worldmodel.measure.memory import BETWEEN, peaks_by_stage, settled_mb
+from worldmodel.measure.timing import VAE_STAGES
 
 PAPER_MEASURES = {
     "k peak": Measure("MB/10^6", "lower", "", {"what": "slope of the peak over V, ordinary least squares"}),

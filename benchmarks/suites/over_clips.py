@@ -34,7 +34,7 @@ from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError, UserError
 from worldmodel.files import cache_folder
-from worldmodel.measure.provenance import weights_hash
+from worldmodel.measure.hashes import weights_hash
 
 OBSERVED = 17
 

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from worldmodel.benchmarks.methods.method import Method, SeededNoise
-from worldmodel.benchmarks.suites.stages import now
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.flow.solvers import Evaluations
+from worldmodel.measure.timing import now
 from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
 
 

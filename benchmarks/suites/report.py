@@ -4,6 +4,7 @@ from typing import Any
 
 from worldmodel.benchmarks.published import SOURCE
 from worldmodel.benchmarks.suites.results import Figure, Measure, Results, Row
+from worldmodel.measure.report import markdown_table
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "zero": " → 0"}
 
@@ -20,18 +21,13 @@ def figures_table(results: Results) -> str:
     names = list(results.metrics)
     head = ["method", "NFE", *(f"{name}{_unit(one)}{ARROWS[one.better]}" for name, one in results.metrics.items())]
     rows = {row.label: row for row in results.rows}
-    return table(head, [_line(label, rows.get(label), names) for label in results.asked or rows])
+    return markdown_table(head, [_line(label, rows.get(label), names) for label in results.asked or rows])
 
 
 def _line(label: str, row: Row | None, names: list[str]) -> list[str]:
     if row is None:
         return [label, "left out", *("–" for _ in names)]
     return [label, _nfe(row), *(_cell(row.figures.get(name)) for name in names)]
-
-
-def table(head: list[str], lines: list[list[str]]) -> str:
-    """Markdown."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
 
 
 def _about(results: Results) -> str:
@@ -79,7 +75,7 @@ def _published(results: Results) -> list[str]:
     lines = [
         [row.label, *(number(row.published[name]) if name in row.published else "–" for name in names)] for row in rows
     ]
-    return [f"Not measured here ({SOURCE}):", table(["method", *names], lines)]
+    return [f"Not measured here ({SOURCE}):", markdown_table(["method", *names], lines)]
 
 
 def _known(value: float | None) -> str:
@@ -95,7 +91,7 @@ def _by_camera(results: Results) -> list[str]:
             for row in results.rows
             if name in row.by_camera
         ]
-        parts += [f"{name} by camera", table(["method", *cameras], lines)]
+        parts += [f"{name} by camera", markdown_table(["method", *cameras], lines)]
     return parts
 
 

@@ -1,12 +1,10 @@
 """`worldmodel benchmark`: one suite, its results as JSON, a page and plots."""
 
 import datetime
-import json
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
 from worldmodel.benchmarks.suites.cost import run_cost
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
@@ -15,7 +13,8 @@ from worldmodel.benchmarks.suites.plots import draw
 from worldmodel.benchmarks.suites.report import page
 from worldmodel.benchmarks.suites.results import Results, write_results
 from worldmodel.benchmarks.suites.table import Table
-from worldmodel.files import written_whole
+from worldmodel.measure import machine
+from worldmodel.measure.report import publish
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.suites.over_clips import Ground
@@ -43,13 +42,10 @@ def benchmark(config: BenchmarkConfig) -> Results | None:
     write_results(results, folder.out / "results.json")
     if find_spec("matplotlib") is not None:
         draw(results, folder.out / "plots.png")
-    text = page(results)
-    with written_whole(folder.out / "report.md") as part:
-        part.write_text(text)
-    print(text)
     left_out = {label: results.skipped[label] for label in results.asked if label in results.skipped}
-    said = {"results": str(folder.out / "results.json"), **headline(results)}
-    print(json.dumps(said | ({"left_out": left_out} if left_out else {})))
+    line = {"results": str(folder.out / "results.json"), **headline(results)}
+    text = page(results)
+    publish(text, line | ({"left_out": left_out} if left_out else {}), {folder.out / "report.md": text})
     return results
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldmodel.export.bench.figures import Disk, Figures
-from worldmodel.export.bench.machine import machine_line
 from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.measure.report import aligned_table
 
 NOTHING = "-"
 RUNS = """Milliseconds of one run, copies to and from a device included.
@@ -24,7 +24,7 @@ class Result:
         manifest: of the first artifact.
         reference: the entry that speed-ups are against.
         not_run: entry to reason.
-        machine: see `machine_now`.
+        machine: see `worldmodel.export.bench.verb.machine_now`.
     """
 
     manifest: Manifest
@@ -75,7 +75,7 @@ def part_table(figures: Sequence[Figures]) -> str:
             if (found := one.parts.get(part)) is not None:
                 times = [shown(found.median_ms), shown(found.p90_ms), shown(found.best_ms)]
                 rows.append([part, one.entry, *times, times_of(found.speedup)])
-    return table(["part", "entry", "median ms", "p90 ms", "best ms", "speed-up"], rows)
+    return aligned_table(["part", "entry", "median ms", "p90 ms", "best ms", "speed-up"], rows)
 
 
 def whole_table(figures: Sequence[Figures], chunks: int) -> str:
@@ -93,7 +93,7 @@ def whole_table(figures: Sequence[Figures], chunks: int) -> str:
             runs = f"{frames.encoder_calls} / {latents.encoder_calls}"
             row += [shown(frames.seconds), shown(latents.seconds), saved, runs]
         rows.append(row)
-    return table(head, rows)
+    return aligned_table(head, rows)
 
 
 def process_table(figures: Sequence[Figures]) -> str:
@@ -106,7 +106,7 @@ def process_table(figures: Sequence[Figures]) -> str:
         rows.append([*row, *disk_cells(one.disk), whole(one.memory.gpu)])
     rows = [[*head, "GPU MB"], *rows]
     head, *rows = rows if with_gpu(figures) else [row[:-1] for row in rows]
-    return table(head, rows)
+    return aligned_table(head, rows)
 
 
 def disk_cells(disk: Disk | None) -> list[str]:
@@ -119,23 +119,6 @@ def disk_cells(disk: Disk | None) -> list[str]:
 def with_gpu(figures: Sequence[Figures]) -> bool:
     """Whether anything was measured on one."""
     return any(one.memory.gpu is not None for one in figures)
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Columns of one width each; words to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    left = [not any(row[column][:1].isdigit() for row in rows) for column in range(len(head))]
-    rule = [
-        f":{'-' * (width - 1)}" if words else f"{'-' * (width - 1)}:" for width, words in zip(widths, left, strict=True)
-    ]
-
-    def line(row: list[str]) -> str:
-        cells = zip(row, widths, left, strict=True)
-        return (
-            "| " + " | ".join(cell.ljust(width) if words else cell.rjust(width) for cell, width, words in cells) + " |"
-        )
-
-    return "\n".join(line(row) for row in [head, rule, *rows])
 
 
 def shown(number: float | None) -> str:
@@ -156,3 +139,16 @@ def times_of(ratio: float | None) -> str:
 def sized(megabytes: float, smaller: float) -> str:
     """A size, and how many times smaller it is than the first artifact's where it is another."""
     return shown(megabytes) if smaller == 1 else f"{shown(megabytes)} ({smaller:.1f} x smaller)"
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """What it was measured on, and a warning where that was busy."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    load = machine["load_average"][0]
+    line = (
+        f"Machine: {machine['processor']}, {machine['cores']} cores, threads={machine['threads']},"
+        f" {machine['system']}{', ' + machine['gpu'] if machine['gpu'] else ''}; load average {load:.2f} at the start."
+        f"\nVersions: {versions}."
+    )
+    busy = "\n\n**The machine was busy: stop other programs and bench again before relying on this.**"
+    return line + busy * (load > machine["cores"] / 2)

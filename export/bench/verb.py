@@ -8,7 +8,7 @@ imports no torch, so that the verb works on a vehicle.
 import datetime
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from typing import Any
 from worldmodel.errors import InputError, UserError
 from worldmodel.export.bench.config import BenchConfig, Entry, check, entries_of, open_variants
 from worldmodel.export.bench.figures import figures_of
-from worldmodel.export.bench.machine import machine_now, with_workers
 from worldmodel.export.bench.measurement import Measured, measured_apart
 from worldmodel.export.bench.report import Result, report
-from worldmodel.files import written_whole
+from worldmodel.measure import machine
+from worldmodel.measure.report import publish
 
 NAMES = ("bench.json", "bench.md")
 Found = dict[str, list[Measured | None]]
@@ -38,7 +38,7 @@ def bench(config: BenchConfig) -> dict[str, Any]:
     check(config)
     artifacts = open_variants(config)
     entries = entries_of(config, artifacts)
-    machine = machine_now(entries[0].order.threads)
+    started = machine_now(entries[0].order.threads)
     found, not_run = measured(entries, config.rounds)
     ran = [entry for entry in entries if any(found[entry.name])]
     if not ran:
@@ -51,9 +51,9 @@ def bench(config: BenchConfig) -> dict[str, Any]:
         figures=[figures_of(entry, found[entry.name], found[reference.name], artifacts[0]) for entry in ran],
         reference=reference.name,
         not_run=not_run,
-        machine=with_workers(machine, (one for rounds in found.values() for one in rounds if one is not None)),
+        machine=with_workers(started, (one for rounds in found.values() for one in rounds if one is not None)),
     )
-    return publish(config, result, found)
+    return published(config, result, found)
 
 
 def measured(entries: Sequence[Entry], rounds: int) -> tuple[Found, dict[str, str]]:
@@ -74,15 +74,34 @@ def measured(entries: Sequence[Entry], rounds: int) -> tuple[Found, dict[str, st
     return found, not_run
 
 
-def publish(config: BenchConfig, result: Result, found: Found) -> dict[str, Any]:
-    """Print everything, write both files, and print the line of JSON."""
+def machine_now(threads: int) -> dict[str, Any]:
+    """Processor, cores and threads, and how busy the machine is."""
+    return {
+        "processor": machine.processor_name(),
+        "cores": machine.cores(),
+        "threads": threads,
+        "system": machine.system(),
+        "load_average": machine.load_average(2),
+        "versions": machine.versions(("worldmodel", "numpy")),
+    }
+
+
+def with_workers(started: dict[str, Any], workers: Iterable[Measured]) -> dict[str, Any]:
+    """The same with the versions of what computed, and the GPU where one did."""
+    versions, gpu = dict(started["versions"]), None
+    for worker in workers:
+        versions |= worker.versions
+        gpu = worker.device or gpu
+    return started | {"versions": versions, "gpu": gpu}
+
+
+def published(config: BenchConfig, result: Result, found: Found) -> dict[str, Any]:
+    """Write both files, print everything and, last, the line of JSON."""
     folder, text, line = Path(config.out or config.artifacts[0]), report(result), headline(config, result)
     raw = {name: [asdict(one) if one else None for one in rounds] for name, rounds in found.items()}
-    print(f"\n{text}\n")
-    for name, content in zip(NAMES, (json.dumps(line | {"raw": raw}), text), strict=True):
-        with written_whole(folder / name) as partial:
-            partial.write_text(content + "\n", encoding="utf-8")
-    print(json.dumps(line))
+    contents = (json.dumps(line | {"raw": raw}), text)
+    files = {folder / name: content + "\n" for name, content in zip(NAMES, contents, strict=True)}
+    publish(f"\n{text}\n", line, files)
     return line
 
 

@@ -8,11 +8,11 @@ times include copies to and from a device, as a prediction has them. The last li
 Shape legend: B clips (cameras), F frames, H height, W width, 3 colours; C f h w latents.
 """
 
+import gc
 import json
 import sys
-import time
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,11 +20,12 @@ import numpy as np
 
 from worldmodel.errors import UserError
 from worldmodel.export.bench.measurement import TORCH, Measured, Memory, Order, Rollout
-from worldmodel.export.bench.memory import held_mb, peak_mb, restart_peak, torch_gpu_mb
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import Backend, open_backend
 from worldmodel.export.runtime.predictor import FEEDS, Predictor
 from worldmodel.export.runtime.self_test import observed_frames
+from worldmodel.measure.memory import HELD, PEAK, host_mb, restart_host_peak
+from worldmodel.measure.timing import timed
 from worldmodel.settings import from_document
 
 PREDICTIONS = 3
@@ -54,26 +55,20 @@ def measure(order: Order) -> Measured:
     Raises:
         InputError: an artifact, checkpoint or backend that cannot be used here.
     """
-    before, artifact = held_mb(), Artifact.open(order.artifact)
+    before, artifact = host_memory(HELD), Artifact.open(order.artifact)
     observed_BFHWC = observed_frames(0, artifact.manifest.video_shape)
     load_seconds, backend = timed(lambda: opened(order, artifact))
     with Predictor(artifact, backend) as predictor:
         calls = Calls(backend)
         first_seconds, _ = timed(lambda: run_once(calls, artifact, observed_BFHWC, order.steps))
-        loading = peak_mb()
-        restart_peak()
+        loading = host_memory(PEAK)
+        gc.collect()
+        restart_host_peak()
         parts = {part: times_of(calls, part, order) for part in order.parts}
         predictions = times_of_predictions(predictor, observed_BFHWC, order)
         rollouts = {feed: rolled_out(predictor, observed_BFHWC, feed, order) for feed in FEEDS if order.chunks}
-        memory = Memory(before, loading, peak_mb(), torch_gpu_mb())
+        memory = Memory(before, loading, host_memory(PEAK), torch_gpu_mb())
     return Measured(load_seconds, first_seconds, parts, predictions, rollouts, memory, versions(), device_name(order))
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Wall-clock seconds of a call, and its answer."""
-    begun = time.perf_counter()
-    answer = call()
-    return time.perf_counter() - begun, answer
 
 
 def opened(order: Order, artifact: Artifact) -> Backend:
@@ -124,6 +119,20 @@ def rolled_out(predictor: Predictor, observed_BFHWC: np.ndarray, feed: str, orde
     predictor.restart_counts()
     seconds, _ = timed(lambda: predictor.rollout(observed_BFHWC, order.chunks, feed, order.steps))
     return Rollout(seconds, predictor.calls["encoder"])
+
+
+def host_memory(name: str) -> float | None:
+    """MB that the process holds or held; None where the system does not tell."""
+    megabytes = host_mb(name)
+    return None if megabytes is None else round(megabytes, 1)
+
+
+def torch_gpu_mb() -> float | None:
+    """The most that torch has allocated on the GPU; None where it has not used one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return round(torch.cuda.max_memory_allocated() / 1e6, 1)
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.export.verify.comparison import Comparison, shown_psnr
-from worldmodel.files import written_whole
+from worldmodel.measure.report import markdown_table, publish
 
 HEAD = (
     "part",
@@ -29,11 +29,8 @@ def report(folder: Path, settings: dict[str, Any], comparisons: list[Comparison]
         "passed": all(one.passed for one in comparisons),
     }
     text = markdown(settings, comparisons)
-    for name, content in (("parity.json", json.dumps(result, indent=1) + "\n"), ("parity.md", text + "\n")):
-        with written_whole(folder / name) as partial:
-            partial.write_text(content, encoding="utf-8")
-    print(text)
-    print(json.dumps(headline(result, comparisons)))
+    files = {folder / "parity.json": json.dumps(result, indent=1) + "\n", folder / "parity.md": text + "\n"}
+    publish(text, headline(result, comparisons), files)
 
 
 def headline(result: dict[str, Any], comparisons: list[Comparison]) -> dict[str, Any]:
@@ -56,7 +53,7 @@ def markdown(settings: dict[str, Any], comparisons: list[Comparison]) -> str:
         f"Checkpoint {settings['checkpoint']} in torch and float32; {settings['backend']} on {settings['device']};"
         f" {settings['samples']} x {settings['cameras']} clips of {settings['source']}{guided}.",
         "",
-        *(f"| {' | '.join(row)} |" for row in (HEAD, ("---",) * len(HEAD), *map(_row, comparisons))),
+        markdown_table(HEAD, map(_row, comparisons)),
         "",
         "Each part was given what the pipeline's own part was given; `steps`: all of them from the pipeline's source;"
         " `prediction`: from frames to frames. PSNR and largest differences are those of the worst batch; differences"

@@ -26,7 +26,7 @@ from worldmodel.export.verify.config import VerifyConfig
 from worldmodel.export.verify.reference import Reference, reference_of
 from worldmodel.export.verify.report import report
 from worldmodel.files import file_sha256
-from worldmodel.measure.provenance import versions
+from worldmodel.measure.machine import versions
 
 SEED = 1  # of the frames where no drive is given; the self test has 0
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from worldmodel.benchmarks.machine import table
 from worldmodel.benchmarks.published import MEMORY
 from worldmodel.benchmarks.suites.memory import Point, line
+from worldmodel.measure.report import table_of
 
 Line = dict[str, Any]
 PAIRS = (("flowframes_ltxv", "ltxv_condition"), ("flowframes_wan", "causvid"))
@@ -35,7 +35,7 @@ def headline(lines: list[Line]) -> str:
         text += f", {product['side']}^3 bf16 product {product['tflop_per_s']:.4g} TFLOP/s"
     if "gb_per_s" in copy:
         text += f", copy {copy['gb_per_s']:.4g} GB/s"
-    return f"{text}; random weights, bf16.\n\n" + (table(rows) if rows else "No figure.")
+    return f"{text}; random weights, bf16.\n\n" + (table_of(rows) if rows else "No figure.")
 
 
 def _ratios(lines: list[Line]) -> Iterator[Line]:
@@ -87,7 +87,7 @@ def memory(lines: list[Line]) -> str:
             "b published": f"{published.b:.0f}" if published else "-",
         })  # fmt: skip
     note = "MB (10^6 bytes) per 10^6 latent numbers of the observed chunk, and MB. Published: FlowFrames, Table 1."
-    return f"{table(rows)}\n\n{note}" if rows else ""
+    return f"{table_of(rows)}\n\n{note}" if rows else ""
 
 
 def without_encoding(volumes: list[Line]) -> float:
@@ -114,7 +114,7 @@ def latency(lines: list[Line]) -> str:
             rows.append({"row": one["row"], "size": size, "NFE": one["nfe"], "way": one["way"],
                          "cameras": one["cameras"], **cells})  # fmt: skip
     note = "Milliseconds, medians; the stages are waited for one by one, end to end is not."
-    return f"{table(rows)}\n\n{note}" if rows else ""
+    return f"{table_of(rows)}\n\n{note}" if rows else ""
 
 
 def _ms(value: float | None) -> str:
@@ -131,7 +131,7 @@ def training(lines: list[Line]) -> str:
     ]  # fmt: skip
     rates = next((one["tflop_per_s"] for one in of(lines, stage="training", what="ceilings")), {})
     note = "bf16 products, TFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
-    return f"{table(rows)}\n\n{note}; the larger is the ceiling." if rows else ""
+    return f"{table_of(rows)}\n\n{note}; the larger is the ceiling." if rows else ""
 
 
 def kernels(lines: list[Line]) -> str:
@@ -144,7 +144,7 @@ def kernels(lines: list[Line]) -> str:
         rows = [{"kernel": f"`{one['name']}`", "calls": one["calls"], "ms": f"{one['ms']:.3f}",
                  "share": f"{one['share']:.1%}"} for one in top[:12]]  # fmt: skip
         busy = f"{whole['of']}: {whole['wall_ms']:.2f} ms, in {whole['calls']} kernels of {whole['busy_ms']:.2f} ms."
-        parts.append(f"{busy}\n\n{table(rows)}" if rows else busy)
+        parts.append(f"{busy}\n\n{table_of(rows)}" if rows else busy)
     return "\n\n".join(parts)
 
 

@@ -11,8 +11,9 @@ from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.budget import BudgetConfig, Job, budget, chosen, floor_of, job_of, part_limits
 from worldmodel.export.chips import CHIPS, Chip
+from worldmodel.export.flops import work_of_artifact, work_of_family, work_of_file
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.measure.flops import Work, work_of_artifact, work_of_family, work_of_graph
+from worldmodel.measure.flops import Work
 
 CHIP = Chip("test", 8, bandwidth=1e9, peak={"fp16": 1e12, "int8": 4e12}, known="by hand")
 HALF = Work(flops=2e12, linear_flops=1e12, weights=10**9, linear_weights=9 * 10**8, io_bytes=10**6)
@@ -77,7 +78,7 @@ def test_convolutions_and_products_of_a_graph(tmp_path: Path) -> None:
     for name, shape in (("W", (6, 3, 3, 3, 3)), ("M", (5, 9))):
         model.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
     onnx.save(onnx.shape_inference.infer_shapes(model), str(tmp_path / "g.onnx"))
-    found = work_of_graph(tmp_path / "g.onnx")
+    found = work_of_file(tmp_path / "g.onnx")
     assert found.flops == 2 * (2 * 6 * 4 * 8 * 8) * 3 * 27 + 2 * 7 * 9 * 5
     assert found.weights == 6 * 3 * 27 + 45
 
@@ -88,7 +89,7 @@ def test_free_shapes_cannot_be_counted(tmp_path: Path) -> None:
     text = '<ir_version: 10, opset_import: ["" : 20]>\ng (float[N,4] x) => (float[N,4] y) { y = MatMul(x, x) }'
     onnx.save(onnx.parser.parse_model(text), str(tmp_path / "g.onnx"))
     with pytest.raises(InputError, match="has no fixed shape; count an artifact exported with dynamic=false"):
-        work_of_graph(tmp_path / "g.onnx")
+        work_of_file(tmp_path / "g.onnx")
 
 
 def test_floors_by_hand() -> None:

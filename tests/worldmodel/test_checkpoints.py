@@ -8,8 +8,9 @@ from worldmodel.checkpoints import shipped
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 from worldmodel.errors import InputError
-from worldmodel.measure.frame_scores import frame_scores, repeat_last, vae_round_trip
+from worldmodel.measure.frame_scores import frame_scores, repeat_last
 from worldmodel.models.open import open_pipeline, trained_chunk
+from worldmodel.models.round_trip import vae_round_trip
 from worldmodel.pixels import to_uint8
 
 NAMES = ("tiny", "tiny_base")

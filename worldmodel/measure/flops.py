@@ -1,28 +1,26 @@
-"""How much a part computes and reads: counted from a model's modules without weights, or from an artifact's graphs.
+"""How much a part computes and reads: counted from a model's modules without weights, or from an ONNX graph's nodes.
 
 FLOPs are 2 for a multiplication with addition, in matrix products, attention and convolutions; norms and activations
 are left out. Bytes are weights, inputs and outputs, each once: less cannot be moved.
-
-Shape legend: B clips; C f h w latents; L prompt tokens.
 """
 
 import re
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.measure.timing import synchronize
 
-FAMILIES = ("ltx", "wan")
+if TYPE_CHECKING:
+    import torch
+
 WIDTHS = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "fp8": 1}
 """Bytes of a weight."""
-
-BAKED = r"(attn2\.(to_k|to_v|norm_k)|caption_projection|text_embedder)(\.|$)"
-FOLDED = r"(attn2|caption_projection|text_embedder)(\.|$)"
-"""Modules that a baked prompt makes constant; with one token cross-attention is constant altogether."""
+NOTHING = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True)
@@ -53,129 +51,55 @@ def base_of(precision: str) -> str:
     return "fp16" if precision in ("int8", "fp8") else precision
 
 
-def work_of_family(
-    family: str,
-    size: tuple[int, int, int],
-    cameras: int = 1,
-    guided: bool = False,
-    prompt_tokens: int = 1,
-    baked: bool = True,
-) -> dict[str, Work]:
-    """Encoder, step and decoder of the published model, counted on torch's meta device: no weights are made.
+def work_of_call(
+    call: Callable[[], Any],
+    module: "torch.nn.Module",
+    io_bytes: int,
+    constant: re.Pattern[str] = NOTHING,
+    linears: Mapping[str, int] | None = None,
+) -> Work:
+    """Work of one call, which runs `module` among others; on torch's meta device nothing is computed for it.
 
     Args:
-        size: frames, height and width of a clip.
-        cameras: clips at once.
-        guided: each step evaluates two prompts.
-        prompt_tokens: that cross-attention attends to.
-        baked: without what a baked prompt makes constant, as in the exported graphs.
-
-    Raises:
-        InputError: another family, or a size without a latent.
+        constant: names of submodules that are not counted.
+        linears: numbers of weights of the linears in 8 bits, by name.
     """
-    import torch
-
-    from worldmodel.backbones.random import random_backbone
-
-    if family not in FAMILIES:
-        raise InputError(f"family={family}: choose {' or '.join(FAMILIES)}, or give artifact=FOLDER")
-    backbone: Any = random_backbone(family, "real", torch.float32, "meta")
-    shape = backbone.geometry.latent_shape(*size)
-    if family == "wan":
-        backbone.text_length = prompt_tokens  # unpadded: equal keys are one key in the exported graph
-    with torch.no_grad():
-        many, width = cameras * (1 + guided), backbone._prompt_width
-        shapes = ((cameras, 3, *size), (cameras, *shape), (many, *shape), (1, prompt_tokens, width), (many,))
-        video, latents, rows, prompt, sigma = (torch.empty(axes, device="meta") for axes in shapes)
-        constant = None if not baked else FOLDED if prompt_tokens == 1 else BAKED
-        frames_bytes, latents_bytes = video.numel(), 4 * latents.numel()
-        vae, transformer = backbone.vae, backbone.transformer
-        return {
-            "encoder": _counted(lambda: backbone.encode(video), vae.encoder, frames_bytes + latents_bytes),
-            "step": _counted(
-                lambda: backbone.velocity(rows, sigma, prompt), transformer, 2 * latents_bytes, constant, quantised=True
-            ),
-            "decoder": _counted(lambda: backbone.decode(latents), vae.decoder, latents_bytes + frames_bytes),
-        }
-
-
-def _counted(
-    call: Callable[[], Any], module: Any, io_bytes: int, constant: str | None = None, quantised: bool = False
-) -> Work:
-    """Work of one call, which runs `module` among others; without the submodules whose names fit `constant`."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
         call()
     by_module = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    skipped = re.compile(rf"(^|\.){constant}" if constant else r"(?!)")
-    root = type(module).__name__
-    linears = _quantised_linears(module, skipped) if quantised else {}
-    outermost = [name for name in by_module if skipped.search(name) and not skipped.search(name.rpartition(".")[0])]
+    root, linears = type(module).__name__, linears or {}
+    # A submodule's FLOPs are in its parent's count too, so only the outermost constant ones are taken away.
+    outermost = [name for name in by_module if constant.search(name) and not constant.search(name.rpartition(".")[0])]
     return Work(
         flops=float(counter.get_total_flops() - sum(by_module[name] for name in outermost)),
         linear_flops=float(sum(by_module.get(f"{root}.{name}", 0) for name in linears)),
-        weights=sum(one.numel() for name, one in module.named_parameters() if not skipped.search(name)),
+        weights=sum(weight.numel() for name, weight in module.named_parameters() if not constant.search(name)),
         linear_weights=sum(linears.values()),
         io_bytes=io_bytes,
     )
 
 
-def _quantised_linears(module: Any, skipped: re.Pattern[str]) -> dict[str, int]:
-    """Weights of each linear that `quantise` would take, by name."""
-    from torch import nn
+def work_of_graph(model: Any, path: Path, linears: Collection[Any]) -> Work:
+    """Work of one `onnx_ir.Model` of fixed shapes, read from `path`; `linears` are its MatMul nodes in 8 bits.
 
-    from worldmodel.export.quantisation.linears import IN_BLOCK, wide_blocks
-
-    found = {
-        name: (int(match[1]), one.weight.numel())
-        for name, one in module.named_modules()
-        if isinstance(one, nn.Linear) and (match := IN_BLOCK.search(name)) and not skipped.search(name)
-    }
-    blocks = max((block + 1 for block, _ in found.values()), default=0)
-    ends = wide_blocks(blocks)
-    return {name: weights for name, (block, weights) in found.items() if ends <= block < blocks - ends}
-
-
-def work_of_artifact(artifact: Artifact) -> dict[str, Work]:
-    """The same, by part, from the ONNX files; `InputError` where one is missing or altered, or its shapes are free."""
-    return {part: work_of_graph(path) for part, path in artifact.onnx_files(artifact.parts).items()}
-
-
-def work_of_graph(path: Path) -> Work:
-    """Work of one ONNX file of fixed shapes."""
+    Raises:
+        InputError: a shape is free.
+    """
     import onnx_ir as ir
 
-    from worldmodel.export.check.rules import load_graph
-
-    model = load_graph(path)
-    quantised = {id(one) for one in _eight_bit_products(model)}
+    quantised = {id(node) for node in linears}
     flops = {id(node): _node_flops(node, path) for node in model.graph}
     stored = [value.const_value for value in model.graph.initializers.values()]
     ports = [*model.graph.inputs, *model.graph.outputs]
     return Work(
         flops=float(sum(flops.values())),
-        linear_flops=float(sum(flops[one] for one in quantised)),
-        weights=sum(one.size for one in stored if one is not None and one.dtype != ir.DataType.INT64),
+        linear_flops=float(sum(flops[node] for node in quantised)),
+        weights=sum(weight.size for weight in stored if weight is not None and weight.dtype != ir.DataType.INT64),
         linear_weights=sum(prod(_shape(node.inputs[1], path)) for node in model.graph if id(node) in quantised),
         io_bytes=sum(int(prod(_shape(port, path)) * port.dtype.itemsize) for port in ports if port.dtype is not None),
     )
-
-
-def _eight_bit_products(model: Any) -> Iterable[Any]:
-    """MatMuls in 8 bits; in a graph without any those that `quantise` would take."""
-    from worldmodel.export.quantisation.linears import kept_wide, linears_of
-
-    there = [
-        node
-        for node in model.graph
-        if node.op_type == "MatMul" and (made := node.inputs[1].producer()) and made.op_type == "DequantizeLinear"
-    ]
-    if there:
-        return there
-    linears = linears_of(model)
-    kept = kept_wide(linears, ())
-    return [linear.node for linear in linears if linear.name not in kept]
 
 
 def _node_flops(node: Any, path: Path) -> float:
@@ -194,3 +118,26 @@ def _shape(value: Any, path: Path) -> tuple[int, ...]:
     if not all(isinstance(axis, int) for axis in axes):
         raise InputError(f"{path}: {value.name} has no fixed shape; count an artifact exported with dynamic=false")
     return axes
+
+
+def product_rate(shape: tuple[int, int, int], device: "torch.device", dtype: "torch.dtype", seconds: float) -> float:
+    """FLOP a second of a matrix product [rows, inputs] x [inputs, outputs], measured here.
+
+    Args:
+        shape: rows, inputs, outputs.
+        seconds: how long to go on; three runs at least, the best of which counts.
+    """
+    import torch
+
+    rows, inputs, outputs = shape
+    left, right = (torch.randn(size, device=device, dtype=dtype) for size in ((rows, inputs), (inputs, outputs)))
+    repeats = 10 if device.type == "cuda" else 1  # so that a GPU's launches weigh little
+    best, until, runs = 0.0, time.perf_counter() + seconds, 0
+    while runs < 3 or time.perf_counter() < until:
+        synchronize(device)
+        began = time.perf_counter()
+        for _ in range(repeats):
+            left @ right
+        synchronize(device)
+        best, runs = max(best, repeats * 2 * prod(shape) / (time.perf_counter() - began)), runs + 1
+    return best

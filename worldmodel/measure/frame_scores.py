@@ -1,22 +1,16 @@
-"""PSNR and SSIM of predicted frames, the two lines between which a prediction lies, and the table of them.
-
-Below: repeating the last observed frame. Above: the truth sent through the VAE and back, which no prediction decoded
-by that VAE passes except by luck.
+"""PSNR and SSIM of predicted frames, and the baseline that a prediction must beat: the last observed frame, repeated.
 
 Shape legend: N cameras, F observed frames, G predicted frames, T frames with a truth, C colours (3), H height, W width.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Shaped, UInt8
 from torch import Tensor
 
-from worldmodel.backbones.backbone import Backbone
-from worldmodel.measure.curves import psnr_per_frame
-from worldmodel.pixels import refuse_other_than_8_bit, signed_from_uint8, to_uint8, unit_from_signed
+from worldmodel.pixels import refuse_other_than_8_bit
 
 EQUAL_DB = 100.0  # what an exactly equal frame counts as, so that means stay finite
 
@@ -41,6 +35,20 @@ class FrameScores:
         }
 
 
+def psnr_per_frame(
+    predicted_NTCHW: Shaped[Tensor, "N T 3 H W"], truth_NTCHW: Shaped[Tensor, "N T 3 H W"]
+) -> Float64[np.ndarray, "N T"]:
+    """10 log10(1 / MSE) in dB of 8-bit frames, in float64; infinite where they are equal.
+
+    Raises:
+        InputError: frames of another dtype.
+    """
+    refuse_other_than_8_bit("PSNR", predicted_NTCHW, truth_NTCHW)
+    difference = predicted_NTCHW.to(torch.float64) - truth_NTCHW.to(torch.float64)
+    mse_NT = (difference / 255.0).square().mean(dim=(2, 3, 4))
+    return (-10.0 * torch.log10(mse_NT)).numpy()
+
+
 def frame_scores(predicted_NTCHW: Shaped[Tensor, "N T 3 H W"], truth_NTCHW: Shaped[Tensor, "N T 3 H W"]) -> FrameScores:
     """Scores of 8-bit frames; SSIM is torchmetrics' (Gaussian window of 11, on RGB).
 
@@ -58,61 +66,13 @@ def _ssim(predicted_TCHW: Tensor, truth_TCHW: Tensor) -> Float64[np.ndarray, " T
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     # One frame at a time: torchmetrics takes ten times a frame's memory, and more at once is no faster on a CPU.
-    each = [
-        structural_similarity_index_measure(one[None].float() / 255, other[None].float() / 255, data_range=1.0)
-        for one, other in zip(predicted_TCHW, truth_TCHW, strict=True)
+    scores = [
+        structural_similarity_index_measure(predicted[None].float() / 255, truth[None].float() / 255, data_range=1.0)
+        for predicted, truth in zip(predicted_TCHW, truth_TCHW, strict=True)
     ]
-    return np.array([float(ssim) for ssim in each])
+    return np.array([float(ssim) for ssim in scores])
 
 
 def repeat_last(observed_NFCHW: UInt8[Tensor, "N F 3 H W"], frames: int) -> UInt8[Tensor, "N G 3 H W"]:
     """The last observed frame, `frames` times."""
     return observed_NFCHW[:, -1:].repeat(1, frames, 1, 1, 1)
-
-
-@torch.no_grad()
-def vae_round_trip(
-    backbone: Backbone, truth_NTCHW: Shaped[Tensor, "N T 3 H W"], chunk_frames: int
-) -> UInt8[Tensor, "N G 3 H W"]:
-    """The truth, 8-bit, encoded (posterior mean) and decoded, chunk by chunk as a rollout decodes; whole chunks only.
-
-    Raises:
-        InputError: frames of another dtype.
-    """
-    refuse_other_than_8_bit("VAE round trip", truth_NTCHW)
-    device = next(backbone.vae.parameters()).device
-    chunks = truth_NTCHW.split(chunk_frames, dim=1)
-    whole = [chunk_NFCHW for chunk_NFCHW in chunks if chunk_NFCHW.shape[1] == chunk_frames]
-    passed = [_round_trip(backbone, camera_FCHW[None], device) for chunk in whole for camera_FCHW in chunk]
-    cameras = len(truth_NTCHW)
-    by_chunk = [torch.cat(passed[start : start + cameras]) for start in range(0, len(passed), cameras)]
-    return torch.cat(by_chunk, dim=1) if by_chunk else truth_NTCHW[:, :0]
-
-
-def _round_trip(backbone: Backbone, video_BFCHW: Tensor, device: torch.device) -> UInt8[Tensor, "B F 3 H W"]:
-    video_BCFHW = signed_from_uint8(video_BFCHW.to(device)).transpose(1, 2)
-    decoded_BCFHW = backbone.decode(backbone.encode(video_BCFHW).mean_BCfhw)
-    return to_uint8(unit_from_signed(decoded_BCFHW.float()).transpose(1, 2))
-
-
-def table(summaries: dict[str, dict[str, dict[str, float]]], cameras: tuple[str, ...]) -> str:
-    """Methods side by side, cameras below each other, their mean last.
-
-    Args:
-        summaries: `FrameScores.summary` by method name.
-    """
-    first = max(len(name) for name in (*cameras, "camera"))
-    widths = {method: max(14, len(method)) for method in summaries}
-    head = "  ".join([" " * first, *(method.rjust(width) for method, width in widths.items())])
-    units = "  ".join(["camera".ljust(first), *("PSNR   SSIM".rjust(width) for width in widths.values())])
-    rows = [
-        "  ".join(
-            [name.ljust(first), *(_cell(summaries[method][name]).rjust(width) for method, width in widths.items())]
-        )
-        for name in (*cameras, "mean")
-    ]
-    return "\n".join([head, units, *rows])
-
-
-def _cell(score: dict[str, Any]) -> str:
-    return f"{score['psnr_db']:6.2f} {score['ssim']:6.3f}"

@@ -15,7 +15,7 @@ from worldmodel.checkpoints import shipped, shipped_names
 from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
 from worldmodel.files import expanded, file_sha256
-from worldmodel.measure.provenance import folder_hash
+from worldmodel.measure.hashes import folder_hash
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.models.published import ChunkSize, published_chunk

@@ -21,7 +21,7 @@ from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.files import expanded
 from worldmodel.flow.guidance import Prompt
-from worldmodel.measure.provenance import weights_hash
+from worldmodel.measure.hashes import weights_hash
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.prompts import encode_text
 

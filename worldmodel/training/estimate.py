@@ -1,7 +1,6 @@
 """Before a run starts: how large it is, what it will take, and which slow paths it takes."""
 
 import shutil
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 
 from worldmodel.backbones.backbone import LatentGeometry
 from worldmodel.errors import InputError
+from worldmodel.measure.flops import product_rate
 from worldmodel.training.config import TrainConfig
 
 OF_PEAK = 0.4  # share of the rate of a plain matrix product that training reached in practice
@@ -73,21 +73,13 @@ def estimate(
     )  # fmt: skip
 
 
-def matrix_rate(device: torch.device, precision: str, size: int | None = None) -> float:
+def matrix_rate(device: torch.device, precision: str) -> float:
     """FLOP per second of a square matrix product, measured here; the best of three.
 
     A CPU without bfloat16 units does 1 GFLOP a second: 1024 rows held every run up for 9 s before its first step.
     """
-    size = size or (8192 if device.type == "cuda" else 256)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(4):  # the first warms up
-        began = time.perf_counter()
-        product = left @ right
-        float(product[0, 0])
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+    size = 8192 if device.type == "cuda" else 256
+    return product_rate((size, size, size), device, torch.bfloat16 if precision == "bf16" else torch.float32, 0.0)
 
 
 def slow_paths(config: TrainConfig, device: torch.device) -> list[str]:

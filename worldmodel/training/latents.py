@@ -15,7 +15,7 @@ from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone, FrameRate
 from worldmodel.flow.inversion import invert
-from worldmodel.measure.provenance import weights_hash
+from worldmodel.measure.hashes import weights_hash
 from worldmodel.pixels import signed_from_uint8
 from worldmodel.training.captions import CaptionEncoder
 

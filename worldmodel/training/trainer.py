@@ -19,7 +19,7 @@ from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.checkpoints import shipped_names
 from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
-from worldmodel.measure.provenance import device_name, versions
+from worldmodel.measure.machine import device_name, versions
 from worldmodel.models import open as opening
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import checkpoints, data, run_folder

@@ -12,8 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from worldmodel.measure.curves import psnr_per_frame
-from worldmodel.measure.frame_scores import repeat_last
+from worldmodel.measure.frame_scores import psnr_per_frame, repeat_last
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import to_uint8
 from worldmodel.training.captions import CaptionEncoder

@@ -1,6 +1,6 @@
 """Looking at rollouts: Rerun recordings, contact sheets, films. Rerun itself is imported only when one is written."""
 
-from worldmodel.measure.curves import psnr_per_frame
+from worldmodel.measure.frame_scores import psnr_per_frame
 from worldmodel.viewing.recording import estimate_bytes, write_recording
 from worldmodel.viewing.rollout import Rollout
 from worldmodel.viewing.screenshot import write_screenshot

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worldmodel.files import written_whole
-from worldmodel.measure.curves import psnr_per_frame
+from worldmodel.measure.frame_scores import psnr_per_frame
 from worldmodel.viewing.images import ERROR_WHITE, MEDIA_TYPES, encode_image
 from worldmodel.viewing.rollout import Rollout, short_name
 from worldmodel.viewing.sequences import FrameSequence, camera_sequences

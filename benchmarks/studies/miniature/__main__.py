@@ -7,10 +7,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
-from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.studies.miniature import plots
 from worldmodel.benchmarks.studies.miniature.trial import Result, run_and_score, write_share
 from worldmodel.benchmarks.studies.miniature.variants import Budget, runs
+from worldmodel.benchmarks.studies.results import publish
+from worldmodel.measure import machine
 from worldmodel.models.open import checkpoint_folder
 from worldmodel.training import TrainConfig
 
@@ -57,7 +58,7 @@ def main() -> None:
     }
     if given.keep:
         plots.draw(result, Path(__file__).resolve().parents[3] / "docs")
-    machine.publish("miniature", plots.text(result), result, given.keep)
+    publish("miniature", plots.text(result), result, given.keep)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.benchmarks import machine
 from worldmodel.files import written_whole
+from worldmodel.measure.report import table_of
 
 COLOURS = ("tab:gray", "tab:red", "tab:orange", "tab:blue", "tab:green")
 Result = dict[str, Any]
@@ -23,7 +23,7 @@ def text(result: Result) -> str:
         f"mean ± standard deviation over seeds. Repeating the last frame: {floor['psnr_db']:.2f} dB, "
         f"latent Fréchet {floor['latent_frechet']:.1f}."
     )
-    return f"{head}\n\n{machine.table(rows)}"
+    return f"{head}\n\n{table_of(rows)}"
 
 
 def _row(name: str, runs: list[Result]) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
-from worldmodel.measure.curves import psnr_per_frame
-from worldmodel.measure.frame_scores import repeat_last
+from worldmodel.measure.frame_scores import psnr_per_frame, repeat_last
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
 from worldmodel.training.attention import fastest_attention

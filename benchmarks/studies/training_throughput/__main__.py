@@ -4,13 +4,14 @@ import argparse
 
 import torch
 
-from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.studies import training_throughput
+from worldmodel.benchmarks.studies.results import publish
 from worldmodel.benchmarks.studies.training_throughput.networks import SIZES, build
 from worldmodel.benchmarks.studies.training_throughput.report import skipped, text_of
 from worldmodel.benchmarks.studies.training_throughput.rows import measure
 from worldmodel.benchmarks.studies.training_throughput.timing import MOST
-from worldmodel.measure.provenance import device_name
+from worldmodel.measure import machine
+from worldmodel.measure.machine import device_name
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.estimate import check_compiler
 
@@ -27,7 +28,7 @@ def compare(chosen: argparse.Namespace) -> None:
     found["skipped"] = skipped(device, chosen.compile)
     result = {"benchmark": "training_throughput", "size": chosen.size, "device": device_name(device), **found}
     text = text_of(found, chosen.size, result["device"])
-    machine.publish("training_throughput", text, result | {"machine": about}, chosen.keep)
+    publish("training_throughput", text, result | {"machine": about}, chosen.keep)
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from worldmodel.benchmarks import machine
 from worldmodel.benchmarks.studies.training_throughput.timing import MOST
+from worldmodel.measure.report import table_of
 
 GOAL = 0.45
 
@@ -17,7 +17,7 @@ def text_of(found: dict[str, Any], size: str, device: str) -> str:
     facts = [
         f"{size}: {found['parameters'] / 1e6:.0f} M parameters in float32, bf16 autocast, {found['tokens']} tokens a "
         f"sample, random weights, on {device}.",
-        machine.table(lines),
+        table_of(lines),
         f"bf16 matrix products, TFLOP/s: {rates}; the larger one is the ceiling. A step is "
         f"{found['step_tflop_per_sample']:.3g} TFLOP a sample; torch's counter finds "
         f"{found['counted_over_formula']:.3f} times that.",

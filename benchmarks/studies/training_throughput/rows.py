@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.benchmarks.studies.training_throughput.steps import Step, Training, plain_step
+from worldmodel.benchmarks.studies.training_throughput.flops import SampleFlops, ceilings, flops_of
+from worldmodel.benchmarks.studies.training_throughput.steps import Step, TrainingSteps, plain_step
 from worldmodel.benchmarks.studies.training_throughput.timing import fits, largest_batch, timed
-from worldmodel.benchmarks.studies.training_throughput.work import Work, ceilings, work_of
 
 FRAMES = 17
 
@@ -21,7 +21,7 @@ class Rig:
     backbone: Backbone
     latents: tuple[int, ...]
     tokens: int
-    work: Work
+    flops: SampleFlops
     device: torch.device
     seconds: float
 
@@ -36,14 +36,14 @@ class Rig:
 
     def _rates(self, batch: int, found: dict[str, float]) -> dict[str, float]:
         samples = batch / found["step_s"]
-        tflop = samples * self.work.step / 1e12
+        tflop = samples * self.flops.step / 1e12
         return found | {"samples_per_s": samples, "tokens_per_s": samples * self.tokens, "tflop_per_s": tflop}
 
 
 def flowframes_rows(rig: Rig, compiles: bool, most: int) -> list[dict[str, Any]]:
     """Training steps, with gradient checkpointing off and on, eager and compiled."""
     network: Any = rig.backbone.transformer
-    training, rows = Training(rig.backbone, rig.latents, rig.device), []
+    training, rows = TrainingSteps(rig.backbone, rig.latents, rig.device), []
     for checkpointing in (False, True):
         (network.enable_gradient_checkpointing if checkpointing else network.disable_gradient_checkpointing)()
         what = "FlowFrames step" + ", checkpointing" * checkpointing
@@ -73,13 +73,13 @@ def measure(
     """Every way to train, plain diffusers at the first compiled way's batch, and the ceilings."""
     network: Any = backbone.transformer
     latents = backbone.geometry.latent_shape(FRAMES, *size)
-    rig = Rig(backbone, latents, backbone.geometry.tokens(FRAMES, *size), work_of(backbone, latents), device, seconds)
+    rig = Rig(backbone, latents, backbone.geometry.tokens(FRAMES, *size), flops_of(backbone, latents), device, seconds)
     if compiles:
         network.compile_repeated_blocks()
     rows = flowframes_rows(rig, compiles, most)
     batch = rows[int(compiles)]["batch"] or 1
     rows += plain_rows(rig, compiles, batch)
-    rates = {name: rate / 1e12 for name, rate in ceilings(rig.work, batch, device).items()}
+    rates = {name: rate / 1e12 for name, rate in ceilings(rig.flops, batch, device).items()}
     for row in rows:
         if row["batch"]:
             row["of_ceiling"] = row["tflop_per_s"] / max(rates.values())
@@ -87,9 +87,9 @@ def measure(
         "tokens": rig.tokens,
         "latents": list(latents),
         "parameters": sum(one.numel() for one in network.parameters()),
-        "forward_tflop_per_sample": rig.work.forward / 1e12,
-        "step_tflop_per_sample": rig.work.step / 1e12,
-        "counted_over_formula": rig.work.counted / rig.work.step,
+        "forward_tflop_per_sample": rig.flops.forward / 1e12,
+        "step_tflop_per_sample": rig.flops.step / 1e12,
+        "counted_over_formula": rig.flops.counted / rig.flops.step,
         "ceilings_tflop_per_s": rates,
         "rows": rows,
         "ratios": ratios(rows),

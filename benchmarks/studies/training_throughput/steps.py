@@ -15,7 +15,7 @@ from worldmodel.training.optimizer import adamw
 Step = Callable[[], None]
 
 
-class Training:
+class TrainingSteps:
     """The FlowFrames objective with AdamW, its step given a batch size."""
 
     def __init__(self, backbone: Backbone, latents: tuple[int, ...], device: torch.device) -> None:

@@ -1,7 +1,6 @@
 """Seconds, memory, and the largest batch that fits."""
 
 import gc
-import resource
 import time
 from collections.abc import Callable
 from statistics import median
@@ -9,14 +8,10 @@ from statistics import median
 import torch
 
 from worldmodel.benchmarks.studies.training_throughput.steps import Step
+from worldmodel.measure.memory import peak_bytes
+from worldmodel.measure.timing import synchronize
 
 MOST = {"cuda": 4096, "cpu": 4}  # batch; a CPU would swap rather than say that memory ran out
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def fits(make: Callable[[int], Step], batch: int, device: torch.device) -> bool:
@@ -59,10 +54,3 @@ def timed(step: Step, seconds: float, device: torch.device, warm_up: int = 3) ->
         synchronize(device)
         taken.append(time.perf_counter() - began)
     return {"step_s": median(taken), "steps": len(taken), "peak_gb": peak_bytes(device) / 1e9}
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Of tensors on a GPU since the last reset; on a CPU of the whole process since it started."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

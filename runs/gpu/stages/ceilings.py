@@ -5,9 +5,9 @@ import time
 from PIL import features
 from stage import Lines, Settings, begin, torch
 
-from worldmodel.benchmarks.studies.training_throughput.timing import synchronize
-from worldmodel.benchmarks.studies.training_throughput.work import product_rate
-from worldmodel.measure.provenance import device_name, versions
+from worldmodel.measure.flops import product_rate
+from worldmodel.measure.machine import device_name, versions
+from worldmodel.measure.timing import synchronize
 
 COPY_BYTES = 4_000_000_000
 
@@ -20,7 +20,7 @@ def work(lines: Lines, settings: Settings) -> None:
     lines.write("device", name=device_name(device), memory_gb=round(memory, 1), versions=versions(), avif=avif)
     side = 256 if settings.small else 8192
     with lines.guard("product"):
-        rate = product_rate(side, side, side, device, 0.1 if settings.small else 2.0)
+        rate = product_rate((side, side, side), device, torch.bfloat16, 0.1 if settings.small else 2.0)
         lines.write("product", side=side, tflop_per_s=round(rate / 1e12, 6))
     with lines.guard("copy"):
         size = COPY_BYTES // 1000 if settings.small else COPY_BYTES

@@ -16,9 +16,9 @@ from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.suites import latency, volumes
 from worldmodel.benchmarks.suites.config import CostConfig
-from worldmodel.benchmarks.suites.stages import now, wrapped_stages
+from worldmodel.measure.timing import now, wrapped_stages
+from worldmodel.models.published import SIZES
 from worldmodel.pixels import unit_from_signed
-from worldmodel.published import SIZES
 
 CAMERAS, SMALL_CAMERAS = (1, 6), (1, 2)
 RUNS = {1: 3, 6: 1}  # six cameras take seconds, beside which runs hardly differ

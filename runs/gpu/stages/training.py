@@ -12,12 +12,12 @@ from typing import Any
 from device_kernels import write_kernels
 from stage import Lines, Settings, begin, torch
 
+from worldmodel.benchmarks.studies.training_throughput.flops import SampleFlops, ceilings, flops_of
 from worldmodel.benchmarks.studies.training_throughput.networks import SIZES, build
 from worldmodel.benchmarks.studies.training_throughput.rows import FRAMES
-from worldmodel.benchmarks.studies.training_throughput.steps import Step, Training, plain_step
+from worldmodel.benchmarks.studies.training_throughput.steps import Step, TrainingSteps, plain_step
 from worldmodel.benchmarks.studies.training_throughput.timing import timed
-from worldmodel.benchmarks.studies.training_throughput.work import Work, ceilings, work_of
-from worldmodel.benchmarks.suites.peak_memory import forget_peak, peak_mb
+from worldmodel.measure.memory import forget_peak, peak_mb
 from worldmodel.training.attention import fastest_attention
 
 PROBED = (16, 24)  # activations above the gradients, which would hide them
@@ -36,8 +36,8 @@ class Bench:
         self.backbone = build("tiny" if settings.small else "2b", self.device)
         frames, size = SMALL if settings.small else (FRAMES, SIZES["2b"][1])
         self.latents = self.backbone.geometry.latent_shape(frames, *size)
-        self.work: Work = work_of(self.backbone, self.latents)
-        self.training = Training(self.backbone, self.latents, self.device)
+        self.flops: SampleFlops = flops_of(self.backbone, self.latents)
+        self.training = TrainingSteps(self.backbone, self.latents, self.device)
         self.ceiling = 0.0
 
     def largest(self, probed: tuple[int, ...]) -> tuple[int, int]:
@@ -75,7 +75,7 @@ class Bench:
 
     def _write(self, what: str, batch: int, found: dict[str, float]) -> None:
         samples = batch / found["step_s"]
-        rate = samples * self.work.step / 1e12
+        rate = samples * self.flops.step / 1e12
         rounded = {name: round(value, 4) for name, value in found.items()}
         share = {"of_ceiling": round(rate / self.ceiling, 4)} if self.ceiling else {}
         self.lines.write(
@@ -92,10 +92,10 @@ def work(lines: Lines, settings: Settings) -> None:
         batch, larger = bench.largest((1, 2) if settings.small else PROBED)
         with lines.guard("ceilings"):
             given = (0.01, 256) if settings.small else (0.3,)
-            rates = {name: rate / 1e12 for name, rate in ceilings(bench.work, batch, settings.device, *given).items()}
+            rates = {name: rate / 1e12 for name, rate in ceilings(bench.flops, batch, settings.device, *given).items()}
             bench.ceiling = max(rates.values())
             lines.write("ceilings", tflop_per_s={name: round(rate, 4) for name, rate in rates.items()})
-            lines.write("work", step_tflop=bench.work.step / 1e12, counted=bench.work.counted / bench.work.step)
+            lines.write("work", step_tflop=bench.flops.step / 1e12, counted=bench.flops.counted / bench.flops.step)
         batch = step(bench, batch, "", 1.0)
         with lines.guard("row", of="plain diffusers"):
             bench.row("plain diffusers", batch, lambda size: plain_step(bench.backbone, bench.latents, size), 1.0)

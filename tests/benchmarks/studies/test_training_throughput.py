@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks.studies.training_throughput import rows, work
+from worldmodel.benchmarks.studies.training_throughput import flops, rows
 from worldmodel.benchmarks.studies.training_throughput.networks import SIZES, build
 from worldmodel.benchmarks.studies.training_throughput.report import skipped, text_of
 from worldmodel.benchmarks.studies.training_throughput.timing import fits, largest_batch
@@ -48,7 +48,7 @@ def test_running_out_of_memory_is_an_answer() -> None:
 def test_flop_by_formula_are_what_torch_counts() -> None:
     backbone = small_backbone()
     with fastest_attention(CPU):
-        sample = work.work_of(backbone, LATENTS)
+        sample = flops.flops_of(backbone, LATENTS)
     tokens, prompt, width, layers = 12, 1, 32, 2
     per_layer = (4 + 2 + 8) * width**2 * tokens + 2 * width**2 * prompt
     ends = 2 * 8 * width * tokens + (8 * width + width**2) * prompt + (256 * width + width**2 + 6 * width**2)
@@ -71,7 +71,7 @@ def test_every_published_network_can_be_built_and_fits_its_latents() -> None:
 
 def test_rates_follow_from_the_measured_seconds(monkeypatch) -> None:
     monkeypatch.setattr(rows, "FRAMES", 9)
-    monkeypatch.setitem(work.SQUARE, "cpu", 64)
+    monkeypatch.setitem(flops.SQUARE, "cpu", 64)
     backbone = small_backbone()
     with fastest_attention(CPU):
         found = rows.measure(backbone, (32, 48), CPU, 0.0, False, 2)

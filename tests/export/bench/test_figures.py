@@ -8,9 +8,8 @@ import small_artifact as small
 
 from worldmodel.export.bench.config import BenchConfig, Entry, entries_of
 from worldmodel.export.bench.figures import Figures, disk_of, figures_of, timing
-from worldmodel.export.bench.machine import machine_line
 from worldmodel.export.bench.measurement import Measured, Memory, Rollout
-from worldmodel.export.bench.report import part_table, process_table, reasons, shown, table, whole_table
+from worldmodel.export.bench.report import machine_line, part_table, process_table, reasons, shown, whole_table
 from worldmodel.export.runtime.artifact import Artifact
 
 
@@ -95,7 +94,6 @@ def test_numbers_and_cells() -> None:
     assert [shown(one) for one in (None, 0.123, 9.876, 12.34, 99.97, 1234.6)] == [
         "-", "0.12", "9.88", "12.3", "100.0", "1235"
     ]  # fmt: skip
-    assert table(["a", "b"], [["x", "1"], ["yy", "23"]]) == "| a  |  b |\n| :- | -: |\n| x  |  1 |\n| yy | 23 |"
 
 
 def test_the_same_reason_is_said_once() -> None:

@@ -11,7 +11,7 @@ from accelerate import PartialState
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.flow.guidance import Prompt
-from worldmodel.measure.provenance import weights_hash
+from worldmodel.measure.hashes import weights_hash
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.latents import LatentEncoder

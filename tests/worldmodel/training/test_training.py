@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from worldmodel.errors import InputError
-from worldmodel.measure.provenance import weights_hash
+from worldmodel.measure.hashes import weights_hash
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import AutoencoderConfig, OptimizerConfig, TrainConfig, train
 from worldmodel.training.checkpoints import checkpoints_of

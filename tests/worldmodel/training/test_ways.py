@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from worldmodel.errors import InputError, MissingDependency
-from worldmodel.measure.provenance import weights_hash
+from worldmodel.measure.hashes import weights_hash
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import DataConfig, LoraConfig, TrainConfig, ValidationConfig, train

@@ -19,11 +19,15 @@ from worldmodel.cli.commands.predict_report import headline, report
 from worldmodel.conventions import ConventionsName
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.files import new_folder
-from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last, vae_round_trip
-from worldmodel.measure.provenance import Stopwatch, device_name, peak_memory_mb, versions
+from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last
+from worldmodel.measure.machine import device_name, versions
+from worldmodel.measure.memory import peak_memory_mb
+from worldmodel.measure.report import publish
+from worldmodel.measure.timing import Stopwatch
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.open import checkpoint_hashes, open_pipeline, place_of, trained_chunk
 from worldmodel.models.published import ChunkSize
+from worldmodel.models.round_trip import vae_round_trip
 from worldmodel.pixels import to_uint8
 from worldmodel.settings import Count, Device, NotNegative, Positive, Seconds, Seed, Settings, Size, Text
 from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
@@ -118,8 +122,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
     with new_folder(Path(config.out), "prediction", "prediction.json", config.overwrite) as folder:
         result = _predict_into(folder, config)
         (folder / "prediction.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    print(report(result))
-    print(json.dumps(headline(result)))
+    publish(report(result), headline(result))
     return result
 
 

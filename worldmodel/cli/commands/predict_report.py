@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worldmodel.measure.frame_scores import table
+from worldmodel.measure.report import scores_table
 
 
 def report(result: dict[str, Any]) -> str:
@@ -19,9 +19,10 @@ def report(result: dict[str, Any]) -> str:
     if repeated := {camera: count for camera, count in result["repeated_frames"].items() if count}:
         lines.append(f"the footage is slower: frames that repeat the one before: {_listed(repeated)}")
     if result["scores"]:
-        lines += ["", f"mean of {result['truth_frames']} future frames", table(result["scores"], cameras)]
+        lines += ["", f"mean of {result['truth_frames']} future frames", scores_table(result["scores"], cameras)]
         if result["truth_frames"] > result["observed_frames"]:
-            lines += ["", f"first {result['observed_frames']} future frames", table(result["scores_first_chunk"], ())]
+            first = scores_table(result["scores_first_chunk"], ())
+            lines += ["", f"first {result['observed_frames']} future frames", first]
     else:
         lines.append("no frames after the observed ones: nothing to score against")
     lines += [

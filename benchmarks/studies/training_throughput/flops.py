@@ -1,6 +1,5 @@
 """FLOP of a sample by formula and by torch's counter, and the matrix products that bound how fast they can run."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks.studies.training_throughput.steps import plain_step
-from worldmodel.benchmarks.studies.training_throughput.timing import synchronize
+from worldmodel.measure.flops import product_rate
 
 SQUARE = {"cuda": 8192, "cpu": 1024}
 Linears = Counter[tuple[int, int]]
@@ -20,7 +19,7 @@ Linears = Counter[tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Work:
+class SampleFlops:
     """FLOP of a sample: `forward` by our formula, `counted` by torch's counter over forward and backward.
 
     `linears` has the rows of a sample by (inputs, outputs).
@@ -36,7 +35,7 @@ class Work:
         return 3 * self.forward
 
 
-def work_of(backbone: Backbone, latents: tuple[int, ...]) -> Work:
+def flops_of(backbone: Backbone, latents: tuple[int, ...]) -> SampleFlops:
     """Counted in one forward and backward of one sample."""
     network: Any = backbone.transformer
     linears, attention = Counter[tuple[int, int]](), Counter[str]()
@@ -59,7 +58,7 @@ def work_of(backbone: Backbone, latents: tuple[int, ...]) -> Work:
     for hook in hooks:
         hook.remove()
     products = sum(2 * inputs * outputs * rows for (inputs, outputs), rows in linears.items())
-    return Work(products + attention["flop"], counter.get_total_flops(), linears)
+    return SampleFlops(products + attention["flop"], counter.get_total_flops(), linears)
 
 
 def attended(total: Counter[str]) -> Callable[..., None]:
@@ -75,32 +74,21 @@ def attended(total: Counter[str]) -> Callable[..., None]:
     return seen
 
 
-def product_rate(rows: int, inputs: int, outputs: int, device: torch.device, seconds: float = 0.5) -> float:
-    """FLOP a second of a bf16 matrix product [rows, inputs] x [inputs, outputs]; the best of several runs."""
-    left, right = (
-        torch.randn(shape, device=device, dtype=torch.bfloat16) for shape in ((rows, inputs), (inputs, outputs))
-    )
-    flop, best, until, runs = 2 * rows * inputs * outputs, 0.0, time.perf_counter() + seconds, 0
-    while runs < 3 or time.perf_counter() < until:
-        synchronize(device)
-        began = time.perf_counter()
-        for _ in range(repeated := 10 if device.type == "cuda" else 1):
-            left @ right
-        synchronize(device)
-        best, runs = max(best, repeated * flop / (time.perf_counter() - began)), runs + 1
-    return best
-
-
-def ceilings(work: Work, batch: int, device: torch.device, each_s: float = 0.5, side: int = 0) -> dict[str, float]:
+def ceilings(
+    sample: SampleFlops, batch: int, device: torch.device, each_s: float = 0.5, side: int = 0
+) -> dict[str, float]:
     """FLOP a second of a large square product, and of the network's linear layers weighted by their FLOP.
 
     Every layer's product is repeated for `each_s`, the square one, of `side` or else `SQUARE`, for four times as long.
     """
-    flop = {shape: 2 * shape[0] * shape[1] * rows for shape, rows in work.linears.items()}
+    flop = {shape: 2 * shape[0] * shape[1] * rows for shape, rows in sample.linears.items()}
     large = [shape for shape in flop if flop[shape] > 0.01 * sum(flop.values())]
-    seconds = sum(flop[shape] / product_rate(batch * work.linears[shape], *shape, device, each_s) for shape in large)
+    seconds = sum(
+        flop[shape] / product_rate((batch * sample.linears[shape], *shape), device, torch.bfloat16, each_s)
+        for shape in large
+    )
     side = side or SQUARE[device.type]
     return {
-        f"square of {side}": product_rate(side, side, side, device, 4 * each_s),
+        f"square of {side}": product_rate((side, side, side), device, torch.bfloat16, 4 * each_s),
         "linear layers": sum(flop[shape] for shape in large) / seconds,
     }
