@@ -31,9 +31,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from tests.support.drawn_videos import encode_video, moving_pictures
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.benchmarks.studies.results import publish
-from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
 from worldmodel.datasets.openvid import VideoFiles, read_list, video_pairs
 from worldmodel.files import save_tensors
 from worldmodel.measure import machine
@@ -47,7 +47,7 @@ FRAMES, SIZE, SOURCE = 17, (256, 384), (720, 1280)
 LATENTS = (128, 3, 8, 12)
 TOKENS = 3 * 8 * 12
 GROUPS = (250, 30)
-FILMS, FILM_FRAMES, STRIDE = 3, 150, 14
+VIDEOS, VIDEO_FRAMES, STRIDE = 3, 150, 14
 WORKERS = 2
 GOAL = 100
 
@@ -74,16 +74,16 @@ def write_cache(
     return LatentCache(folder)
 
 
-def write_films(folder: Path) -> dict[str, ClipPairs]:
-    """The same films in groups of 250 and of 30 pictures; the chunk pairs that the OpenVid adapter finds in them."""
+def write_videos(folder: Path) -> dict[str, ClipPairs]:
+    """The same videos in groups of 250 and of 30 pictures; the chunk pairs that the OpenVid adapter finds in them."""
     pairs = {}
     for group in GROUPS:
         (folder / str(group)).mkdir(parents=True)
-    for number in range(FILMS):
-        pictures = list(moving_pictures(FILM_FRAMES, *SOURCE, seed=number))
+    for number in range(VIDEOS):
+        pictures = list(moving_pictures(VIDEO_FRAMES, *SOURCE, seed=number))
         for group in GROUPS:
             options = {"g": str(group), "preset": "medium", "crf": "23", "x264-params": "scenecut=0"}
-            write_film(folder / str(group) / f"{number}.mp4", pictures, options)
+            encode_video(folder / str(group) / f"{number}.mp4", pictures, options)
     for group in GROUPS:
         place = folder / str(group)
         found = video_pairs(read_list(place), VideoFiles([place]), FRAMES, FRAMES, STRIDE, SIZE, folder / "cuts")
@@ -155,7 +155,7 @@ def cpu_seconds() -> float:
 
 
 def measure(
-    cache: LatentCache, films: dict[str, ClipPairs], batch_size: int, epochs: int, rounds: int
+    cache: LatentCache, videos: dict[str, ClipPairs], batch_size: int, epochs: int, rounds: int
 ) -> tuple[dict[str, list[Fed]], list[float]]:
     """Every way of feeding in turn, `rounds` times; and how much of the cache was in memory at each cold start."""
     shards, encoder = sorted(cache.folder.glob("shard-*")), small_encoder()
@@ -167,7 +167,7 @@ def measure(
         ),
         f"cache forgotten, {WORKERS} workers": partial(feed, cache, batch_size, steps, WORKERS),
     }
-    for name, pairs in films.items():
+    for name, pairs in videos.items():
         decoded = partial(feed, pairs, batch_size, len(pairs) // batch_size, WORKERS)
         ways[f"video, {name}, decoded"] = decoded
         ways[f"video, {name}, decoded and encoded"] = partial(decoded, encoder=encoder)
@@ -245,12 +245,12 @@ def text_of(rows: list[dict[str, Any]], cache_bytes: int, forgotten: Sequence[fl
 
 
 def compare(chosen: argparse.Namespace) -> None:
-    """Write cache and films, measure, print the tables and the JSON line."""
+    """Write cache and videos, measure, print the tables and the JSON line."""
     about = machine.describe(("torch", "safetensors", "av"))
     with tempfile.TemporaryDirectory(prefix="cache-feeding-", dir=chosen.folder) as work:
         cache = write_cache(Path(work) / "cache", chosen.pairs)
-        films = write_films(Path(work) / "films")
-        found, forgotten = measure(cache, films, chosen.batch_size, chosen.epochs, chosen.rounds)
+        videos = write_videos(Path(work) / "films")
+        found, forgotten = measure(cache, videos, chosen.batch_size, chosen.epochs, chosen.rounds)
         cache_bytes = sum(file.stat().st_size for file in cache.folder.iterdir())
     rows = rows_of(found)
     result = {

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from tests.support.gaussian_features import features, reference
 from worldmodel.benchmarks.metrics.frechet import frechet_distance, frechet_distance_of_features
 from worldmodel.benchmarks.studies.results import publish
 from worldmodel.errors import MissingDependency
@@ -30,22 +31,6 @@ CASES = ((64, 2000), (400, 2000), (400, 256), (768, 2000), (2048, 2500), (2048, 
 OURS, SCIPY = "one root L: eigenvalues of L1^T S2 L1 (ours)", "scipy.linalg.sqrtm"
 GOAL = 3.0
 Gaussian = tuple[Float64[Tensor, " D"], Float64[Tensor, "D D"]]
-
-
-def features(dimensions: int, samples: int, seed: int) -> Float64[Tensor, "N D"]:
-    """Samples of a Gaussian; the axes are those of every seed, the spread is a little larger for larger seeds."""
-    axes = torch.randn(dimensions, dimensions, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    falling = torch.linspace(0, -3, dimensions, dtype=torch.float64).exp()
-    drawn = torch.randn(samples, dimensions, generator=torch.Generator().manual_seed(1 + seed), dtype=torch.float64)
-    return (1 + 0.1 * seed) * drawn @ (axes * falling / dimensions**0.5) + 0.05 * seed
-
-
-def reference(one_ND: Float64[Tensor, "N D"], other_ND: Float64[Tensor, "M D"]) -> float:
-    """From the features, without covariances."""
-    roots = [torch.linalg.qr((x - x.mean(0)) / (len(x) - 1) ** 0.5, mode="r").R for x in (one_ND, other_ND)]
-    overlap = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
-    apart = (one_ND.mean(0) - other_ND.mean(0)).square().sum()
-    return float(apart + sum(root.square().sum() for root in roots) - 2 * overlap)
 
 
 def by_sqrtm(one: Gaussian, other: Gaussian) -> float:

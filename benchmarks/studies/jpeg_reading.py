@@ -35,26 +35,26 @@ Reader = Callable[[Path], np.ndarray]
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
-def make_pictures(footage: Path, folder: Path, every: int, per_film: int, grain: float) -> list[Path]:
-    """Save frames of every film in `footage`/driving as JPEGs of `SOURCE`, with Gaussian grain of that deviation."""
-    films = sorted((footage / "driving").glob("*.mp4"))
-    if not films:
+def make_pictures(footage: Path, folder: Path, every: int, per_video: int, grain: float) -> list[Path]:
+    """Save frames of every video in `footage`/driving as JPEGs of `SOURCE`, with Gaussian grain of that deviation."""
+    videos = sorted((footage / "driving").glob("*.mp4"))
+    if not videos:
         raise InputError(f"no film in {footage / 'driving'}; give --footage a folder that has driving/*.mp4")
     rng = np.random.default_rng(0)
     folder.mkdir()
     paths = []
-    for film in films:
-        for number, frame in enumerate(_frames(film, every, per_film)):
-            path = folder / f"{film.stem}_{number}.jpg"
+    for video in videos:
+        for number, frame in enumerate(_frames(video, every, per_video)):
+            path = folder / f"{video.stem}_{number}.jpg"
             noisy = np.asarray(_fit(frame), dtype=np.float32) + rng.normal(0, grain or 1e-9, (*SOURCE, 1))
             Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)).save(path, quality=90)
             paths.append(path)
     return paths
 
 
-def _frames(film: Path, every: int, number: int) -> list[Image.Image]:
+def _frames(video: Path, every: int, number: int) -> list[Image.Image]:
     found: list[Image.Image] = []
-    with av.open(media_url(film)) as container:
+    with av.open(media_url(video)) as container:
         for place, frame in enumerate(container.decode(video=0)):
             if place % every == 0:
                 found.append(frame.to_image())
@@ -131,7 +131,7 @@ def compare(footage: Path, keep: bool) -> None:
     sets = []
     with tempfile.TemporaryDirectory(prefix="jpeg-reading-") as folder:
         for label, grain in (("as decoded", 0.0), ("with grain", 3.0)):
-            paths = make_pictures(footage, Path(folder) / label.replace(" ", "_"), every=15, per_film=4, grain=grain)
+            paths = make_pictures(footage, Path(folder) / label.replace(" ", "_"), every=15, per_video=4, grain=grain)
             kilobytes = float(np.mean([path.stat().st_size for path in paths])) / 1e3
             rows = measure(paths)
             sets.append({"set": label, "grain": grain, "pictures": len(paths), "mean_kb": kilobytes, "readers": rows})

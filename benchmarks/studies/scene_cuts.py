@@ -3,11 +3,12 @@
     python -m worldmodel.benchmarks.studies.scene_cuts [--footage FOLDER] [--keep]
     pip install scenedetect-headless                               # optional: its detectors beside ours
 
-Three sets. Films drawn and encoded here, whose cuts are known. Splices of the real films in FOLDER that have no cuts of
-their own (driving, multicam, web): random stretches put end to end, at full speed and three times as fast, with every
-picture held for two or three frames as animations do, and in short shots; on these the rule's distance was chosen. And
-FOLDER's clips with published cuts (listed in its README.md), which no number was fitted to. Dissolves are made of the
-same films, by the small pictures that the rule sees: a mean of blended pictures is the blend of their means.
+Three sets. Videos drawn and encoded here, whose cuts are known. Splices of the real videos in FOLDER that have no cuts
+of their own (driving, multicam, web): random stretches put end to end, at full speed and three times as fast, with
+every picture held for two or three frames as animations do, and in short shots; on these the rule's distance was
+chosen. And FOLDER's clips with published cuts (listed in its README.md), which no number was fitted to. Dissolves are
+made of the same videos, by the small pictures that the rule sees: a mean of blended pictures is the blend of
+their means.
 
 The published numbers come from another detector. A published number is called abrupt if the pixels change there at
 least twice as much as at any of the four frames on either side; fades, dissolves and things that pass close to the
@@ -17,7 +18,6 @@ camera are not. Of those, the table says which lie in a dissolve or a fade that 
 import argparse
 import os
 import random
-import re
 import tempfile
 import time
 from collections import Counter
@@ -29,9 +29,10 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.drawn_videos import encode_video, moving_pictures
+from tests.support.footage import abrupt, published_cuts, without_cuts
 from worldmodel.benchmarks.studies.results import RESULTS, publish
 from worldmodel.benchmarks.studies.scene_detectors import others
-from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
 from worldmodel.datasets.video.cuts import CutRule, Distances, Look, compared, cuts_of, distances, looks, shot_starts
 from worldmodel.datasets.video.dissolves import DissolveRule, dissolves
 from worldmodel.datasets.video.reader import VideoSource
@@ -50,85 +51,64 @@ MODES = {  # pictures held, pictures skipped, shortest and longest shot
     "3 times as fast, shots of 5 to 10": (1, 3, 5, 10),
 }
 LEAST_DISTANCES = (0.35, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06)
-FILMS, SHOTS = 40, 8
-Case = tuple[Distances, set[int]]  # of a film, and where its cuts are
+VIDEOS, SHOTS = 40, 8
+Case = tuple[Distances, set[int]]  # of a video, and where its cuts are
 
 
 def score(cases: Iterable[Case], rule: CutRule) -> dict[str, float]:
-    """Precision and recall over several films."""
+    """Precision and recall over several videos."""
     found = true = right = 0
-    for film, cuts in cases:
-        said = set(cuts_of(film, rule))
+    for video, cuts in cases:
+        said = set(cuts_of(video, rule))
         found, true, right = found + len(said), true + len(cuts), right + len(said & cuts)
     return {"cuts": true, "precision": right / max(found, 1), "recall": right / max(true, 1)}
 
 
 def generated(folder: Path) -> list[Case]:
-    """Twelve encoded films of eight shots of 12 to 40 frames."""
+    """Twelve encoded videos of eight shots of 12 to 40 frames."""
     cases = []
-    for film in range(12):
-        lengths = np.random.default_rng(film).integers(12, 40, SHOTS).tolist()
-        drawn = (moving_pictures(frames, 96, 160, SHOTS * film + shot) for shot, frames in enumerate(lengths))
-        path = write_film(folder / f"{film}.mp4", (picture for shot in drawn for picture in shot), {"g": "250"})
+    for video in range(12):
+        lengths = np.random.default_rng(video).integers(12, 40, SHOTS).tolist()
+        drawn = (moving_pictures(frames, 96, 160, SHOTS * video + shot) for shot, frames in enumerate(lengths))
+        path = encode_video(folder / f"{video}.mp4", (picture for shot in drawn for picture in shot), {"g": "250"})
         cases.append((distances(VideoSource(path)), set(np.cumsum(lengths)[:-1].tolist())))
     return cases
 
 
-# --- real films -----------------------------------------------------------------------------------------------------
-def published_cuts(footage: Path) -> dict[Path, list[int]]:
-    """Clips with the cuts that the collection's README.md names: `name` followed by frame numbers."""
-    readme = footage / "README.md"
-    named = re.findall(r"`([\w.-]+)` ((?:\d+, )+\d+)", readme.read_text()) if readme.is_file() else []
-    found = {name: next(iter(sorted(footage.rglob(f"{name}.*"))), None) for name, _ in named}
-    return {path: [int(n) for n in numbers.split(", ")] for name, numbers in named if (path := found[name])}
-
-
-def abrupt(source: VideoSource, frame: int) -> bool:
-    """Whether the pixels change at least twice as much there as at any of the four frames before and after."""
-    first, last = max(0, frame - 5), min(len(source.index()), frame + 5)
-    film = source.read(range(first, last), (72, 128)).double()
-    change = (film[1:] - film[:-1]).abs().mean((1, 2, 3)).numpy()
-    at = frame - 1 - first
-    return bool(change[at] >= 2 * np.delete(change, at).max())
-
-
-def without_cuts(footage: Path) -> list[Path]:
-    """Films of the collection that have no cut of their own; of a rig in parts the first parts."""
-    listed = sorted(path for kind in ("driving", "web", "multicam/*") for path in footage.glob(f"{kind}/*.mp4"))
-    taken = [path for path in listed if "multicam" not in path.parts or path.stem.endswith("_0")]
-    return [path for path in taken if path not in published_cuts(footage)]
-
-
-def splices(films: list[np.ndarray], held: int, skipped: int, shortest: int, longest: int) -> list[Case]:
-    """Random stretches of films, given as histograms [F, 1024], put end to end."""
+# --- real videos -----------------------------------------------------------------------------------------------------
+def splices(videos: list[np.ndarray], held: int, skipped: int, shortest: int, longest: int) -> list[Case]:
+    """Random stretches of videos, given as histograms [F, 1024], put end to end."""
     chance, cases = random.Random(held * 1000 + skipped * 100 + shortest), []
-    for _ in range(FILMS):
+    for _ in range(VIDEOS):
         pieces: list[np.ndarray] = []
         last = -1
         for _ in range(SHOTS):
             frames = chance.randint(shortest, longest)
             span = (frames - 1) // held * skipped + 1
-            last = chance.choice([n for n, film in enumerate(films) if n != last and len(film) >= span])
-            start = chance.randint(0, len(films[last]) - span)
-            pieces.append(films[last][[start + k // held * skipped for k in range(frames)]])
+            last = chance.choice([n for n, video in enumerate(videos) if n != last and len(video) >= span])
+            start = chance.randint(0, len(videos[last]) - span)
+            pieces.append(videos[last][[start + k // held * skipped for k in range(frames)]])
         ends = np.cumsum([len(piece) for piece in pieces])
         cases.append((compared(np.concatenate(pieces)), set(ends[:-1].tolist())))
     return cases
 
 
-def dissolved(films: list[np.ndarray], length: int, skipped: int) -> dict[str, float]:
-    """Recall of dissolves of `length` frames between random stretches, films given as small pictures [F, h, w]; and the
-    stretches that are found elsewhere."""
+def dissolved(videos: list[np.ndarray], length: int, skipped: int) -> dict[str, float]:
+    """Recall of dissolves of `length` frames between random stretches, and the stretches that are found elsewhere.
+
+    Args:
+        videos: small pictures [F, h, w].
+    """
     chance, found, true, false = random.Random(100 * length + skipped), 0, 0, 0
     share = (np.arange(1, length + 1) / (length + 1))[:, None, None]
-    for _ in range(FILMS):
+    for _ in range(VIDEOS):
         pieces: list[np.ndarray] = []
         ends: list[int] = []
         for _ in range(SHOTS):
             frames = chance.randint(24, 48) + length
-            film = chance.choice([film for film in films if len(film) > frames * skipped])
-            start = chance.randrange(len(film) - frames * skipped)
-            piece = film[start : start + frames * skipped : skipped].astype(np.float32)
+            video = chance.choice([video for video in videos if len(video) > frames * skipped])
+            start = chance.randrange(len(video) - frames * skipped)
+            piece = video[start : start + frames * skipped : skipped].astype(np.float32)
             if pieces:
                 last = pieces.pop()
                 ends.append(sum(map(len, pieces)) + len(last))
@@ -168,7 +148,7 @@ def on_published(footage: Path) -> list[dict[str, Any]]:
 
 
 def gradual_parts(source: VideoSource) -> list[range]:
-    """Dissolves and fades of a film."""
+    """Dissolves and fades of a video."""
     seen = list(looks(source))
     hard = cuts_of(compared(look.shares for look in seen), CutRule())
     return dissolves(np.stack([look.small_HW for look in seen]), hard, DissolveRule())
@@ -186,43 +166,43 @@ def compare(footage: Path, keep: bool) -> None:
         f"Generated films: {drawn['cuts']} cuts, precision {drawn['precision']:.3f}, recall {drawn['recall']:.3f}.",
     ]
     result: dict[str, Any] = {"benchmark": "scene_cuts", "rule": asdict(rule), "generated": drawn}
-    if films := without_cuts(footage):
+    if videos := without_cuts(footage):
         start = time.process_time()
-        seen = [list(looks(VideoSource(path)))[1:] for path in films]  # one begins with a black frame
-        shares = [np.stack([look.shares for look in film]) for film in seen]
-        frames = sum(len(film) for film in shares)
+        seen = [list(looks(VideoSource(path)))[1:] for path in videos]  # one begins with a black frame
+        shares = [np.stack([look.shares for look in video]) for video in seen]
+        frames = sum(len(video) for video in shares)
         result["cpu_ms_per_frame"] = (time.process_time() - start) / frames * 1e3
-        result["uncut"] = {"frames": frames, "said": sum(len(shot_starts(film, rule)) for film in seen)}
+        result["uncut"] = {"frames": frames, "said": sum(len(shot_starts(video, rule)) for video in seen)}
         result["splices"], result["dissolves"] = _on_splices(shares), _on_dissolves(seen)
         dissolves_text = f"Dissolves between stretches of these films:\n\n{table_of(result['dissolves'])}"
-        text += [_uncut_text(result, len(films)), _splices_text(result["splices"]), dissolves_text]
+        text += [_uncut_text(result, len(videos)), _splices_text(result["splices"]), dissolves_text]
     if published := on_published(footage):
         result["published"] = published
         text += [_published_text(published)]
     if find_spec("scenedetect"):
-        result["others"] = others(films, list(published_cuts(footage)))
+        result["others"] = others(videos, list(published_cuts(footage)))
         text += [f"PySceneDetect, its defaults, same films at 144 x 256:\n\n{table_of(result['others'])}"]
     publish("scene_cuts", "# Scene cuts\n\n" + "\n\n".join(text), result | {"machine": about}, keep)
 
 
-def _on_splices(films: list[np.ndarray]) -> list[dict[str, Any]]:
+def _on_splices(videos: list[np.ndarray]) -> list[dict[str, Any]]:
     rows = []
     for name, mode in MODES.items():
-        cases = splices(films, *mode)
+        cases = splices(videos, *mode)
         rows += [{"mode": name, "distance": least} | score(cases, CutRule(least)) for least in LEAST_DISTANCES]
     return rows
 
 
-def _on_dissolves(films: list[list[Look]]) -> list[dict[str, Any]]:
-    shape = Counter(film[0].small_HW.shape for film in films).most_common(1)[0][0]
-    small = [np.stack([look.small_HW for look in film]) for film in films if film[0].small_HW.shape == shape]
+def _on_dissolves(videos: list[list[Look]]) -> list[dict[str, Any]]:
+    shape = Counter(video[0].small_HW.shape for video in videos).most_common(1)[0][0]
+    small = [np.stack([look.small_HW for look in video]) for video in videos if video[0].small_HW.shape == shape]
     return [dissolved(small, length, skipped) for length in (6, 12, 24) for skipped in (1, 3)]
 
 
-def _uncut_text(result: dict[str, Any], films: int) -> str:
+def _uncut_text(result: dict[str, Any], videos: int) -> str:
     uncut = result["uncut"]
     return (
-        f"{films} real films without cuts, {uncut['frames']} frames: {uncut['said']} false. Decoding and comparing "
+        f"{videos} real films without cuts, {uncut['frames']} frames: {uncut['said']} false. Decoding and comparing "
         f"take {result['cpu_ms_per_frame']:.1f} CPU-ms per frame."
     )
 
@@ -232,7 +212,7 @@ def _splices_text(rows: list[dict[str, Any]]) -> str:
     for mode in MODES:
         own = {row["distance"]: f"{row['precision']:.3f} / {row['recall']:.3f}" for row in rows if row["mode"] == mode}
         lines.append({"splices": mode} | {f"distance {least}": own[least] for least in LEAST_DISTANCES})
-    return f"Splices of these films, {FILMS} x {SHOTS} shots each, precision / recall ↑:\n\n{table_of(lines)}"
+    return f"Splices of these films, {VIDEOS} x {SHOTS} shots each, precision / recall ↑:\n\n{table_of(lines)}"
 
 
 def _published_text(rows: list[dict[str, Any]]) -> str:

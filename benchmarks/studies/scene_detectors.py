@@ -1,4 +1,4 @@
-"""PySceneDetect's detectors on the films that `scene_cuts` measures ours with; needs `scenedetect-headless`.
+"""PySceneDetect's detectors on the videos that `scene_cuts` measures ours with; needs `scenedetect-headless`.
 
 They see 144 x 256 BGR pictures, one thread, their own defaults.
 """
@@ -16,7 +16,7 @@ NAMES = ("ContentDetector", "AdaptiveDetector", "HashDetector", "HistogramDetect
 
 
 def others(uncut: list[Path], clips: list[Path]) -> list[dict[str, Any]]:
-    """One row a detector: what it says in films without cuts, and in each of the clips; CPU time a frame."""
+    """One row a detector: what it says in videos without cuts, and in each of the clips; CPU time a frame."""
     rows: list[dict[str, Any]] = [{"detector": name, "CPU-ms per frame": 0.0, "in uncut films": 0} for name in NAMES]
     frames = 0
     for path in [*uncut, *clips]:

@@ -3,20 +3,19 @@ and plain PyAV side by side.
 
     python -m worldmodel.benchmarks.studies.video_reading [--footage FOLDER] [--keep]
 
-Speed: pairs of 34 and 82 frames at random starts of 1280 x 720 H.264, to 256 x 384 RGB. The films are drawn and
+Speed: pairs of 34 and 82 frames at random starts of 1280 x 720 H.264, to 256 x 384 RGB. The videos are drawn and
 encoded here (x264, medium, crf 23: groups of 250 and of 30 frames, with B pictures); besides, the real 1280 x 720
 clips in FOLDER/web. Every reader opens the file anew for each pair, or for each four pairs, with one decoder thread;
 readers take turns, and of every pair the best round counts. CPU time is the whole process's, decoder threads
 included. decord, OpenCV and plain PyAV scale the whole picture to 256 x 384; ours crops the centre to the aspect.
 
-Exactness: 25 random starts of 34 frames in films that are awkward to seek in. A start is right if every frame is, of
+Exactness: 25 random starts of 34 frames in videos that are awkward to seek in. A start is right if every frame is, of
 the frames around it, the nearest to what the ffmpeg program decodes there, and near enough (26 dB).
 """
 
 import argparse
 import os
 import random
-import shutil
 import subprocess
 import tempfile
 import time
@@ -27,8 +26,9 @@ from typing import Any
 import av
 import numpy as np
 
+from tests.support.drawn_videos import NASTY, encode_video, moving_pictures
+from tests.support.footage import ffmpeg_program
 from worldmodel.benchmarks.studies.results import RESULTS, publish
-from worldmodel.benchmarks.studies.video_films import NASTY, moving_pictures, write_film
 from worldmodel.benchmarks.studies.video_readers import Reader, available, with_decord
 from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.files import media_url
@@ -42,50 +42,50 @@ SMALL, STARTS, NEAR, LEAST_DB = (360, 640), 25, 6, 26.0
 
 
 # --- speed ----------------------------------------------------------------------------------------------------------
-def make_films(folder: Path) -> dict[str, list[Path]]:
+def make_videos(folder: Path) -> dict[str, list[Path]]:
     """The same pictures in groups of 250 and of 30 frames."""
-    films = {}
+    videos = {}
     for group in (250, 30):
         options = {"g": str(group), "preset": "medium", "crf": "23", "x264-params": "scenecut=0"}
         path = folder / f"groups_of_{group}.mp4"
-        films[f"GOP {group}"] = [write_film(path, moving_pictures(FRAMES, *SOURCE), options)]
-    return films
+        videos[f"GOP {group}"] = [encode_video(path, moving_pictures(FRAMES, *SOURCE), options)]
+    return videos
 
 
-def real_films(footage: Path) -> list[Path]:
+def real_videos(footage: Path) -> list[Path]:
     """The clips of 1280 x 720 in `footage`/web, one longest pair and more."""
     sources = [VideoSource(path) for path in sorted((footage / "web").glob("*.mp4"))]
     long = [source for source in sources if len(source.index()) > max(LENGTHS)]
     return [source.path for source in long if tuple(source.read([0]).shape[2:]) == SOURCE]
 
 
-def cpu_ms(readers: dict[str, Reader], films: list[Path], length: int, together: int) -> dict[str, float]:
+def cpu_ms(readers: dict[str, Reader], videos: list[Path], length: int, together: int) -> dict[str, float]:
     """CPU-ms per pair of every reader, `together` pairs per opening."""
     chance, tasks = random.Random(1000 * length + together), []
     openings = OPENINGS[together]
     for number in range(openings):
-        film = films[number % len(films)]
-        last = len(VideoSource(film).index()) - length
-        tasks.append((film, [range(at, at + length) for at in (chance.randint(0, last) for _ in range(together))]))
+        video = videos[number % len(videos)]
+        last = len(VideoSource(video).index()) - length
+        tasks.append((video, [range(at, at + length) for at in (chance.randint(0, last) for _ in range(together))]))
     best = {(name, number): float("inf") for name in readers for number in range(openings)}
     for _ in range(ROUNDS):
-        for number, (film, spans) in enumerate(tasks):
+        for number, (video, spans) in enumerate(tasks):
             for name, reader in readers.items():
                 start = time.process_time()
-                reader(film, spans, SIZE)
+                reader(video, spans, SIZE)
                 best[name, number] = min(best[name, number], time.process_time() - start)
     return {name: sum(best[name, n] for n in range(openings)) / (openings * together) * 1e3 for name in readers}
 
 
-def measure_speed(readers: dict[str, Reader], films: dict[str, list[Path]]) -> list[dict[str, Any]]:
-    """One row per reader, film, length and number of pairs per opening; factors against decord with one pair."""
+def measure_speed(readers: dict[str, Reader], videos: dict[str, list[Path]]) -> list[dict[str, Any]]:
+    """One row per reader, video, length and number of pairs per opening; factors against decord with one pair."""
     rows: list[dict[str, Any]] = []
-    for film, paths in films.items():
+    for video, paths in videos.items():
         for length in LENGTHS:
             costs = {together: cpu_ms(readers, paths, length, together) for together in OPENINGS}
             judge = next((costs[1][name] for name, reader in readers.items() if reader is with_decord), None)
             for together, by_reader in costs.items():
-                place = {"film": film, "frames": length, "pairs_per_open": together}
+                place = {"film": video, "frames": length, "pairs_per_open": together}
                 rows += [
                     place | {"reader": name, "cpu_ms": cost, "factor": judge / cost if judge else None}
                     for name, cost in by_reader.items()
@@ -105,15 +105,6 @@ def reference_frames(path: Path, size: tuple[int, int]) -> np.ndarray:
     command = [program, "-v", "error", "-i", str(path), *shown, "-f", "rawvideo", "-"]
     raw = subprocess.run(command, capture_output=True, check=True).stdout
     return np.frombuffer(raw, np.uint8).reshape(-1, *size, 3)
-
-
-def ffmpeg_program() -> str | None:
-    """Path of the ffmpeg program: on the search path, or in the package imageio-ffmpeg."""
-    if find_spec("imageio_ffmpeg"):
-        import imageio_ffmpeg
-
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    return shutil.which("ffmpeg")
 
 
 def wrong_starts(reader: Reader, path: Path, frames_FHWC: np.ndarray) -> int:
@@ -138,7 +129,7 @@ def _is(frames_FHWC: np.ndarray, number: int, read_HWC: np.ndarray) -> bool:
 
 
 def measure_exactness(readers: dict[str, Reader], folder: Path) -> list[dict[str, Any]]:
-    """Wrong starts of every reader, one row per film."""
+    """Wrong starts of every reader, one row per video."""
     pictures, rows = list(moving_pictures(180, *SMALL)), []
     for name, write in NASTY.items():
         path = write(folder, pictures)
@@ -156,11 +147,11 @@ def compare(footage: Path, keep: bool) -> None:
     readers = available()
     with tempfile.TemporaryDirectory(prefix="video-reading-") as folder:
         exact = measure_exactness(readers, Path(folder))
-        films = make_films(Path(folder))
-        if real := real_films(footage):
-            films["real clips"] = real
-        sizes = {film: sum(path.stat().st_size for path in paths) for film, paths in films.items()}
-        speed = measure_speed(readers, films)
+        videos = make_videos(Path(folder))
+        if real := real_videos(footage):
+            videos["real clips"] = real
+        sizes = {video: sum(path.stat().st_size for path in paths) for video, paths in videos.items()}
+        speed = measure_speed(readers, videos)
     judge = "the ffmpeg program" if ffmpeg_program() else "PyAV from the beginning"
     text = "\n\n".join([_speed_text(speed, list(readers)), _exact_text(exact, judge)])
     result = {

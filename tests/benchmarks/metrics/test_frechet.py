@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from gaussian_features import features, reference
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from worldmodel.benchmarks.metrics.frechet import (
@@ -10,7 +11,6 @@ from worldmodel.benchmarks.metrics.frechet import (
     root_of_covariance,
     root_of_features,
 )
-from worldmodel.benchmarks.studies.frechet_distance import features, measure, reference, text_of
 from worldmodel.errors import InputError
 
 
@@ -127,11 +127,3 @@ def test_refusals() -> None:
         frechet_distance(mean, -covariance, mean, covariance)
     with pytest.raises(InputError, match="at least 2 samples"):
         frechet_distance_of_features(good[:1], good)
-
-
-def test_side_by_side_measurement() -> None:
-    pytest.importorskip("scipy", reason="scipy is not installed")
-    rows = measure(64, 200, rounds=1) + measure(64, 30, rounds=1)
-    assert {row["dimensions"] for row in rows} == {64} and len(rows) == 7
-    assert all(row["error"] < 1e-8 for row in rows if "ours" in row["way"])
-    assert "Goal, at least 3.0" in text_of(rows, 1)

@@ -8,7 +8,7 @@ import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.benchmarks.studies import cache_feeding, step_cost
-from worldmodel.benchmarks.studies.cache_feeding import Fed, feed, forget, in_memory, rows_of, write_cache, write_films
+from worldmodel.benchmarks.studies.cache_feeding import Fed, feed, forget, in_memory, rows_of, write_cache, write_videos
 from worldmodel.training.latent_cache import LatentCache
 
 LATENTS = (8, 2, 2, 3)  # of 9 frames of 32 x 48
@@ -54,13 +54,13 @@ def test_what_was_just_written_is_in_memory(tmp_path: Path) -> None:
     assert 0 <= forget([file]) <= 1  # a file system without a disk keeps it
 
 
-def test_films_are_read_and_encoded_to_the_same_latents_as_the_cache_has(tmp_path: Path, monkeypatch) -> None:
+def test_videos_are_read_and_encoded_to_the_same_latents_as_the_cache_has(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(cache_feeding, "SOURCE", (72, 128))
-    monkeypatch.setattr(cache_feeding, "FILMS", 1)
-    monkeypatch.setattr(cache_feeding, "FILM_FRAMES", 40)
-    films = write_films(tmp_path)
-    assert [len(pairs) for pairs in films.values()] == [1, 1]
-    sample = films["groups of 30"][0]
+    monkeypatch.setattr(cache_feeding, "VIDEOS", 1)
+    monkeypatch.setattr(cache_feeding, "VIDEO_FRAMES", 40)
+    videos = write_videos(tmp_path)
+    assert [len(pairs) for pairs in videos.values()] == [1, 1]
+    sample = videos["groups of 30"][0]
     assert sample["frames"].shape == (2, 3, 17, 256, 384)
     latents = cache_feeding.small_encoder()(sample["frames"][None], [sample["frame_rate"]])
     assert latents["mean"].shape == (1, 2, *cache_feeding.LATENTS)

@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from drawn_videos import cut_copy, moving_pictures
+from footage import abrupt, published_cuts, without_cuts
 
-from worldmodel.benchmarks.studies.scene_cuts import abrupt, published_cuts, without_cuts
-from worldmodel.benchmarks.studies.video_films import cut_copy, moving_pictures
 from worldmodel.datasets.video.cuts import CutRule, Distances, cuts_of, distances, scene_cuts, shots
 from worldmodel.datasets.video.reader import VideoSource
 from worldmodel.errors import InputError

@@ -13,8 +13,8 @@ import av
 import numpy as np
 import pytest
 import torch
+from drawn_videos import NASTY, encode_video, moving_pictures
 
-from worldmodel.benchmarks.studies.video_films import NASTY, moving_pictures, write_film
 from worldmodel.datasets.resize import Picture
 from worldmodel.datasets.video.decode import decoded
 from worldmodel.datasets.video.file import seek_runs
@@ -99,7 +99,7 @@ def test_sound_without_pictures_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
 def test_cut_off_file_is_right_frames_or_an_error(tmp_path: Path, suffix: str) -> None:
     whole = tmp_path / f"whole.{suffix}"
-    write_film(whole, moving_pictures(40, 96, 144), {"g": "12"}, "libvpx-vp9" if suffix == "webm" else "libx264")
+    encode_video(whole, moving_pictures(40, 96, 144), {"g": "12"}, "libvpx-vp9" if suffix == "webm" else "libx264")
     expected, _ = plain_decode(whole)
     cut = tmp_path / f"cut.{suffix}"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
@@ -154,7 +154,7 @@ def test_a_packet_without_a_picture_is_missed_though_others_are_skipped(
 @pytest.mark.parametrize("width", [120, 118, 124])
 def test_an_unscaled_picture_keeps_its_last_columns(tmp_path: Path, width: int) -> None:
     """FFmpeg's shortcut for planar RGB leaves up to 8 columns after the last 16 whole ones black."""
-    path = write_film(tmp_path / "film.mp4", moving_pictures(3, 90, width), {"crf": "10"})
+    path = encode_video(tmp_path / "film.mp4", moving_pictures(3, 90, width), {"crf": "10"})
     frames = VideoSource(path).read(range(3)).permute(0, 2, 3, 1).numpy().astype(int)
     with av.open(str(path)) as container:
         plain = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
@@ -201,7 +201,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "film.mkv"
     same_twice = "mbtree=0"  # with it, x264 writes other films from the same pictures
     options = {"g": "12", "bf": "3", "x264-params": f"open-gop=1:scenecut=0:{same_twice}"}
-    return write_film(path, moving_pictures(60, 96, 144), options)
+    return encode_video(path, moving_pictures(60, 96, 144), options)
 
 
 def test_open_groups_are_exact_from_every_start(film: Path) -> None:
@@ -236,7 +236,7 @@ def test_frames_that_are_not_there(film: Path, wanted: list[int]) -> None:
 def test_centre_crop_keeps_the_middle(tmp_path: Path) -> None:
     picture = np.zeros((90, 240, 3), np.uint8)
     picture[:, 75:165] = (200, 40, 90)  # the middle square
-    write_film(tmp_path / "wide.mp4", [picture] * 3, {"crf": "1"})
+    encode_video(tmp_path / "wide.mp4", [picture] * 3, {"crf": "1"})
     square = VideoSource(tmp_path / "wide.mp4").read([1], (30, 30))[0].double()
     assert square.shape == (3, 30, 30)
     inner = square[:, :, 1:-1].mean((1, 2))
@@ -268,7 +268,7 @@ def test_pixels_become_square() -> None:
 
 
 def test_pixels_become_square_where_only_the_stream_says_so(tmp_path: Path) -> None:
-    path = write_film(tmp_path / "wide.mp4", moving_pictures(5, 96, 144), {"x264-params": "sar=2/1"})
+    path = encode_video(tmp_path / "wide.mp4", moving_pictures(5, 96, 144), {"x264-params": "sar=2/1"})
     assert VideoSource(path).read([1]).shape[2:] == (96, 288)
     path.write_bytes(path.read_bytes().replace(b"pasp", b"free"))
     assert VideoSource(path).read([1]).shape[2:] == (96, 288)
@@ -277,7 +277,7 @@ def test_pixels_become_square_where_only_the_stream_says_so(tmp_path: Path) -> N
 def test_pictures_that_change_size_need_one(tmp_path: Path) -> None:
     whole = b""
     for height in (96, 64):
-        whole += write_film(tmp_path / f"{height}.h264", moving_pictures(4, height, 144), {}).read_bytes()
+        whole += encode_video(tmp_path / f"{height}.h264", moving_pictures(4, height, 144), {}).read_bytes()
     (tmp_path / "both.h264").write_bytes(whole)
     source = VideoSource(tmp_path / "both.h264")
     assert source.read(range(8), SIZE).shape == (8, 3, *SIZE)

@@ -10,9 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from drawn_videos import NASTY, moving_pictures
+from footage import ffmpeg_program
 
-from worldmodel.benchmarks.studies.video_films import NASTY, moving_pictures
-from worldmodel.benchmarks.studies.video_reading import ffmpeg_program
 from worldmodel.datasets.video.reader import VideoSource
 
 PROGRAM = ffmpeg_program()

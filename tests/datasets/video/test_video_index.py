@@ -15,8 +15,8 @@ import av
 import numpy as np
 import pytest
 import torch
+from drawn_videos import encode_video, moving_pictures
 
-from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
 from worldmodel.datasets.resize import Picture
 from worldmodel.datasets.video.cuts import distances
 from worldmodel.datasets.video.index import evened
@@ -33,7 +33,7 @@ B_PICTURES = {"g": "12", "bf": "3", "x264-params": "scenecut=0:b-adapt=0:b-pyram
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 frames in groups of 12 with three B pictures in a row."""
-    return write_film(tmp_path_factory.mktemp("film") / "film.mp4", moving_pictures(40, 96, 144), B_PICTURES)
+    return encode_video(tmp_path_factory.mktemp("film") / "film.mp4", moving_pictures(40, 96, 144), B_PICTURES)
 
 
 def plain(path: Path, stream: int = 0) -> torch.Tensor:
@@ -142,7 +142,7 @@ def test_the_reported_avi() -> None:
 
 
 def test_times_of_decoding(tmp_path: Path, film: Path) -> None:
-    path = write_film(tmp_path / "film.avi", moving_pictures(40, 96, 144), B_PICTURES)
+    path = encode_video(tmp_path / "film.avi", moving_pictures(40, 96, 144), B_PICTURES)
     assert not exact(path, 40, 25).index().stamped
     exact(copied(film, tmp_path / "film.mkv", of_decoding), 40, 25)
 
@@ -167,7 +167,7 @@ def test_transport_stream_whose_clock_wraps(tmp_path: Path, film: Path) -> None:
 
 def test_late_b_pictures_among_times_of_decoding_are_refused(tmp_path: Path, film: Path) -> None:
     """They begin after what is looked at when the file is opened; no frame may come with another's number."""
-    begin = write_film(tmp_path / "no_b.mp4", moving_pictures(150, 96, 144), {"bf": "0", "g": "12"})
+    begin = encode_video(tmp_path / "no_b.mp4", moving_pictures(150, 96, 144), {"bf": "0", "g": "12"})
     numbers = count()
     with av.open(str(tmp_path / "late.avi"), "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"bf": "0"})
@@ -192,7 +192,7 @@ def test_stamps_that_are_all_equal_or_absurd(tmp_path: Path) -> None:
     def at_once(packet: av.Packet, part: int) -> None:
         packet.pts = packet.dts = 0
 
-    path = write_film(tmp_path / "film.mkv", moving_pictures(8, 96, 144), {"bf": "0"})
+    path = encode_video(tmp_path / "film.mkv", moving_pictures(8, 96, 144), {"bf": "0"})
     with pytest.raises(InputError, match=r"still\.mkv: its 8 frames all have the same time; re-export it"):
         VideoSource(copied(path, tmp_path / "still.mkv", at_once)).index()
     tick = b"\x2a\xd7\xb1\x83"  # nanoseconds a tick
@@ -263,7 +263,7 @@ def test_a_title_in_another_encoding_is_no_reason_to_refuse(tmp_path: Path, film
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts"])
 def test_spoilt_files_are_frames_or_one_sentence(tmp_path: Path, suffix: str) -> None:
-    whole = write_film(tmp_path / f"whole.{suffix}", moving_pictures(12, 48, 64), {"g": "6"}).read_bytes()
+    whole = encode_video(tmp_path / f"whole.{suffix}", moving_pictures(12, 48, 64), {"g": "6"}).read_bytes()
     chance, path = random.Random(suffix), tmp_path / f"spoilt.{suffix}"
     for trial in range(12):
         content = bytearray(whole[: chance.randrange(len(whole)) if trial % 3 == 0 else len(whole)])

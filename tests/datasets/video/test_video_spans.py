@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_videos import NASTY, encode_video, moving_pictures
 
-from worldmodel.benchmarks.studies.video_films import NASTY, moving_pictures, write_film
 from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection
 from worldmodel.datasets.sources import open_drive
 from worldmodel.datasets.video import file as video_file
@@ -25,7 +25,7 @@ SPANS = [range(70, 80), range(3, 9), range(75, 90), [12, 9, 9], range(9, 12), np
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 frames in closed groups of 50, with B pictures."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
-    return write_film(path, moving_pictures(120, 96, 144), {"g": "50", "x264-params": "scenecut=0", "crf": "12"})
+    return encode_video(path, moving_pictures(120, 96, 144), {"g": "50", "x264-params": "scenecut=0", "crf": "12"})
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -68,7 +68,7 @@ def test_spans_of_awkward_films(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_stream_without_time_stamps(tmp_path: Path, known: bool) -> None:
-    path = write_film(tmp_path / "raw.h264", moving_pictures(40, 96, 144), {"g": "12"})
+    path = encode_video(tmp_path / "raw.h264", moving_pictures(40, 96, 144), {"g": "12"})
     whole, source = VideoSource(path).read(range(40), SIZE), VideoSource(path)
     if known:
         assert not source.index().stamped
@@ -140,7 +140,7 @@ def test_decord_is_right_or_refuses_by_name(tmp_path: Path, by_decord: VideoSour
 
 
 def test_decord_names_what_it_cannot_open(tmp_path: Path, by_decord: VideoSource) -> None:
-    raw = write_film(tmp_path / "raw.h264", moving_pictures(20, 96, 144), {"g": "12"})
+    raw = encode_video(tmp_path / "raw.h264", moving_pictures(20, 96, 144), {"g": "12"})
     with pytest.raises(InputError, match=r"raw\.h264: decord is known to find .*; use video_reader=pyav"):
         reader_class("decord")(raw).read([0], SIZE)
     with pytest.raises(InputError, match="no such video file"):

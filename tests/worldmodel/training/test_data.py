@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
+from drawn_videos import encode_video, moving_pictures
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks.studies.video_films import moving_pictures, write_film
 from worldmodel.datasets import openvid
 from worldmodel.errors import InputError
 from worldmodel.training import DataConfig, TrainConfig, ValidationConfig, data
@@ -19,7 +19,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
     """Two short videos, of 24 and 20 frames."""
     folder = tmp_path_factory.mktemp("films")
     for number, frames in enumerate((24, 20)):
-        write_film(folder / f"{number}.mp4", list(moving_pictures(frames, 96, 128, seed=number)), {})
+        encode_video(folder / f"{number}.mp4", list(moving_pictures(frames, 96, 128, seed=number)), {})
     return DataConfig(videos=str(folder), size=(64, 96), frames=(5, 9), stride=2, workers=0)
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 import torch
+from killed_runs import run_through, started
 from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
-from worldmodel.benchmarks.studies.exact_resume import run_through, started
 from worldmodel.datasets.reading import dead_processes_named, reading
 from worldmodel.errors import InputError, RunFailed, Stopped
 from worldmodel.training import TrainConfig, data, train

@@ -13,6 +13,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from golden_numbers import Golden
+from killed_runs import differences, run_killed, run_through
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -23,7 +24,6 @@ from worldmodel.backbones.loading import load_ltx_transformer
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.random import random_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.benchmarks.studies.exact_resume import differences, run_killed, run_through
 from worldmodel.cli.commands.cache import build_cache
 from worldmodel.conventions import PAPER, PUBLISHED
 from worldmodel.errors import InputError

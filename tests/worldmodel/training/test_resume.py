@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from killed_runs import differences, run_killed, run_through
 from safetensors.torch import load_file
 
-from worldmodel.benchmarks.studies.exact_resume import differences, run_killed, run_through
 from worldmodel.errors import InputError
 from worldmodel.training import OptimizerConfig, TrainConfig, train
 from worldmodel.training.checkpoints import checkpoints_of

@@ -1,4 +1,4 @@
-"""Films for measuring and testing video readers: textured pictures that move, in awkward containers.
+"""Videos for testing and measuring video readers: textured pictures that move, in awkward containers.
 
 Shape legend: H, W picture height and width; C colours (3).
 """
@@ -20,7 +20,7 @@ RATE = 25
 def moving_pictures(frames: int, height: int, width: int, seed: int = 0) -> Iterator[UInt8[np.ndarray, "H W C"]]:
     """A camera that drives over a large textured picture, turning and zooming a little, past nearer things.
 
-    No two frames are alike; the whole film is a drive of 1.2 picture widths. Grain of a sensor is added (deviation 2
+    No two frames are alike; the whole video is a drive of 1.2 picture widths. Grain of a sensor is added (deviation 2
     of 255).
     """
     rng = np.random.default_rng(seed)
@@ -51,15 +51,15 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> Image.Image:
     return Image.fromarray(total.clip(0, 255).astype(np.uint8))
 
 
-def write_film(
+def encode_video(
     path: Path,
     pictures: Iterable[np.ndarray],
     options: dict[str, str],
     codec: str = "libx264",
-    shown_at: Sequence[int] | None = None,
+    times: Sequence[int] | None = None,
     pix_fmt: str = "yuv420p",
 ) -> Path:
-    """Encode pictures at 25 a second; `shown_at` gives their times in 1/25 s, for a rate that varies."""
+    """Encode pictures at 25 a second; `times` are theirs in 1/25 s, for a rate that varies."""
     with av.open(media_url(path), "w") as container:
         stream = container.add_stream(codec, rate=RATE, options=options)
         stream.codec_context.thread_count, stream.pix_fmt = 1, pix_fmt
@@ -67,15 +67,17 @@ def write_film(
             if number == 0:
                 stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = number if shown_at is None else shown_at[number], Fraction(1, RATE)
+            frame.pts, frame.time_base = number if times is None else times[number], Fraction(1, RATE)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
 
 
 def cut_copy(whole: Path, path: Path, first: int) -> Path:
-    """The film from frame `first` on, copied without encoding: the packets from the key frame before it on, and an edit
-    list that hides those before `first`. What ffmpeg's `-ss ... -c copy` makes."""
+    """The video from frame `first` on, copied without encoding, as ffmpeg's `-ss ... -c copy` makes it.
+
+    It has the packets from the key frame before `first` on, and an edit list that hides those before `first`.
+    """
     with av.open(media_url(whole)) as source:
         packets = [packet for packet in source.demux(source.streams.video[0]) if packet.size]
         begin = sorted(packet.pts for packet in packets)[first]
@@ -90,42 +92,42 @@ def cut_copy(whole: Path, path: Path, first: int) -> Path:
 
 
 def _closed(folder: Path, pictures: list[np.ndarray]) -> Path:
-    return write_film(folder / "closed.mp4", pictures, {"g": "30", "x264-params": "scenecut=0"})
+    return encode_video(folder / "closed.mp4", pictures, {"g": "30", "x264-params": "scenecut=0"})
 
 
 def _matroska(folder: Path, pictures: list[np.ndarray]) -> Path:
-    return write_film(folder / "closed.mkv", pictures, {"g": "30", "x264-params": "scenecut=0"})
+    return encode_video(folder / "closed.mkv", pictures, {"g": "30", "x264-params": "scenecut=0"})
 
 
 def _transport(folder: Path, pictures: list[np.ndarray]) -> Path:
-    return write_film(folder / "closed.ts", pictures, {"g": "30", "x264-params": "scenecut=0"})
+    return encode_video(folder / "closed.ts", pictures, {"g": "30", "x264-params": "scenecut=0"})
 
 
 def _open_groups(folder: Path, pictures: list[np.ndarray]) -> Path:
     options = {"g": "30", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}
-    return write_film(folder / "open_groups.mp4", pictures, options)
+    return encode_video(folder / "open_groups.mp4", pictures, options)
 
 
 def _open_matroska(folder: Path, pictures: list[np.ndarray]) -> Path:
     options = {"g": "30", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}
-    return write_film(folder / "open_groups.mkv", pictures, options)
+    return encode_video(folder / "open_groups.mkv", pictures, options)
 
 
 def _many_b(folder: Path, pictures: list[np.ndarray]) -> Path:
     options = {"g": "60", "x264-params": "bframes=8:b-adapt=0:b-pyramid=normal:scenecut=0"}
-    return write_film(folder / "many_b.mp4", pictures, options)
+    return encode_video(folder / "many_b.mp4", pictures, options)
 
 
 def _varying(folder: Path, pictures: list[np.ndarray]) -> Path:
-    shown = [at for at in range(len(pictures)) if at % 10 not in (3, 4, 7, 8)]
-    return write_film(
-        folder / "varying_rate.mp4", [pictures[at] for at in shown], {"g": "30", "x264-params": "scenecut=0"},
-        shown_at=shown,
+    kept = [at for at in range(len(pictures)) if at % 10 not in (3, 4, 7, 8)]
+    return encode_video(
+        folder / "varying_rate.mp4", [pictures[at] for at in kept], {"g": "30", "x264-params": "scenecut=0"},
+        times=kept,
     )  # fmt: skip
 
 
 def _edited(folder: Path, pictures: list[np.ndarray]) -> Path:
-    whole = write_film(folder / "whole.mp4", pictures, {"g": "30", "x264-params": "scenecut=0"})
+    whole = encode_video(folder / "whole.mp4", pictures, {"g": "30", "x264-params": "scenecut=0"})
     return cut_copy(whole, folder / "edit_list.mp4", 42)
 
 
