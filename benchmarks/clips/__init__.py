@@ -1,7 +1,7 @@
 """Published, versioned lists of the clips that an evaluation looks at, each a rule in code with a card beside it.
 
-clips(ClipsConfig(list="vista-val", root="/data/nuscenes"))            # builds, prints and writes the list
-chosen = read_clip_list("outputs/clips/vista-val@2.json")              # or clip_list(config), without a file
+chosen = clip_list(ClipsConfig(list="vista-val", root="/data/nuscenes"))   # write_clip_list(chosen, path) keeps it
+chosen = read_clip_list("outputs/clips/vista-val@2.json")                  # what `worldmodel benchmark clips` wrote
 pairs = open_clips(chosen, "/data/nuscenes", size=(576, 1024), resample="vista")
 """
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldmodel.benchmarks.clips.clip_list import Actions, Clip, ClipList, View
 from worldmodel.benchmarks.clips.documents import read_clip_list, write_clip_list
-from worldmodel.benchmarks.clips.verb import LISTS, ClipsConfig, clip_list, clips
+from worldmodel.benchmarks.clips.registry import LISTS, ClipsConfig, clip_list
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.clips.reader import open_clips
@@ -22,7 +22,6 @@ __all__ = [
     "ClipsConfig",
     "View",
     "clip_list",
-    "clips",
     "open_clips",
     "read_clip_list",
     "write_clip_list",

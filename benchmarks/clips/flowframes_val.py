@@ -17,7 +17,7 @@ from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
-    from worldmodel.benchmarks.clips.verb import ClipsConfig
+    from worldmodel.benchmarks.clips.registry import ClipsConfig
 
 CAMERAS = ("CAM_FRONT", "CAM_BACK", "CAM_FRONT_LEFT")
 FRAMES, KEPT, SEED = 34, 2000, 4543543  # the seed is the published one

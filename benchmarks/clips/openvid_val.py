@@ -14,7 +14,7 @@ from worldmodel.datasets.openvid import VideoEntry, read_list
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
-    from worldmodel.benchmarks.clips.verb import ClipsConfig
+    from worldmodel.benchmarks.clips.registry import ClipsConfig
 
 DRAW, SEED = "openvid-val@1", 0  # version 2 has the videos of version 1
 FRAMES, KEPT = 34, 2000

@@ -17,7 +17,7 @@ from worldmodel.datasets.toyworld.rig import RIG
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
-    from worldmodel.benchmarks.clips.verb import ClipsConfig
+    from worldmodel.benchmarks.clips.registry import ClipsConfig
 
 FRAMES, EVERY = 34, 17
 CAMERAS = ("CAM_FRONT", *(camera for camera in RING if camera != "CAM_FRONT"))  # CAM_FRONT leads

@@ -12,7 +12,7 @@ from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
-    from worldmodel.benchmarks.clips.verb import ClipsConfig
+    from worldmodel.benchmarks.clips.registry import ClipsConfig
 
 CAMERA, FRAMES, KEY_EVERY = "CAM_FRONT", 25, 6
 RULE = """nuScenes val, CAM_FRONT. Every key frame with 24 frames behind it in its sample_data.next chain begins a clip:

@@ -1,30 +1,12 @@
 """Two benchmarks side by side: first what differs in what was measured, then what differs in the numbers."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from worldmodel.benchmarks.suites.report import with_spread
-from worldmodel.benchmarks.suites.results import Figure, Results, Row, read_results
+from worldmodel.benchmarks.suites.results import Figure, Results, Row
 from worldmodel.measure.report import markdown_table
-from worldmodel.settings import Settings, Text
-
-
-@dataclass(frozen=True)
-class CompareConfig(Settings):
-    """Two results of `worldmodel benchmark`.
-
-    Attributes:
-        a: folder of one, or its results.json. b: the other.
-    """
-
-    a: Text
-    b: Text
-
-
-def compare(config: CompareConfig) -> None:
-    """Print what differs."""
-    print(comparison(read_results(config.a), read_results(config.b)))
 
 
 def comparison(a: Results, b: Results) -> str:

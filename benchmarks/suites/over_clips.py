@@ -19,7 +19,7 @@ from tqdm import tqdm
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.documents import read_clip_list
 from worldmodel.benchmarks.clips.reader import open_clips
-from worldmodel.benchmarks.clips.verb import ClipsConfig, clip_list
+from worldmodel.benchmarks.clips.registry import ClipsConfig, clip_list
 from worldmodel.benchmarks.methods.method import Method, Spec
 from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.metrics.catalogue import AUTO, CROSS_VIEW, Instruments, open_instruments

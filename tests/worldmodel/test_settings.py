@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from worldmodel.benchmarks.methods.registry import METHODS, check_method
+from worldmodel.cli.commands.cache_build import CacheBuildConfig
 from worldmodel.cli.commands.predict import PredictConfig
 from worldmodel.cli.main import main
 from worldmodel.cli.verbs import VERBS
 from worldmodel.errors import InputError
 from worldmodel.settings import Rule, Settings, converted
 from worldmodel.training import DataConfig, LoraConfig, OptimizerConfig, TinyModelConfig, TrainConfig, ValidationConfig
-from worldmodel.training.config import CacheBuildConfig
 
 ANY_NUMBER = {
     "log_variance",

@@ -58,8 +58,8 @@ VERBS: dict[str, Verb] = {
     ),
     "cache build": Verb(
         "encode and invert all chunk pairs of a training run beforehand, in one job or several",
-        "worldmodel.training.config:CacheBuildConfig",
-        "worldmodel.cli.commands.cache:build_cache",
+        "worldmodel.cli.commands.cache_build:CacheBuildConfig",
+        "worldmodel.cli.commands.cache_build:build_cache",
         (
             "worldmodel cache build experiment=tiny pretrained=tiny_base",
             "worldmodel cache build experiment=tiny pretrained=tiny_base task=0 tasks=8",
@@ -68,8 +68,8 @@ VERBS: dict[str, Verb] = {
     ),
     "cache look": Verb(
         "decode some pairs of a latent cache into a picture",
-        "worldmodel.training.config:CacheLookConfig",
-        "worldmodel.cli.commands.cache:look_into_cache",
+        "worldmodel.cli.commands.cache_look:CacheLookConfig",
+        "worldmodel.cli.commands.cache_look:look_into_cache",
         ("worldmodel cache look folder=outputs/tiny/store/latents-... pretrained=tiny_base out=cache.png",),
     ),
     "train": Verb(
@@ -106,8 +106,8 @@ VERBS: dict[str, Verb] = {
     ),
     "benchmark clips": Verb(
         "build or check a clip list",
-        "worldmodel.benchmarks.clips.verb:ClipsConfig",
-        "worldmodel.benchmarks.clips.verb:clips",
+        "worldmodel.benchmarks.clips.registry:ClipsConfig",
+        "worldmodel.cli.commands.benchmark_clips:clips",
         (
             "worldmodel benchmark clips list=toyworld-val root=data/toyworld",
             "worldmodel benchmark clips list=vista-val root=/datasets/nuscenes check=true",
@@ -115,8 +115,8 @@ VERBS: dict[str, Verb] = {
     ),
     "benchmark compare": Verb(
         "say what differs between two benchmarks, in settings first and then in numbers",
-        "worldmodel.benchmarks.suites.compare:CompareConfig",
-        "worldmodel.benchmarks.suites.compare:compare",
+        "worldmodel.cli.commands.benchmark_compare:CompareConfig",
+        "worldmodel.cli.commands.benchmark_compare:compare",
         ("worldmodel benchmark compare outputs/benchmark outputs/other",),
         positional=("a", "b"),
     ),
@@ -194,8 +194,8 @@ VERBS: dict[str, Verb] = {
     ),
     "view": Verb(
         "open, save or serve a Rerun recording of a rollout",
-        "worldmodel.viewing:ViewConfig",
-        "worldmodel.viewing:view",
+        "worldmodel.cli.commands.view:ViewConfig",
+        "worldmodel.cli.commands.view:view",
         (
             "worldmodel view path=outputs/demo/rollout.rrd",
             "worldmodel view path=outputs/demo/rollout.rrd mode=serve port=9090",

@@ -6,15 +6,12 @@ from worldmodel.viewing.rollout import Rollout
 from worldmodel.viewing.screenshot import write_screenshot
 from worldmodel.viewing.sheet import contact_sheet
 from worldmodel.viewing.video import write_film, write_frames
-from worldmodel.viewing.view import ViewConfig, view
 
 __all__ = [
     "Rollout",
-    "ViewConfig",
     "contact_sheet",
     "estimate_bytes",
     "psnr_per_frame",
-    "view",
     "write_film",
     "write_frames",
     "write_recording",

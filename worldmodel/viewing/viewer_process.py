@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from worldmodel.errors import InputError, RunFailed
 from worldmodel.termination import signals_held
 
 
@@ -26,3 +28,31 @@ def viewer_process(arguments: Sequence[str], quiet: bool = False) -> Iterator[su
             with suppress(ProcessLookupError):
                 os.killpg(viewer.pid, signal.SIGTERM)
             viewer.wait()
+
+
+def checked_recording(path: str | Path) -> Path:
+    """`path` if it is a Rerun recording, else an `InputError` that says what it is not."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such recording; give the .rrd that `worldmodel predict` wrote")
+    with path.open("rb") as file:
+        if file.read(3) != b"RRF":
+            raise InputError(f"{path}: not a Rerun recording; give the .rrd that `worldmodel predict` wrote")
+    return path
+
+
+def need_display() -> None:
+    """Raise `InputError` where no window can be opened."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise InputError("mode open: no display here; use mode=serve, or mode=save with output=picture.png")
+
+
+def run_viewer(arguments: Sequence[str]) -> None:
+    """Until it is closed or interrupted; `RunFailed` where it ends with a fault."""
+    try:
+        with viewer_process(arguments) as viewer:
+            code = viewer.wait()
+    except KeyboardInterrupt:
+        return
+    if code:
+        raise RunFailed(f"viewer: ended with code {code}; its message stands above")

@@ -11,9 +11,10 @@ import pytest
 from even_times import fire_evenly
 from nuscenes_small import VERSION, edit_table, token
 
-from worldmodel.benchmarks.clips import LISTS, Clip, ClipList, ClipsConfig, View, clip_list, clips, read_clip_list, verb
+from worldmodel.benchmarks.clips import LISTS, Clip, ClipList, ClipsConfig, View, clip_list, read_clip_list, registry
 from worldmodel.benchmarks.clips.documents import header_path, write_clip_list
-from worldmodel.benchmarks.clips.verb import label_of
+from worldmodel.benchmarks.clips.registry import label_of
+from worldmodel.cli.commands.benchmark_clips import clips
 from worldmodel.errors import InputError
 
 
@@ -241,8 +242,8 @@ def test_the_example_of_the_docs_works(
     code = next(part for part in page.split("```python\n")[1:] if "def build" in part).split("```")[0]
     (tmp_path / "my_clips.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    entry = EntryPoint("night-val@1", "my_clips:build", verb.GROUP)
-    monkeypatch.setattr(verb, "entry_points", lambda group: [entry])
+    entry = EntryPoint("night-val@1", "my_clips:build", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
     night = ClipsConfig(list="night-val", root=str(toy_root), out=str(tmp_path / "night.json"))
     written = clips(night)
     assert written.label == "night-val@1" and len(written) > 0

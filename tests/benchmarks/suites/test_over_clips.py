@@ -14,13 +14,13 @@ import pytest
 from worldmodel.benchmarks.clips import Clip, ClipsConfig, View, clip_list
 from worldmodel.benchmarks.clips.documents import write_clip_list
 from worldmodel.benchmarks.methods.registry import METHODS
-from worldmodel.benchmarks.suites.compare import CompareConfig, compare
 from worldmodel.benchmarks.suites.config import BenchmarkConfig, Rows
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
 from worldmodel.benchmarks.suites.over_clips import open_ground
 from worldmodel.benchmarks.suites.results import read_results
 from worldmodel.benchmarks.suites.run import benchmark
 from worldmodel.benchmarks.suites.table import Table
+from worldmodel.cli.commands.benchmark_compare import CompareConfig, compare
 from worldmodel.errors import InputError
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from worldmodel.cli.commands.cache import build_cache, look_into_cache
+from worldmodel.cli.commands.cache_build import CacheBuildConfig, build_cache
+from worldmodel.cli.commands.cache_look import CacheLookConfig, look_into_cache
 from worldmodel.errors import InputError
 from worldmodel.training import TrainConfig, train
-from worldmodel.training.config import CacheBuildConfig, CacheLookConfig
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from worldmodel.backbones.loading import load_ltx_transformer
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.random import random_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.cli.commands.cache import build_cache
+from worldmodel.cli.commands.cache_build import CacheBuildConfig, build_cache
 from worldmodel.conventions import PAPER, PUBLISHED
 from worldmodel.errors import InputError
 from worldmodel.models.pipeline import FlowFramesPipeline
@@ -32,7 +32,6 @@ from worldmodel.training import DataConfig, OptimizerConfig, TrainConfig, Valida
 from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.chunks import Pool
-from worldmodel.training.config import CacheBuildConfig
 from worldmodel.training.data import open_pairs, samples
 from worldmodel.training.latent_cache import LatentCache, shard_file, write_shards
 from worldmodel.training.latents import LatentEncoder

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from worldmodel.cli.commands.view import ViewConfig, view
 from worldmodel.errors import InputError
-from worldmodel.viewing import ViewConfig, view, write_recording, write_screenshot
+from worldmodel.viewing import write_recording, write_screenshot
 from worldmodel.viewing.screenshot import _free_port
 
 
@@ -51,7 +52,8 @@ def test_a_copy_is_the_same_file(recording, tmp_path):
 
 def test_serve_hands_out_the_web_viewer(recording):
     port = _free_port()
-    code = f"from worldmodel.viewing import *; view(ViewConfig(path={str(recording)!r}, mode='serve', port={port}))"
+    code = "from worldmodel.cli.commands.view import *\n"
+    code += f"view(ViewConfig(path={str(recording)!r}, mode='serve', port={port}))"
     server = subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed_interrupts
     )

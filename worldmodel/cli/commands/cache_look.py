@@ -1,8 +1,9 @@
-"""`worldmodel cache build` and `worldmodel cache look`: the latent cache on its own.
+"""`worldmodel cache look`: some pairs of a latent cache as a picture.
 
 Shape legend: F frames, H height, W width, 3 colours; C f h w are latents.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +19,32 @@ from worldmodel.files import written_whole
 from worldmodel.flow.inversion import midpoint
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import to_uint8, unit_from_signed
-from worldmodel.training import data
-from worldmodel.training.captions import CaptionEncoder
-from worldmodel.training.config import CacheBuildConfig, CacheLookConfig, DataConfig, TrainConfig
+from worldmodel.settings import Count, Settings, Text
+from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache
 from worldmodel.training.latents import LatentEncoder
-from worldmodel.training.trainer import open_pipeline, started_processes
+from worldmodel.training.trainer import open_pipeline
 
 
-def build_cache(config: CacheBuildConfig) -> list[Path]:
-    """Write this job's shards of every length; shards that are there stay."""
-    if started_processes() > 1:
-        raise InputError("cache build: a launcher's processes would all do the same; start jobs with task=I tasks=N")
-    pipeline = open_pipeline(config)
-    pipeline.vae.requires_grad_(False).eval()
-    pipeline.transformer.requires_grad_(False).eval()
-    device = torch.device("cuda" if torch.cuda.is_available() and config.device == "auto" else "cpu")
-    pipeline.to(device)
-    backbone = pipeline.backbone
-    backbone.conventions = conventions_of(config.conventions)
-    captions = CaptionEncoder(pipeline, device) if config.captioned else None
-    encoder = LatentEncoder(backbone, config.inversion_steps * config.inverts, config.precision, captions)
-    folders = []
-    for frames in config.data.frames:
-        pairs = data.open_pairs(config.data, frames, data.store_folder(config), config.captioned)
-        folder = data.write_cache(config, pairs, frames, encoder, device, (config.task, config.tasks))
-        print(f"{folder}: {len(pairs)} pairs of {frames} + {frames} frames, share {config.task + 1} of {config.tasks}")
-        folders.append(folder)
-    return folders
+@dataclass(frozen=True)
+class CacheLookConfig(Settings):
+    """What of a cache is decoded for a look.
+
+    Attributes:
+        folder: the cache, a folder with card.json.
+        pretrained: the model that made it: a pipeline folder, a shipped name, official files or a hub id.
+        out: PNG to write.
+        pairs: how many, spread evenly.
+        steps: of the integration that carries inverted noise back to video.
+        transformer: folder of one that was trained alone, where the cache was built with it in place of pretrained's.
+    """
+
+    folder: Text
+    pretrained: Text
+    out: Text = "cache.png"
+    pairs: Count = 6
+    steps: Count = 25
+    transformer: Text | None = None
 
 
 def look_into_cache(config: CacheLookConfig) -> Path:

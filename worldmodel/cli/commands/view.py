@@ -1,17 +1,15 @@
-"""Opening, serving and saving recordings with the real viewer, which runs as a process of its own."""
+"""`worldmodel view`: a recording in the real viewer, served for a browser, or saved as a picture."""
 
-import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from worldmodel.errors import InputError, RunFailed
+from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.settings import Count, Natural, Port, Settings, Text
 from worldmodel.viewing.screenshot import write_screenshot
-from worldmodel.viewing.viewer_process import viewer_process
+from worldmodel.viewing.viewer_process import checked_recording, need_display, run_viewer
 
 
 @dataclass(frozen=True)
@@ -46,24 +44,13 @@ def view(config: ViewConfig) -> None:
     """
     path = checked_recording(config.path)
     if config.mode == "open":
-        _need_display()
-        _run_viewer([str(path)])
+        need_display()
+        run_viewer([str(path)])
     elif config.mode == "serve":
         ports = ["--web-viewer-port", str(config.port), "--port", str(config.port + 1)]
-        _run_viewer([str(path), "--serve-web", "--bind", config.bind, *ports])
+        run_viewer([str(path), "--serve-web", "--bind", config.bind, *ports])
     else:
         _save(path, config)
-
-
-def checked_recording(path: str | Path) -> Path:
-    """`path` if it is a Rerun recording, else an `InputError` that says what it is not."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such recording; give the .rrd that `worldmodel predict` wrote")
-    with path.open("rb") as file:
-        if file.read(3) != b"RRF":
-            raise InputError(f"{path}: not a Rerun recording; give the .rrd that `worldmodel predict` wrote")
-    return path
 
 
 def _save(path: Path, config: ViewConfig) -> None:
@@ -74,18 +61,3 @@ def _save(path: Path, config: ViewConfig) -> None:
             shutil.copyfile(path, partial)
     else:
         write_screenshot(path, config.output, config.width, config.height, config.frame)
-
-
-def _need_display() -> None:
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise InputError("mode open: no display here; use mode=serve, or mode=save with output=picture.png")
-
-
-def _run_viewer(arguments: list[str]) -> None:
-    try:
-        with viewer_process(arguments) as viewer:
-            code = viewer.wait()
-    except KeyboardInterrupt:
-        return
-    if code:
-        raise RunFailed(f"viewer: ended with code {code}; its message stands above")
