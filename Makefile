@@ -8,14 +8,21 @@ ALL    := $(VENV)/.all-installed
 DOCS   := $(VENV)/.docs-installed
 JOBS   ?= 2
 
-.PHONY: demo check test docs install clean
+# A worker runs whole files, whose fixtures are then made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo check test test-quick docs install clean
 .DELETE_ON_ERROR:
 
 demo: $(CORE)
 	$(BIN)/worldmodel demo
 
 test: $(ALL)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+# What takes no more than seconds each; the ten that take longest are named, so that a slow one gets its mark.
+test-quick: $(ALL)
+	$(PYTEST) -m "not slow" --durations=10
 
 check: $(ALL)
 	$(BIN)/ruff check .

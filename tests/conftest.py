@@ -4,8 +4,10 @@
 checkout); a test goes through whatever is listed there.
 """
 
+import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from golden_numbers import Golden
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
+
+DEAR = {"installed", "lines_file", "made_once", "quick", "runs", "toy_root_two_workers", "undisturbed"}
+"""Fixtures that export, compile, benchmark or train: more than 5 s of a CPU for the first test that asks for them."""
 
 
 def shaped_modules() -> list[str]:
@@ -36,6 +41,26 @@ def folder_from(variable: str, default: str) -> Path:
     folder = Path(os.environ.get(variable, ROOT.parent / "shared" / default))
     if not folder.is_dir():
         pytest.skip(f"{variable} is not set and {folder} does not exist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """made_once(name, make): the folder that `make(folder)` wrote, once for all workers; it is only to be read."""
+    base = tmp_path_factory.getbasetemp()
+    common = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once"
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        path, whole = common / name, common / f"{name}.whole"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(f"{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                shutil.rmtree(path, ignore_errors=True)  # of a worker that failed halfway
+                make(path)
+                whole.touch()
+        return path
+
     return folder
 
 
@@ -85,9 +110,12 @@ def footage_manifest(footage_folder: Path) -> dict:
     return json.loads((footage_folder / "manifest.json").read_text())
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what this machine lacks, with the reason."""
+    """Skips what this machine lacks, with the reason; whoever asks for a dear fixture is slow."""
     for item in items:
+        if DEAR & set(item.fixturenames):
+            item.add_marker("slow")
         for marker, reason in missing_here(item):
             item.add_marker(pytest.mark.skip(reason=f"{marker}: {reason}"))
 

@@ -294,6 +294,7 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     words = ["data", "toyworld", "root=new", "train_scenes=1", "val_scenes=1", "seconds=20", "workers=2"]
     command = [sys.executable, "-m", "worldmodel", *words]

@@ -13,6 +13,8 @@ from worldmodel.models.open import open_pipeline
 from worldmodel.training.latent_cache import build_latent_cache
 from worldmodel.training.latents import LatentEncoder
 
+pytestmark = pytest.mark.slow
+
 RUN = """
 import json, sys
 from dataclasses import replace

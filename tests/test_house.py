@@ -21,6 +21,7 @@ def test_room_is_a_relative_link_and_no_regular_package(repository: Path, room: 
     assert not (repository / room / "__init__.py").exists(), f"{room}/__init__.py would shadow other packages"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("datasets.load") is None, reason="Hugging Face datasets is not installed")
 def test_two_process_launch_from_the_root_finds_both_datasets(repository: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -57,6 +58,7 @@ def expected_files(tree: Path) -> set[str]:
     return {name for name in names if name.endswith(suffixes) and not name.startswith(CHECKOUT_ONLY)}
 
 
+@pytest.mark.slow
 def test_wheel_and_sdist_hold_every_room_and_preset(copied: Path, tmp_path: Path) -> None:
     sdist = built(copied, "sdist")
     shutil.unpack_archive(sdist, tmp_path, filter="data")

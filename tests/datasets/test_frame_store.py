@@ -1,6 +1,7 @@
 """Decoded frames against the pictures they come from."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,16 @@ from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 from worldmodel.errors import InputError
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = ToyWorldConfig(train_scenes=1, val_scenes=0, seconds=0.5, size=(96, 64), workers=1)
+    return make_toyworld(tmp_path_factory.mktemp("drawn") / "toy", config, False)
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    config = ToyWorldConfig(train_scenes=1, val_scenes=1, seconds=0.5, size=(96, 64), workers=1)
-    return make_toyworld(tmp_path / "toy", config, False)
+def root(drawn: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(drawn, tmp_path / "toy"))
 
 
 def store_of(root: Path, size: tuple[int, int] = (32, 48)) -> FrameStore:

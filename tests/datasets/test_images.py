@@ -2,6 +2,7 @@
 
 import io
 import struct
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from worldmodel.datasets.resize import crop_box
 from worldmodel.errors import InputError
 
 
+@cache
 def scenery(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A picture with a falling spectrum as lenses give it, correlated colours and some hard edges."""
     rng = np.random.default_rng(seed)

@@ -1,5 +1,6 @@
 """Artifacts of very small models, each exported once a session: `artifact(family, precision)`."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,24 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 MakeArtifact = Callable[..., Path]
 MakeConfig = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def saved_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def saved_pipeline(made_once: MakeOnce) -> Callable[[str], Path]:
     """The folder of a small pipeline of this family (`tiny`, `ltx`, `wan`), with `prompt.safetensors` in it."""
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     from export_models import save_pipeline
 
-    made: dict[str, Path] = {}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            made[family] = save_pipeline(family, tmp_path_factory.mktemp("pipelines") / family)
-        return made[family]
-
-    return folder
+    return lambda family: made_once(f"pipelines/{family}", lambda folder: save_pipeline(family, folder))
 
 
 @pytest.fixture(scope="session")
@@ -55,30 +50,32 @@ def export_config(saved_pipeline: Callable[[str], Path]) -> MakeConfig:
 
 
 @pytest.fixture(scope="session")
-def artifact(export_config: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> MakeArtifact:
-    """artifact(family, precision, **keys of ExportConfig): the folder, exported at its first use."""
+def artifact(export_config: MakeConfig, made_once: MakeOnce) -> MakeArtifact:
+    """artifact(family, precision, **keys of ExportConfig): the folder, exported at its first use; only to be read."""
     from worldmodel.export.exporting import export
 
-    made: dict[object, Path] = {}
-
     def folder(family: str, precision: str = "fp32", **keys: object) -> Path:
-        key = (family, precision, tuple(sorted(keys.items())))
-        if key not in made:
-            out = tmp_path_factory.mktemp("artifacts") / f"{family}-{precision}"
-            export(export_config(family, precision, out=str(out), **keys))
-            made[key] = out
-        return made[key]
+        name = f"{family}-{precision}"
+        if keys:
+            name += f"-{hashlib.sha256(repr(sorted(keys.items())).encode()).hexdigest()[:8]}"
+        return made_once(
+            f"artifacts/{name}", lambda out: export(export_config(family, precision, out=str(out), **keys))
+        )
 
     return folder
 
 
 @pytest.fixture(scope="session")
-def drive(tmp_path_factory: pytest.TempPathFactory) -> str:
+def drive(made_once: MakeOnce) -> str:
     """A folder of 24 noisy images."""
-    folder, rng = tmp_path_factory.mktemp("drive"), np.random.default_rng(0)
-    for number in range(24):
-        Image.fromarray(rng.integers(0, 256, (32, 48, 3), np.uint8)).save(folder / f"{number:03d}.png")
-    return str(folder)
+
+    def write(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        folder.mkdir()
+        for number in range(24):
+            Image.fromarray(rng.integers(0, 256, (32, 48, 3), np.uint8)).save(folder / f"{number:03d}.png")
+
+    return str(made_once("drive", write))
 
 
 @pytest.fixture(scope="session")

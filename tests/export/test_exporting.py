@@ -74,6 +74,7 @@ def export_part(folder: Path, name: str, graph: Graph, dtype: torch.dtype) -> Pa
     return export_onnx(module, graph.examples(module), path, module.input_names, module.output_names)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_stays_near(tmp_path: Path, family: str) -> None:
@@ -91,6 +92,7 @@ def test_half_precision_stays_near(tmp_path: Path, family: str) -> None:
     assert relative(follow(halved, latents, schedule)[-1], follow(step, latents, schedule)[-1]) <= 5e-3
 
 
+@pytest.mark.slow
 def test_wan_has_a_bf16_graph(tmp_path: Path) -> None:
     backbone = backbone_of("wan")
     part = export_part(tmp_path, "step", graphs_of(backbone, CHUNK, baked(backbone, "wan"))["step"], torch.bfloat16)
@@ -248,6 +250,7 @@ def test_an_earlier_artifact_and_a_strange_folder_stay(
     Manifest.read(there)
 
 
+@pytest.mark.slow
 def test_bf16_is_written_without_a_self_test(
     export_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,6 +276,7 @@ def test_int8_is_calibrated_by_a_drive(int8_artifact: Callable[[str], Path]) -> 
     assert 1e-4 < relative(run(folder, "step", latents, sigma), step(latents, sigma)) <= 3e-2
 
 
+@pytest.mark.slow
 def test_half_precision_keeps_what_a_drive_makes_too_large(
     export_config: MakeConfig, drive: str, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         shipped("large")
 
 
+@pytest.mark.slow
 def test_the_tiny_model_beats_repeating_the_last_frame_on_a_held_out_drive(tmp_path: Path) -> None:
     config = ToyWorldConfig(train_scenes=0, val_scenes=1, seconds=3.0, workers=1)
     index = open_index(make_toyworld(tmp_path / "toy", config, False), "v1.0-toy")

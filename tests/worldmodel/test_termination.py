@@ -74,6 +74,7 @@ VERBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_ends_clean(name: str, tmp_path: Path) -> None:
     pictures(tmp_path / "pictures")
@@ -89,6 +90,7 @@ def test_a_verb_ends_clean(name: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
 
 
+@pytest.mark.slow
 def test_the_web_viewer_ends_with_its_verb(tmp_path: Path) -> None:
     (tmp_path / "a.rrd").write_bytes(b"RRF2 is read by the viewer")
     with started(tmp_path, "view", "path=a.rrd", "mode=serve", f"port={_free_port()}") as process:

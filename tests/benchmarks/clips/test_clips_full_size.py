@@ -11,6 +11,8 @@ from val_tables import CAMERA_TURN, LIDAR_TURN, MOUNTED, K, Tables, write_val_ta
 
 from worldmodel.benchmarks.clips import ClipList, ClipsConfig, clip_list, read_clip_list, write_clip_list
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tables]:

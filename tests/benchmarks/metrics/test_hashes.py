@@ -1,14 +1,10 @@
 """The weights of extractors are hashed by one process of a launch; what is run is checked by each that runs it."""
 
 import json
-import os
-import socket
 from pathlib import Path
 
 import pytest
-import torch
-import torch.multiprocessing
-from accelerate import PartialState
+from launched import launched
 
 from worldmodel.benchmarks.metrics import weights
 from worldmodel.benchmarks.metrics.hashes import hashed_once, known_hash
@@ -43,22 +39,15 @@ def refused(folder: Path) -> str:
     return ""
 
 
-def of_one_process(rank: int, port: int, folder: str) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    os.environ |= {"MASTER_PORT": str(port)}
-    PartialState(cpu=True)
-    said = [*hashed(Path(folder)), refused(Path(folder))]
-    Path(folder, f"{rank}.json").write_text(json.dumps(said))
-    torch.distributed.destroy_process_group()
+def of_one_process(rank: int, folder: Path) -> None:
+    said = [*hashed(folder), refused(folder)]
+    (folder / f"{rank}.json").write_text(json.dumps(said))
 
 
 def test_one_process_hashes_for_all(tmp_path: Path) -> None:
     for name in set(FILES.values()):
         (tmp_path / name).write_bytes(name.encode())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(of_one_process, (port, str(tmp_path)), nprocs=2)
+    launched(of_one_process, tmp_path)
     hashes = [file_sha256(tmp_path / name) for name in FILES.values()]
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
     assert first[:2] == [["plain.pth", "program.pt"], hashes], "a file of two extractors is read once"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing
+from launched import launched
 from torch import Tensor
 
 from worldmodel.benchmarks.metrics.distribution import FrechetDistance
@@ -53,18 +53,16 @@ def scored(shares: dict[str, Tensor]) -> dict[str, object]:
     return found
 
 
-def of_one_process(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
+def of_one_process(rank: int, folder: Path) -> None:
     mine = torch.arange(20) if rank == 0 else torch.arange(20, CLIPS)
     nothing = torch.arange(0)
     everything = torch.arange(CLIPS)
     shares = {"": mine, "padded": torch.cat([mine, PADDING]), "on one process": nothing if rank else everything}
-    torch.save(scored(shares), f"{folder}/result-{rank}")
-    torch.distributed.destroy_process_group()
+    torch.save(scored(shares), folder / f"result-{rank}")
 
 
 def test_processes_do_not_matter(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(of_one_process, (str(tmp_path),), nprocs=2)
+    launched(of_one_process, tmp_path)
     everything = torch.arange(CLIPS)
     alone = scored({"": everything, "padded": torch.cat([everything, PADDING]), "on one process": everything})
     results = [torch.load(tmp_path / f"result-{rank}", weights_only=False) for rank in range(2)]

@@ -77,6 +77,7 @@ def small(tmp_path: Path) -> BenchmarkConfig:
     return BenchmarkConfig(suite="latency", out=str(tmp_path / "out"), cost=cost)
 
 
+@pytest.mark.slow
 def test_latency(small: BenchmarkConfig) -> None:
     results = benchmark(replace(small, methods={"flowframes_ltxv": {}, "causvid": {}}))
     assert results is not None
@@ -90,6 +91,7 @@ def test_latency(small: BenchmarkConfig) -> None:
         assert found["one evaluation"] * row.evaluations["forward_calls"] <= 3 * found["evaluations"]
 
 
+@pytest.mark.slow
 def test_memory(small: BenchmarkConfig) -> None:
     results = benchmark(replace(small, suite="memory", methods={"flowframes_wan": {}, "ltxv_condition": {}}))
     assert results is not None
@@ -100,6 +102,7 @@ def test_memory(small: BenchmarkConfig) -> None:
         assert row.published["k"] > 0 and "k above weights" in row.figures
 
 
+@pytest.mark.slow
 def test_the_protocol_follows_the_rows_conventions_unless_said(small: BenchmarkConfig) -> None:
     rows = {"flowframes_ltxv": {"conventions": "published"}}
     asked = replace(small, suite="memory", methods=rows)

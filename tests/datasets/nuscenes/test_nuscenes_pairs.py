@@ -237,7 +237,10 @@ def test_check_names_every_bad_picture_and_leaves_its_pairs_out(own_root: Path) 
     assert str(bad[0]) in str(sound.report)
 
 
-@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])  # a spawned worker imports torch anew
+@pytest.mark.parametrize(
+    ("context", "workers"),
+    [("fork", 2), pytest.param("spawn", 1, marks=pytest.mark.slow)],  # a spawned worker imports torch anew
+)
 def test_workers_skip_bad_pairs_and_the_report_knows(own_root: Path, context: str, workers: int) -> None:
     bad = damaged(own_root)
     pairs = chunk_pairs(open_index(own_root, VERSION), skip_bad=True, **SMALL)

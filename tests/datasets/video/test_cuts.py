@@ -209,6 +209,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         scene_cuts(VideoSource(tmp_path / "nowhere.mp4"), tmp_path)
 
 
+@pytest.mark.slow
 def test_published_cuts_of_real_clips(footage_folder: Path, tmp_path: Path) -> None:
     """Every published number at which the picture changes abruptly is found; what else is found is abrupt too."""
     published = published_cuts(footage_folder)
@@ -229,6 +230,7 @@ SEEN = {  # frames that a trained detector names: fades to white and black, from
 }
 
 
+@pytest.mark.slow
 def test_fades_and_dissolves_of_real_clips(footage_folder: Path) -> None:
     """Each is in a short shot of its own."""
     films = [path for path in published_cuts(footage_folder) if path.stem in SEEN]
@@ -241,6 +243,7 @@ def test_fades_and_dissolves_of_real_clips(footage_folder: Path) -> None:
             assert next(len(part) for part in parts if frame in part) < 36, (path.name, frame)
 
 
+@pytest.mark.slow
 def test_real_clips_without_cuts(footage_folder: Path, footage_manifest: list) -> None:
     """Clips that no note says to have cuts; the short first frames that a film begins with are its own."""
     films = [path for path in without_cuts(footage_folder) if path.parent.name != "driving"][:4]

@@ -15,7 +15,6 @@ from worldmodel.export.check.targets import TARGETS, TargetName
 from worldmodel.export.check.verb import CheckConfig, check
 from worldmodel.export.quantisation import quantise
 from worldmodel.export.runtime.manifest import Manifest, Precision
-from worldmodel.export.single_file import write_single
 from worldmodel.files import file_sha256
 
 MakeArtifact = Callable[..., Path]
@@ -51,13 +50,14 @@ def test_every_graph_builds_in_fp16(artifact: MakeArtifact, family: str) -> None
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_graph_builds_in_int8(int8_artifact: Callable[[str], Path], family: str) -> None:
+    """With the file that holds the loop as well."""
     folder = int8_artifact(family)
     stored = onnx.load(str(folder / "step.onnx"), load_external_data=False).graph.initializer
     assert any(one.data_type == onnx.TensorProto.INT8 and len(one.dims) == 2 for one in stored), "weights in 8 bits"
     assert built_parts(folder) == ["encoder", "step", "decoder", "single"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["ltx", "wan"])  # tiny's classes are those of ltx
 def test_every_graph_builds_with_a_step_in_fp8_for_a_chip_that_has_it(
     artifact: MakeArtifact, family: str, tmp_path: Path
 ) -> None:
@@ -78,13 +78,6 @@ def test_every_graph_builds_with_a_step_in_fp8_for_a_chip_that_has_it(
 def test_the_streaming_pair_builds_in_fp16(artifact: MakeArtifact) -> None:
     folder = artifact("wan", "fp16", wan_decoder="stream")
     assert built_parts(folder) == ["encoder", "step", "decoder_first", "decoder_next"]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_one_file_with_the_loop_builds_in_fp16(artifact: MakeArtifact, family: str, tmp_path: Path) -> None:
-    manifest = linked(artifact(family, "fp16"), tmp_path)
-    part = write_single(tmp_path, manifest.parts, manifest.schedule())
-    assert tensorrt_rtx.build(tmp_path / part.file, AMPERE).bytes > 1000
 
 
 def test_an_unsupported_operator_is_refused_by_name(tmp_path: Path) -> None:

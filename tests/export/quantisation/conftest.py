@@ -9,31 +9,14 @@ import pytest
 pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
 
 import onnxruntime
-from export_models import CHUNK, baked, small_backbone
-
-from worldmodel.export.graphs.families import graphs_of
-from worldmodel.export.onnx_files import export_onnx
-from worldmodel.export.precision import FLOATS, cast
 
 Samples = list[dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="session")
-def step_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def step_file(artifact: Callable[..., Path]) -> Callable[..., Path]:
     """step_file(family, precision): `step.onnx` with a prompt of some tokens and guidance."""
-    made: dict[tuple[str, str], Path] = {}
-
-    def path(family: str, precision: str = "fp32") -> Path:
-        if (family, precision) not in made:
-            backbone = small_backbone(family)
-            graph = graphs_of(backbone, CHUNK, baked(backbone, family))["step"]
-            module = cast(graph.make(), FLOATS[precision])
-            file = tmp_path_factory.mktemp("steps") / f"{family}-{precision}.onnx"
-            export_onnx(module, graph.examples(module), file, module.input_names, module.output_names)
-            made[family, precision] = file
-        return made[family, precision]
-
-    return path
+    return lambda family, precision="fp32": artifact(family, precision) / "step.onnx"
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The demo on a shorter toy drive with random weights, as a user runs it: from an empty folder, twice."""
 
+import contextlib
+import io
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,12 @@ import torch
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.cli.commands.demo import DemoConfig, run_demo
+from worldmodel.cli.main import main
 from worldmodel.datasets.nuscenes import RING
 from worldmodel.errors import InputError
 from worldmodel.models.pipeline import FlowFramesPipeline
+
+pytestmark = pytest.mark.slow
 
 KEYS = {"train_scenes": 0, "val_scenes": 1, "seconds": 1.5, "frames": 5, "size": (32, 48), "steps": 2}
 
@@ -33,11 +36,11 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> 
     """A folder that was empty, after one demo by the command line."""
     folder = tmp_path_factory.mktemp("demo")
     words = [f"{key}={value}".replace("(", "[").replace(")", "]").replace(" ", "") for key, value in KEYS.items()]
-    command = [sys.executable, "-m", "worldmodel", "demo", f"checkpoint={checkpoint}", *words]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (folder / "printed.txt").write_text(done.stdout)
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.chdir(folder)
+        assert main(["demo", f"checkpoint={checkpoint}", *words]) == 0
+    (folder / "printed.txt").write_text(printed.getvalue())
     return folder
 
 

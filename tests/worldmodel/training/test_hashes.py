@@ -1,12 +1,9 @@
 """The weights that a run starts from are hashed by one process, however many there are."""
 
-import os
-import socket
 from pathlib import Path
 
 import torch
-import torch.multiprocessing
-from accelerate import PartialState
+from launched import launched
 
 from worldmodel.backbones.ltx import LTXBackbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
@@ -23,10 +20,7 @@ def backbone() -> LTXBackbone:
     return tiny_backbone(vae, tiny_transformer(vae.config.latent_channels, 1, 2, 16, 16))
 
 
-def of_one_process(rank: int, port: int, folder: str) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    os.environ |= {"MASTER_PORT": str(port)}
-    PartialState(cpu=True)
+def of_one_process(rank: int, folder: Path) -> None:
     mine = backbone()
     captions = CaptionEncoder(FlowFramesPipeline.from_backbone(mine), torch.device("cpu"))
     if rank:  # a second process has nothing that could be hashed
@@ -36,15 +30,11 @@ def of_one_process(rank: int, port: int, folder: str) -> None:
     encoder = LatentEncoder(mine, 2, "no", captions)
     told = [encoder.hash_once(), encoder.vae_sha256, encoder.network_sha256]
     captions.hash_once()
-    torch.save([*told, captions.sha256], f"{folder}/{rank}")
-    torch.distributed.destroy_process_group()
+    torch.save([*told, captions.sha256], folder / str(rank))
 
 
 def test_one_process_hashes_for_all(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(of_one_process, (port, str(tmp_path)), nprocs=2)
+    launched(of_one_process, tmp_path)
     expected = [weights_hash(backbone().vae), weights_hash(backbone().transformer)]
     captions = CaptionEncoder(FlowFramesPipeline.from_backbone(backbone()), torch.device("cpu")).sha256
     for rank in range(2):

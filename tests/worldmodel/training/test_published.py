@@ -38,6 +38,8 @@ from worldmodel.training.latents import LatentEncoder
 from worldmodel.training.objectives import FlowFrames
 from worldmodel.training.order import Draws, Order, ShareOfOrder
 
+pytestmark = pytest.mark.slow
+
 
 class Stored(Draws):
     """What the published code drew."""
