@@ -23,7 +23,7 @@ class ViewEntry(msgspec.Struct):
     timestamps: tuple[int, ...] = ()
 
 
-class Entry(ViewEntry, kw_only=True):
+class ClipEntry(ViewEntry, kw_only=True):
     """One clip: the leading camera's frames as Vista has them; `views` are those of the others."""
 
     scene: str
@@ -88,7 +88,7 @@ def read_clip_list(path: str | Path) -> ClipList:
             that the header was written for.
     """
     header: Header = _read(header_path(path), Header)
-    entries: list[Entry] = _read(Path(path), list[Entry])
+    entries: list[ClipEntry] = _read(Path(path), list[ClipEntry])
     own = {name: getattr(header, name) for name in _OWN}
     chosen = ClipList(**own, clips=tuple(_clip(entry) for entry in entries))
     if (len(chosen), chosen.sha256, chosen.frames_sha256) != (header.count, header.sha256, header.frames_sha256):
@@ -108,9 +108,9 @@ def _read(path: Path, kind: Any) -> Any:
         raise InputError(f"{path}: not a clip list ({error}); build it anew") from None
 
 
-def _entry(clip: Clip) -> Entry:
+def _entry(clip: Clip) -> ClipEntry:
     lead = clip.lead
-    entry = Entry(
+    entry = ClipEntry(
         frames=lead.frames,
         start_sd_token=lead.start_token,
         timestamps=lead.timestamps_us,
@@ -133,7 +133,7 @@ def _view_entry(view: View) -> ViewEntry:
     return ViewEntry(view.frames, view.start_token, view.timestamps_us)
 
 
-def _clip(entry: Entry) -> Clip:
+def _clip(entry: ClipEntry) -> Clip:
     listed: dict[str, ViewEntry] = {entry.camera: entry} | (entry.views or {})
     views = tuple(
         View(camera, listed[camera].frames, listed[camera].start_sd_token, listed[camera].timestamps)
@@ -142,14 +142,14 @@ def _clip(entry: Entry) -> Clip:
     return Clip(entry.scene, views, _actions(entry), entry.caption or "")
 
 
-def _order(entry: Entry, listed: set[str]) -> tuple[str, ...]:
+def _order(entry: ClipEntry, listed: set[str]) -> tuple[str, ...]:
     cameras = (entry.camera,) if entry.cameras is UNSET else entry.cameras
     if len(cameras) != len(listed) or set(cameras) != listed:
         raise InputError(f"clip of {entry.scene}: cameras {cameras} are not its views {sorted(listed)}; build it anew")
     return cameras
 
 
-def _actions(entry: Entry) -> Actions | None:
+def _actions(entry: ClipEntry) -> Actions | None:
     given = (entry.traj, entry.cmd, entry.goal, entry.z)
     if UNSET in given:
         return None

@@ -76,7 +76,7 @@ class ModelOptions(Settings):
     device: Device = "auto"
 
 
-class FlowFrames(Method):
+class FlowFramesMethod(Method):
     """The pipeline of this package as a method; `name` says which design it is."""
 
     def __init__(self, name: str, options: ModelOptions, pipeline: FlowFramesPipeline) -> None:
@@ -138,14 +138,14 @@ class FlowFrames(Method):
         return rest | {"prompt_embeds": found.embeds_BLD, "prompt_mask": found.mask_BL}
 
 
-def load_flowframes(options: ModelOptions) -> FlowFrames:
+def load_flowframes(options: ModelOptions) -> FlowFramesMethod:
     """FlowFrames: paper Algorithm 3 at sampling time."""
-    return FlowFrames("flowframes", options, opened(FlowFramesPipeline, options))
+    return FlowFramesMethod("flowframes", options, opened(FlowFramesPipeline, options))
 
 
-def load_noise_conditioned(options: ModelOptions) -> FlowFrames:
+def load_noise_conditioned(options: ModelOptions) -> FlowFramesMethod:
     """The conventional design on the same network (paper Fig. 1a), trained by `objective=noise_conditioned`."""
-    return FlowFrames("noise_conditioned", options, opened(NoiseConditionedPipeline, options))
+    return FlowFramesMethod("noise_conditioned", options, opened(NoiseConditionedPipeline, options))
 
 
 def opened(kind: type[FlowFramesPipeline], options: ModelOptions) -> FlowFramesPipeline:

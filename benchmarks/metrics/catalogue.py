@@ -32,7 +32,7 @@ AUTO = tuple(name for name in NAMES if name not in BY_NAME_ONLY)
 
 
 @dataclass
-class Instruments:
+class Metrics:
     """Opened, beside the scores that need no weights.
 
     Attributes:
@@ -46,7 +46,7 @@ class Instruments:
     cross_view: bool = False
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def for_frames(self, frames: int) -> "Instruments":
+    def for_frames(self, frames: int) -> "Metrics":
         """Those that can measure clips of so many predicted frames; in its `skipped`, why the others cannot."""
         extractors, skipped = dict[str, Extractor](), dict[str, str]()
         for name, extractor in self.extractors.items():
@@ -55,7 +55,7 @@ class Instruments:
                 extractors[name] = extractor
             except InputError as error:
                 skipped[name] = str(error)
-        return Instruments(extractors, self.perceptual, self.cross_view, skipped)
+        return Metrics(extractors, self.perceptual, self.cross_view, skipped)
 
     @property
     def names(self) -> list[str]:
@@ -63,12 +63,12 @@ class Instruments:
         return sorted([*self.extractors, *self.perceptual, *([CROSS_VIEW] if self.cross_view else [])])
 
 
-def open_instruments(
+def open_metrics(
     names: Iterable[str] = AUTO,
     paths: Mapping[str, Path] | None = None,
     download: bool = False,
     device: torch.device | str = "cpu",
-) -> Instruments:
+) -> Metrics:
     """Load them; one whose weights are absent is left out and said to be.
 
     Args:
@@ -78,7 +78,7 @@ def open_instruments(
     Raises:
         InputError: an unknown name, or a file that is not what it is said to be.
     """
-    found = Instruments()
+    found = Metrics()
     for name in names:
         try:
             _open(found, name, (paths or {}).get(name), download, device)
@@ -87,7 +87,7 @@ def open_instruments(
     return found
 
 
-def _open(found: Instruments, name: str, path: Path | None, download: bool, device: torch.device | str) -> None:
+def _open(found: Metrics, name: str, path: Path | None, download: bool, device: torch.device | str) -> None:
     if name in EXTRACTORS:
         found.extractors[name] = EXTRACTORS[name](path=path, download=download, device=device)
     elif name in PERCEPTUAL:

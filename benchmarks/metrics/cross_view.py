@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float, Float64, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from worldmodel.benchmarks.metrics.figure import Figure, Protocol
+from worldmodel.benchmarks.metrics.figure import MetricFigure, Protocol
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_ratio
 from worldmodel.datasets.pairs import PixelPair
@@ -111,11 +111,11 @@ class CrossView(SampleTable):
         """The ratio; NaN where it cannot be measured."""
         return torch.tensor(self.figure().value, dtype=torch.float64)
 
-    def figure(self) -> Figure:
+    def figure(self) -> MetricFigure:
         """The ratio with a bootstrap over groups; NaN with the reason where it cannot be measured."""
         _, groups_S, values_SV = self.table()
         total_S, patches_S, real_total_S, real_patches_S = values_SV.T
-        found = Figure("cross-view consistency", float("nan"), "higher", self.protocol, len(values_SV))
+        found = MetricFigure("cross-view consistency", float("nan"), "higher", self.protocol, len(values_SV))
         real = float(real_total_S.sum() / real_patches_S.sum().clamp(min=1))
         reason = _reason(int(real_patches_S.sum()), real)
         if reason:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torchmetrics import Metric
 
-from worldmodel.benchmarks.metrics.figure import Figure, Protocol
+from worldmodel.benchmarks.metrics.figure import MetricFigure, Protocol
 from worldmodel.benchmarks.metrics.samples import first_of_each, gathered, joined, synced
 from worldmodel.benchmarks.metrics.spread import GROUPS, jackknife
 from worldmodel.benchmarks.metrics.statistics import FeatureSet, distance
@@ -108,7 +108,7 @@ class FrechetDistance(Metric):
         """
         return torch.tensor(distance(*self._sets()), dtype=torch.float64)
 
-    def figure(self) -> Figure:
+    def figure(self) -> MetricFigure:
         """The distance with its spread and all that it was made with; the same on every process.
 
         Raises:
@@ -117,7 +117,7 @@ class FrechetDistance(Metric):
         real, predicted = self.sets()
         value = distance(real, predicted)
         protocol, clips = replace(self.protocol, covariance="1/(N-1)"), len(predicted.samples_S)
-        found = Figure(self.name, value, "lower", protocol, clips, rows=predicted.count, remarks=_remarks(clips))
+        found = MetricFigure(self.name, value, "lower", protocol, clips, rows=predicted.count, remarks=_remarks(clips))
         found = replace(found, floor=floor_of(real))
         spread = jackknife_of(value, real, predicted)
         if spread is None:

@@ -17,7 +17,7 @@ Shape legend: S samples (clips of one camera), G predicted frames, K chunks.
 from dataclasses import dataclass, replace
 
 from worldmodel.benchmarks.metrics.distribution import FrechetDistance, leave_out
-from worldmodel.benchmarks.metrics.figure import Figure
+from worldmodel.benchmarks.metrics.figure import MetricFigure
 from worldmodel.benchmarks.metrics.pairwise import Curve, PairwiseScore
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean, jackknife
 from worldmodel.benchmarks.metrics.statistics import distance
@@ -29,7 +29,7 @@ class Drift:
     """Quality by chunk, and the last less the first."""
 
     by_chunk: Curve
-    drift: Figure
+    drift: MetricFigure
 
 
 def drift_of(score: PairwiseScore, chunk_frames: int) -> Drift | None:
@@ -51,13 +51,13 @@ def drift_of(score: PairwiseScore, chunk_frames: int) -> Drift | None:
     drawn = bootstrap_of_mean(lost_S, groups_S)
     name = f"drift of {score.title}"
     better = score.better if score.better in ("lower", "higher") else "zero"
-    found = Figure(name, float(lost_S.mean()), better, score.protocol, len(lost_S), score.unit)
+    found = MetricFigure(name, float(lost_S.mean()), better, score.protocol, len(lost_S), score.unit)
     if drawn is not None:
         found = replace(found, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)
     return Drift(Curve(name, tuple(chunks_SK.mean(0).tolist()), spreads or None), found)
 
 
-def drift_of_distances(first: FrechetDistance, last: FrechetDistance) -> Figure:
+def drift_of_distances(first: FrechetDistance, last: FrechetDistance) -> MetricFigure:
     """The last chunk's distance less the first's, each on the frames of its chunk alone, with a jackknife over groups.
 
     Raises:
@@ -65,7 +65,7 @@ def drift_of_distances(first: FrechetDistance, last: FrechetDistance) -> Figure:
     """
     first_sets, last_sets = first.sets(), last.sets()
     value = distance(*last_sets) - distance(*first_sets)
-    found = Figure(f"drift of {first.name}", value, "lower", first.protocol, len(last_sets[1].samples_S))
+    found = MetricFigure(f"drift of {first.name}", value, "lower", first.protocol, len(last_sets[1].samples_S))
     left = [leave_out(*first_sets), leave_out(*last_sets)]
     if left[0] is None or left[1] is None or left[0][1] != left[1][1]:
         return found

@@ -52,7 +52,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricFigure:
     """One result of one metric.
 
     Attributes:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 
-from worldmodel.benchmarks.metrics.figure import Figure, Protocol
+from worldmodel.benchmarks.metrics.figure import MetricFigure, Protocol
 from worldmodel.benchmarks.metrics.lpips import LPIPS
 from worldmodel.benchmarks.metrics.samples import SampleTable
 from worldmodel.benchmarks.metrics.spread import bootstrap_of_mean
@@ -40,7 +40,7 @@ class PairwiseScore(SampleTable):
     """A score per predicted frame. A new one writes `of_frames` and its four attributes.
 
     Attributes:
-        title, unit: for printing. better: as in `Figure`.
+        title, unit: for printing. better: as in `MetricFigure`.
     """
 
     title: str
@@ -109,12 +109,12 @@ class PairwiseScore(SampleTable):
         numbers_S, _, values_SV = self.table()
         return numbers_S, values_SV[:, 1:]
 
-    def figure(self) -> Figure:
+    def figure(self) -> MetricFigure:
         """The mean over all clips, cameras and frames, with a bootstrap over groups."""
         _, groups_S, values_SV = self.table()
         return self._figure(self.title, values_SV[:, 1:].mean(1), groups_S)
 
-    def by_camera(self) -> dict[str, Figure]:
+    def by_camera(self) -> dict[str, MetricFigure]:
         """The same for each camera that has clips."""
         _, groups_S, values_SV = self.table()
         found = {}
@@ -133,9 +133,9 @@ class PairwiseScore(SampleTable):
         spreads = tuple(each.error for each in drawn if each is not None)
         return Curve(self.title, tuple(columns.mean(1).tolist()), spreads if len(spreads) == len(columns) else None)
 
-    def _figure(self, name: str, values_S: Float64[Tensor, " S"], groups_S: Int64[Tensor, " S"]) -> Figure:
+    def _figure(self, name: str, values_S: Float64[Tensor, " S"], groups_S: Int64[Tensor, " S"]) -> MetricFigure:
         drawn, clips = bootstrap_of_mean(values_S, groups_S), len(values_S)
-        found = Figure(name, float(values_S.mean()), self.better, self.protocol, clips, self.unit)
+        found = MetricFigure(name, float(values_S.mean()), self.better, self.protocol, clips, self.unit)
         if drawn is None:
             return found
         return replace(found, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)

@@ -72,7 +72,7 @@ class RowFolder:
         self.folder = folder
         self.predictions, self.scores = Predictions(folder / "predictions"), Scores(folder / "scores")
 
-    def say(self, spec: dict[str, Any], weights: dict[str, str]) -> None:
+    def write_metadata(self, spec: dict[str, Any], weights: dict[str, str]) -> None:
         """Write row.json, or compare with the one that is there; raises `InputError` where the weights differ."""
         card, path = {"spec": spec, "weights": weights}, self.folder / "row.json"
         card = json.loads(json.dumps(card))
@@ -84,7 +84,7 @@ class RowFolder:
         with written_whole(path) as part:
             part.write_text(json.dumps(card, indent=1) + "\n")
 
-    def said(self) -> dict[str, Any]:
-        """What `say` wrote."""
-        found: dict[str, Any] = json.loads((self.folder / "row.json").read_text())
-        return found
+    def metadata(self) -> dict[str, Any]:
+        """What `write_metadata` wrote: `spec` and `weights`."""
+        metadata: dict[str, Any] = json.loads((self.folder / "row.json").read_text())
+        return metadata

@@ -1,142 +1,65 @@
 """suite=quality, nfe and horizon: every row predicts every clip, in any number of processes, then all is added up.
 
-Predictions and scores are files by clip; a process takes every so manyth clip, so that one process or several, killed
+Predictions and scores are files by clip; a process takes one clip of so many, so that one process or several, killed
 or not, leave the same files and hence the same results.
 """
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 from accelerate import PartialState
-from torch.utils.data import Dataset
+from torch import Tensor
 from tqdm import tqdm
 
 from worldmodel.benchmarks.clips.clip_list import ClipList
-from worldmodel.benchmarks.clips.documents import read_clip_list
-from worldmodel.benchmarks.clips.reader import open_clips
-from worldmodel.benchmarks.clips.registry import ClipsConfig, clip_list
 from worldmodel.benchmarks.methods.method import Method, Spec
 from worldmodel.benchmarks.methods.registry import open_method
-from worldmodel.benchmarks.metrics.catalogue import AUTO, CROSS_VIEW, Instruments, open_instruments
-from worldmodel.benchmarks.metrics.figure import Protocol
-from worldmodel.benchmarks.metrics.hashes import hashed_once
+from worldmodel.benchmarks.metrics.catalogue import Metrics
 from worldmodel.benchmarks.suites.config import BenchmarkConfig
+from worldmodel.benchmarks.suites.context import EvalContext, open_context
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
-from worldmodel.benchmarks.suites.plan import Plan, plans
+from worldmodel.benchmarks.suites.plan import RowSpec
 from worldmodel.benchmarks.suites.predictions import clip_seeds, predict_clip
-from worldmodel.benchmarks.suites.references import References, Sample
-from worldmodel.benchmarks.suites.scoring import Scores, features_of, scores_of
+from worldmodel.benchmarks.suites.results import Results
+from worldmodel.benchmarks.suites.scoring import Frames, Scores, features_of, scores_of
+from worldmodel.benchmarks.suites.table import ResultsTable
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError, UserError
-from worldmodel.files import cache_folder
 from worldmodel.measure.hashes import weights_hash
 
-OBSERVED = 17
+
+def run_over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results | None:
+    """Predict and score what is missing, then add up; the results are the first process', the others have none."""
+    context = open_context(config)
+    methods = fill(context, folder)
+    return added_up(context, folder, methods) if PartialState().is_main_process else None
 
 
-@dataclass
-class Ground:
-    """What all rows are run on.
-
-    Attributes:
-        clips: the list. numbers: those of it that are taken. chunks: of a rollout.
-        instruments: what is measured. skipped: what was left out, and why.
-    """
-
-    config: BenchmarkConfig
-    clips: ClipList
-    numbers: list[int]
-    instruments: Instruments
-    skipped: dict[str, str]
-
-    @property
-    def chunks(self) -> int:
-        return self.config.rollout
-
-    @property
-    def reading(self) -> str:
-        """How frames are read, for what is kept of them: the pixels differ."""
-        reader = self.config.video_reader
-        return self.config.resampling if reader == "pyav" else f"{self.config.resampling}, {reader}"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a resumed benchmark must have in common with this one."""
-        config = self.config
-        return {
-            "suite": config.suite, "seed": config.seed, "chunks": self.chunks, "resample": self.reading,
-            "metrics": self.instruments.names,
-            "clips": self.clips.label, "clips_sha256": self.clips.sha256, "numbers": self.numbers,
-            "methods": {plan.label: {"method": plan.method, **plan.options} for plan in plans(config)},
-        }  # fmt: skip
-
-    @cached_property
-    def references(self) -> References:
-        """Features of the true frames of the taken clips."""
-        clips, config = self.clips, self.config
-        folder = Path(config.references) if config.references else cache_folder() / "references"
-        taken = f"{clips.sha256} {self.numbers}".encode()
-        sha256 = clips.sha256 if len(self.numbers) == len(clips) else hashlib.sha256(taken).hexdigest()
-        base = Protocol("", frame_rate=clips.frame_rate or 0.0, clips=clips.label, clips_sha256=sha256)
-        return References(folder, samples_of(clips, self.numbers), base, self.reading, self.chunks)
-
-    def samples(self, size: tuple[int, int]) -> Dataset[PixelPair]:
-        """All clips at this size."""
-        config = self.config
-        observed, reader = self.clips.observed_frames, config.video_reader
-        return open_clips(self.clips, config.root, size, observed, config.resampling, video_reader=reader)
-
-
-def open_ground(config: BenchmarkConfig) -> Ground:
-    """Build or read the clip list, and choose."""
-    path = Path(config.clips)
-    frames = None if config.rollout == 1 else OBSERVED * (1 + config.rollout)
-    clips = (
-        read_clip_list(path)
-        if path.suffix == ".json"
-        else clip_list(ClipsConfig(list=config.clips, root=config.root, version=config.version, frames=frames))
-    )
-    most = min(len(clips), config.most_clips or len(clips))
-    numbers = np.linspace(0, len(clips) - 1, most).round().astype(int).tolist()
-    names = AUTO if config.metrics == ("auto",) else config.metrics
-    with hashed_once():
-        instruments = open_instruments(names, device=PartialState().device)
-    if instruments.cross_view and (not clips.tables or min(len(clip.cameras) for clip in clips.clips) < 2):
-        instruments.cross_view = False
-        instruments.skipped[CROSS_VIEW] = "skipped: it needs clips of two or more calibrated cameras"
-    return Ground(config, clips, numbers, instruments, dict(instruments.skipped))
-
-
-def fill(ground: Ground, folder: BenchmarkFolder) -> dict[str, str]:
+def fill(context: EvalContext, folder: BenchmarkFolder) -> dict[str, str]:
     """Predict and score what is missing; the rows that are there then, label -> method. All processes call it.
 
     Raises:
         InputError: every row was left out, because it lacks weights or needs other frames than the clips have.
     """
-    state, labels = PartialState(), {}
+    state, methods = PartialState(), {}
     with state.main_process_first():
         if state.is_main_process:
-            folder.prepare(ground.settings, ground.config.resume, ground.config.overwrite)
-    for plan in plans(ground.config):
+            folder.prepare(context.settings, context.config.resume, context.config.overwrite)
+    for row in context.rows:
         try:
-            method = open_method(plan.method, plan.options)
-            refuse_misfit(method.spec, ground.clips, ground.chunks)
+            method = open_method(row.method, row.options)
+            refuse_misfit(method.spec, context.clips, context.chunks)
         except UserError as error:
-            ground.skipped[plan.label] = str(error)
+            context.skipped[row.label] = str(error)
             continue
-        fill_row(ground, plan, method, folder, state)
-        labels[plan.label] = plan.method
-    if not labels:
+        fill_row(context, row, method, folder)
+        methods[row.label] = row.method
+    if not methods:
         if state.is_main_process:
             folder.discard_unused()
-        said = "; ".join(f"{plan.label}: {ground.skipped[plan.label]}" for plan in plans(ground.config))
-        raise InputError(f"clips={ground.clips.label}: every row was left out: {said}")
-    return labels
+        reasons = "; ".join(f"{row.label}: {context.skipped[row.label]}" for row in context.rows)
+        raise InputError(f"clips={context.clips.label}: every row was left out: {reasons}")
+    return methods
 
 
 def refuse_misfit(spec: Spec, clips: ClipList, chunks: int) -> None:
@@ -151,54 +74,88 @@ def refuse_misfit(spec: Spec, clips: ClipList, chunks: int) -> None:
         )
 
 
-def fill_row(ground: Ground, plan: Plan, method: Method, folder: BenchmarkFolder, state: PartialState) -> None:
+@dataclass(frozen=True)
+class RowRun:
+    """One row at work.
+
+    Attributes:
+        metrics: those that can measure as many frames as the method predicts.
+        truth: by extractor, where features of the true frames go that no earlier benchmark kept.
+    """
+
+    context: EvalContext
+    method: Method
+    folder: RowFolder
+    metrics: Metrics
+    truth: Mapping[str, Scores]
+
+    def open_clips(self, numbers: list[int]) -> list[int]:
+        """Those of `numbers` that are not scored, or whose true frames were not seen."""
+        kept = (self.folder.scores, *self.truth.values())
+        return [number for number in numbers if not all(scores.has(number) for scores in kept)]
+
+    def clip(self, number: int, pair: PixelPair) -> None:
+        """Predict and score one clip, and see its true frames; what is there is not done again."""
+        future_NGCHW = pair.future_NGCHW[:, : self.method.spec.future_frames * self.context.chunks]
+        for name, truth in self.truth.items():
+            if not truth.has(number):
+                truth.write(number, self._features(name, future_NGCHW))
+        if not self.folder.scores.has(number):
+            if self.folder.predictions.missing([number]):
+                self._predict(number, pair)
+            predicted_NGCHW, _ = self.folder.predictions.read(number)
+            scores = scores_of(predicted_NGCHW, pair, self.metrics)
+            for name in self.metrics.extractors:
+                scores |= self._features(name, predicted_NGCHW)
+            self.folder.scores.write(number, scores)
+
+    def _predict(self, number: int, pair: PixelPair) -> None:
+        context, method = self.context, self.method
+        clip = context.clips.clips[number]
+        method.clip_name, method.caption = clip.scene, clip.caption
+        seeds = clip_seeds(context.config.seed, context.clips.sha256, number, len(pair.cameras))
+        self.folder.predictions.write(number, *predict_clip(method, pair, seeds, context.chunks))
+
+    def _features(self, name: str, frames_NGCHW: Frames) -> dict[str, Tensor]:
+        return features_of(frames_NGCHW, name, self.context.metrics.extractors[name], self.context.chunks)
+
+
+def fill_row(context: EvalContext, row: RowSpec, method: Method, folder: BenchmarkFolder) -> None:
     """This process' share of one row."""
-    row, spec = folder.row(plan.label), method.spec
+    state, row_folder, spec = PartialState(), folder.row(row.label), method.spec
     with state.main_process_first():
         if state.is_main_process:
-            row.say(asdict(spec), {name: weights_hash(module) for name, module in method.networks.items()})
-    samples = ground.samples(spec.size)
-    instruments = ground.instruments.for_frames(spec.future_frames)
+            weights = {name: weights_hash(network) for name, network in method.networks.items()}
+            row_folder.write_metadata(asdict(spec), weights)
+    metrics = context.metrics.for_frames(spec.future_frames)
     truth = {
         name: folder.truth(spec.future_frames, spec.size, name)
-        for name, extractor in instruments.extractors.items()
-        if ground.references.missing(extractor, spec.size, spec.future_frames)
+        for name, extractor in metrics.extractors.items()
+        if context.references.missing(extractor, spec.size, spec.future_frames)
     }
-    share = ground.numbers[state.process_index :: state.num_processes]
-    open_ones = [number for number in share if not all(one.has(number) for one in (row.scores, *truth.values()))]
-    for number in tqdm(open_ones, desc=plan.label, unit="clip", disable=not state.is_main_process):
-        sample = samples[number]
-        for name, features in truth.items():
-            see_truth(ground, name, features, number, sample, spec.future_frames)
-        if not row.scores.has(number):
-            answer(ground, method, instruments, row, number, sample)
+    run, pairs = RowRun(context, method, row_folder, metrics, truth), context.pairs(spec.size)
+    share = context.numbers[state.process_index :: state.num_processes]
+    for number in tqdm(run.open_clips(share), desc=row.label, unit="clip", disable=not state.is_main_process):
+        run.clip(number, pairs[number])
     state.wait_for_everyone()
 
 
-def see_truth(ground: Ground, name: str, truth: Scores, number: int, sample: PixelPair, frames: int) -> None:
-    """Features of one clip's true frames, where they are not there."""
-    if not truth.has(number):
-        future = sample.future_NGCHW[:, : frames * ground.chunks]
-        truth.write(number, features_of(future, name, ground.instruments.extractors[name], ground.chunks))
+def added_up(context: EvalContext, folder: BenchmarkFolder, methods: Mapping[str, str]) -> Results:
+    """The results of the rows that are there, from the files that all processes wrote; and recordings for a look."""
+    if context.config.recordings:
+        from worldmodel.benchmarks.suites.recordings import write_recordings
 
-
-def answer(
-    ground: Ground, method: Method, instruments: Instruments, row: RowFolder, number: int, sample: PixelPair
-) -> None:
-    """Predict one clip, where that was not done, and score it."""
-    if row.predictions.missing([number]):
-        clip = ground.clips.clips[number]
-        method.clip_name, method.caption = clip.scene, clip.caption
-        seeds = clip_seeds(ground.config.seed, ground.clips.sha256, number, len(sample.cameras))
-        row.predictions.write(number, *predict_clip(method, sample, seeds, ground.chunks, method.device))
-    predicted, _ = row.predictions.read(number)
-    found = scores_of(predicted, sample, instruments)
-    for name, extractor in instruments.extractors.items():
-        found |= features_of(predicted, name, extractor, ground.chunks)
-    row.scores.write(number, found)
-
-
-def samples_of(clips: ClipList, numbers: Sequence[int]) -> list[Sample]:
-    """The chosen clips; drives are numbered in the order of their names."""
-    drives = {scene: drive for drive, scene in enumerate(sorted({clip.scene for clip in clips.clips}))}
-    return [Sample(number, clips.clips[number].cameras, drives[clips.clips[number].scene]) for number in numbers]
+        write_recordings(context, folder, list(methods))
+    table, clips = ResultsTable(context.references, context.metrics), context.clips
+    return Results(
+        suite=context.config.suite,
+        settings={name: context.settings[name] for name in ("seed", "chunks", "resample")},
+        rows=[table.row(label, method, folder) for label, method in methods.items()],
+        metrics=table.measures,
+        asked=[row.label for row in context.rows],
+        clips={
+            "name": clips.label, "sha256": clips.sha256, "count": len(context.numbers),
+            "of": len(clips), "expected": clips.expected, "notes": list(clips.notes),
+        },
+        skipped=context.skipped | table.skipped,
+    )  # fmt: skip

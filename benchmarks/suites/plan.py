@@ -15,11 +15,11 @@ TOY: Rows = {
     "latent_extrapolation": {"checkpoint": "tiny"},
     "vae_round_trip": {"checkpoint": "tiny"},
 }
-"""What is compared on clips where nothing is named: all that ships, floor and ceiling."""
+"""What is compared on clips where nothing is named: all that ships, baselines and upper bound."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class RowSpec:
     """One row: its label, the method's name in the registry, and its options."""
 
     label: str
@@ -27,28 +27,24 @@ class Plan:
     options: Mapping[str, Any]
 
 
-def plans(config: BenchmarkConfig) -> list[Plan]:
+def row_specs(config: BenchmarkConfig) -> list[RowSpec]:
     """The rows over clips; raises `InputError` for a method or an option that does not exist."""
-    found = [_plan(label, entry) for label, entry in (config.methods or TOY).items()]
+    rows = [_row_spec(label, entry) for label, entry in (config.methods or TOY).items()]
     if config.suite == "nfe":
-        found = [_with_steps(plan, steps) for plan in found for steps in _steps(plan, config.evaluations)]
-    for plan in found:
-        check_method(plan.method, plan.options)
-    return found
+        rows = [stepped for row in rows for stepped in _over_steps(row, config.evaluations)]
+    for row in rows:
+        check_method(row.method, row.options)
+    return rows
 
 
-def _plan(label: str, entry: Mapping[str, Any]) -> Plan:
+def _row_spec(label: str, entry: Mapping[str, Any]) -> RowSpec:
     if not label.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise InputError(f"methods.{label}: a label has letters, digits, - and _ only; it names a folder")
-    return Plan(label, entry.get("method", label), {key: value for key, value in entry.items() if key != "method"})
+    return RowSpec(label, entry.get("method", label), {key: value for key, value in entry.items() if key != "method"})
 
 
-def _steps(plan: Plan, evaluations: tuple[int, ...]) -> tuple[int | None, ...]:
-    """Of a method that has steps: all that are asked for; others are run once, as they are."""
-    return evaluations if check_method(plan.method, {}).get("steps") is not None else (None,)
-
-
-def _with_steps(plan: Plan, steps: int | None) -> Plan:
-    if steps is None:
-        return plan
-    return Plan(f"{plan.label}-{steps}", plan.method, {**plan.options, "steps": steps})
+def _over_steps(row: RowSpec, evaluations: tuple[int, ...]) -> list[RowSpec]:
+    """A row for every number of evaluations, of a method that has steps; others are run once, as they are."""
+    if check_method(row.method, {}).get("steps") is None:
+        return [row]
+    return [RowSpec(f"{row.label}-{steps}", row.method, {**row.options, "steps": steps}) for steps in evaluations]

@@ -59,39 +59,35 @@ class Predictions:
             return opened.get_tensor("frames"), Cost(**json.loads(opened.metadata()["cost"]))
 
 
-def predict_clip(method: Method, sample: PixelPair, seeds: Sequence[int], chunks: int, device: torch.device) -> tuple[
-    UInt8[Tensor, "N G 3 H W"], Cost
-]:  # fmt: skip
+def predict_clip(
+    method: Method, pair: PixelPair, seeds: Sequence[int], chunks: int
+) -> tuple[UInt8[Tensor, "N G 3 H W"], Cost]:
     """`chunks` chunks of every camera of one clip; `seeds` has one for each camera."""
-    spec = method.spec
-    method.clip_rate = sample.frame_rate or None
-    step, parts = spec.batch or len(seeds), []
-    begun = now(device)
+    method.clip_rate = pair.frame_rate or None
+    step, parts = method.spec.batch or len(seeds), []
+    begun = now(method.device)
     for first in range(0, len(seeds), step):
-        part = slice(first, first + step)
-        parts.append(_predict(method, sample, part, SeededNoise(seeds[part]), chunks, device))
-    cost: Evaluations = method.evaluations
-    taken = Cost(now(device) - begun, cost.guided_evals, cost.forward_calls, cost.forward_batch)
-    return torch.cat(parts), taken
+        cameras = slice(first, first + step)
+        parts.append(_predict(method, pair, cameras, SeededNoise(seeds[cameras]), chunks))
+    evaluations: Evaluations = method.evaluations
+    seconds = now(method.device) - begun
+    cost = Cost(seconds, evaluations.guided_evals, evaluations.forward_calls, evaluations.forward_batch)
+    return torch.cat(parts), cost
 
 
 def _predict(
-    method: Method, sample: PixelPair, part: slice, noise: SeededNoise, chunks: int, device: torch.device
+    method: Method, pair: PixelPair, cameras: slice, noise: SeededNoise, chunks: int
 ) -> UInt8[Tensor, "N G 3 H W"]:
-    spec = method.spec
+    spec, device = method.spec, method.device
     if spec.sees_truth:
-        frames = sample.future_NGCHW[part, : chunks * spec.future_frames]
-        done = [method.run(_scaled(one, device), noise) for one in frames.split(spec.future_frames, dim=1)]
-        return to_uint8(unit_from_signed(torch.cat(done, dim=1)))
-    observed = _scaled(sample.observed_NFCHW[part, -spec.observed_frames :], device)
-    return to_uint8(unit_from_signed(method.rollout(observed, chunks, noise)))
-
-
-def _scaled(frames: UInt8[Tensor, "N F 3 H W"], device: torch.device) -> Tensor:
-    return signed_from_uint8(frames.to(device))
+        truth_NGCHW = pair.future_NGCHW[cameras, : chunks * spec.future_frames].to(device)
+        parts = [method.run(signed_from_uint8(part), noise) for part in truth_NGCHW.split(spec.future_frames, dim=1)]
+        return to_uint8(unit_from_signed(torch.cat(parts, dim=1)))
+    observed_NFCHW = pair.observed_NFCHW[cameras, -spec.observed_frames :].to(device)
+    return to_uint8(unit_from_signed(method.rollout(signed_from_uint8(observed_NFCHW), chunks, noise)))
 
 
 def clip_seeds(seed: int, clips_sha256: str, number: int, cameras: int) -> list[int]:
     """One seed for each camera of a clip; the same whoever predicts it, and in whatever order."""
-    said = [f"{seed} {clips_sha256} {number} {camera}" for camera in range(cameras)]
-    return [int.from_bytes(hashlib.sha256(one.encode()).digest()[:7], "big") for one in said]
+    texts = [f"{seed} {clips_sha256} {number} {camera}" for camera in range(cameras)]
+    return [int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") for text in texts]

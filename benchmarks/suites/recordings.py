@@ -11,26 +11,26 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from worldmodel.benchmarks.suites.context import EvalContext
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
-from worldmodel.benchmarks.suites.over_clips import Ground
 from worldmodel.files import written_whole
 
 
-def write_recordings(ground: Ground, folder: BenchmarkFolder, labels: list[str]) -> list[Path]:
+def write_recordings(context: EvalContext, folder: BenchmarkFolder, labels: list[str]) -> list[Path]:
     """One file each, ranked by the PSNR of the first row. Frames of other sizes are resized to that row's."""
     from worldmodel.viewing.recording import write_recording
     from worldmodel.viewing.rollout import Rollout
 
     first = folder.row(labels[0])
-    samples = ground.samples(tuple(first.said()["spec"]["size"]))
+    pairs = context.pairs(tuple(first.metadata()["spec"]["size"]))
     written = []
-    for name, number in chosen(folder, labels[0], ground.numbers).items():
-        sample = samples[number]
+    for name, number in chosen(folder, labels[0], context.numbers).items():
+        pair = pairs[number]
         videos = {label: folder.row(label).predictions.read(number)[0] for label in labels}
-        size = tuple(sample.observed_NFCHW.shape[-2:])
+        size = tuple(pair.observed_NFCHW.shape[-2:])
         predicted = {label: resized(video, size) for label, video in videos.items()}
-        settings = {"clip": number, "clips": ground.clips.label, "rank": f"{name} by PSNR of {labels[0]}"}
-        rollout = Rollout.of_pair(sample, predicted, settings, chunk_frames=videos[labels[0]].shape[1] // ground.chunks)
+        settings = {"clip": number, "clips": context.clips.label, "rank": f"{name} by PSNR of {labels[0]}"}
+        rollout = Rollout.of_pair(pair, predicted, settings, chunk_frames=videos[labels[0]].shape[1] // context.chunks)
         path = folder.out / "recordings" / f"{name}.rrd"
         with written_whole(path, ".rrd") as part:
             write_recording(part, rollout)
@@ -43,12 +43,12 @@ def chosen(folder: BenchmarkFolder, label: str, numbers: list[int]) -> dict[str,
     means = [float(folder.row(label).scores.read(number)["PSNR"].mean()) for number in numbers]
     order = np.argsort(means, kind="stable")[::-1]
     places = {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}
-    found: dict[str, int] = {}
+    numbers_by_rank: dict[str, int] = {}
     for name, place in places.items():
         number = numbers[int(order[place])]
-        if number not in found.values():
-            found[name] = number
-    return found
+        if number not in numbers_by_rank.values():
+            numbers_by_rank[name] = number
+    return numbers_by_rank
 
 
 def resized(video: UInt8[Tensor, "N G 3 H W"], size: tuple[int, ...]) -> UInt8[Tensor, "N G 3 h w"]:

@@ -21,7 +21,7 @@ CAMERAS = 64  # at most, of a rig: a sample's number is its clip's times this pl
 
 
 @dataclass(frozen=True)
-class Sample:
+class ClipSample:
     """One clip: its number in the list, its cameras, and the number of its drive, by which the spread is drawn."""
 
     number: int
@@ -50,7 +50,7 @@ class References:
     """
 
     folder: Path
-    samples: Sequence[Sample]
+    samples: Sequence[ClipSample]
     base: Protocol
     resample: str
     chunks: int
@@ -83,7 +83,7 @@ class References:
         return found
 
 
-def feature_set(scores: Scores, key: str, samples: Sequence[Sample]) -> FeatureSet:
+def feature_set(scores: Scores, key: str, samples: Sequence[ClipSample]) -> FeatureSet:
     """All clips' features under this key."""
     features_SRD = torch.cat([scores.tensor(sample.number, key) for sample in samples])
     numbers, groups = (torch.cat([getattr(one, what) for one in samples]) for what in ("numbers", "groups"))

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, Instruments
+from worldmodel.benchmarks.metrics.catalogue import CROSS_VIEW, Metrics
 from worldmodel.benchmarks.metrics.cross_view import CrossView
 from worldmodel.benchmarks.metrics.extractor import Extractor
 from worldmodel.benchmarks.metrics.figure import Protocol
@@ -57,21 +57,21 @@ class Scores:
             return opened.get_tensor(name)
 
 
-def pairwise_scores(instruments: Instruments, protocol: Protocol, cameras: Sequence[str]) -> list[PairwiseScore]:
+def pairwise_scores(metrics: Metrics, protocol: Protocol, cameras: Sequence[str]) -> list[PairwiseScore]:
     """All scores of a predicted frame against the true one, without clips yet."""
     plain = [kind(protocol, cameras) for kind in (PSNR, SSIM, Sharpness, Brightness)]
-    return [*plain, *(Perceptual(network, protocol, cameras) for network in instruments.perceptual.values())]
+    return [*plain, *(Perceptual(network, protocol, cameras) for network in metrics.perceptual.values())]
 
 
-def scores_of(predicted: Frames, sample: PixelPair, instruments: Instruments) -> dict[str, Tensor]:
+def scores_of(predicted: Frames, sample: PixelPair, metrics: Metrics) -> dict[str, Tensor]:
     """Scores of every frame, [N, G] float64, by title; and what `CrossView` measures, [4]."""
     protocol = Protocol("", frames=predicted.shape[1])
     sample = _until(sample, predicted.shape[1])
     found = {
         score.title: score.score(predicted, sample.future_NGCHW).double().cpu().contiguous()
-        for score in pairwise_scores(instruments, protocol, sample.cameras)
+        for score in pairwise_scores(metrics, protocol, sample.cameras)
     }
-    if instruments.cross_view:
+    if metrics.cross_view:
         found[CROSS_VIEW] = CrossView(protocol).measured(predicted, sample)
     return found
 

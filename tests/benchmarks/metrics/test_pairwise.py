@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from worldmodel.benchmarks.metrics.catalogue import Instruments
+from worldmodel.benchmarks.metrics.catalogue import Metrics
 from worldmodel.benchmarks.metrics.distribution import FrechetDistance
 from worldmodel.benchmarks.metrics.drift import drift_of, drift_of_distances
 from worldmodel.benchmarks.metrics.figure import Protocol
@@ -187,10 +187,10 @@ def test_lpips_equals_torchmetrics(net: str, tmp_path: Path, monkeypatch: pytest
 
 def test_lpips_is_among_the_scores_of_a_benchmark_where_its_weights_are(tmp_path: Path) -> None:
     path = trunk_file("alex", tmp_path)
-    instruments = Instruments(perceptual={"lpips": load_lpips("alex", tmp_path, sha256=file_sha256(path))})
-    titles = [score.title for score in pairwise_scores(instruments, PROTOCOL, ["front"])]
+    metrics = Metrics(perceptual={"lpips": load_lpips("alex", tmp_path, sha256=file_sha256(path))})
+    titles = [score.title for score in pairwise_scores(metrics, PROTOCOL, ["front"])]
     assert titles == ["PSNR", "SSIM", "sharpness", "brightness", "LPIPS[alex]"]
-    assert instruments.names == ["lpips"]
+    assert metrics.names == ["lpips"]
 
 
 def test_lpips_weights_are_asked_for_by_name(tmp_path: Path) -> None:

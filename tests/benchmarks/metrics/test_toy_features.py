@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldmodel.benchmarks.metrics.distribution import FrechetDistance
-from worldmodel.benchmarks.metrics.figure import Figure
+from worldmodel.benchmarks.metrics.figure import MetricFigure
 from worldmodel.benchmarks.metrics.toy_features import NAME, TinyFeatures
 from worldmodel.errors import InputError
 
@@ -26,7 +26,7 @@ def frames(seed: int, noise: float = 0.0) -> torch.Tensor:
     return video.clamp(0, 255).to(torch.uint8)
 
 
-def distance(tiny: TinyFeatures, noise: float) -> Figure:
+def distance(tiny: TinyFeatures, noise: float) -> MetricFigure:
     protocol = tiny.protocol(64, 5, 12.0, "toy@1", "cd" * 32)
     metric = FrechetDistance(tiny.title_of(64), protocol, tiny.rows(5))
     metric.update(tiny(frames(0))[64], True, torch.arange(CLIPS))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from worldmodel.benchmarks.metrics import weights
-from worldmodel.benchmarks.metrics.catalogue import AUTO, BY_NAME_ONLY, CROSS_VIEW, NAMES, open_instruments
+from worldmodel.benchmarks.metrics.catalogue import AUTO, BY_NAME_ONLY, CROSS_VIEW, NAMES, open_metrics
 from worldmodel.benchmarks.metrics.weights import PUBLISHED, WeightFile, WeightsNotFound, find_weights
 from worldmodel.errors import InputError
 from worldmodel.files import file_sha256
@@ -113,20 +113,20 @@ def test_download_only_if_asked_for(small: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_missing_is_skipped_by_name(nowhere: Path) -> None:
-    found = open_instruments()
+    found = open_metrics()
     assert found.names == [CROSS_VIEW, "fd-tiny"]
     assert set(found.skipped) == set(AUTO) - {"fd-tiny", CROSS_VIEW}
     assert all(why.startswith("skipped: ") and "WORLDMODEL_EXTRACTORS" in why for why in found.skipped.values())
     assert set(AUTO) == set(NAMES) - set(BY_NAME_ONLY), "what is asked for by name alone is no new default"
-    assert "fvd-cdfvd" in open_instruments(["fvd-cdfvd"]).skipped
+    assert "fvd-cdfvd" in open_metrics(["fvd-cdfvd"]).skipped
     with pytest.raises(InputError, match="metric fvd: unknown; there are fid,"):
-        open_instruments(["fvd"])
+        open_metrics(["fvd"])
 
 
 def test_a_wrong_file_is_not_skipped(nowhere: Path) -> None:
     torch.save({}, nowhere / "pt_inception-2015-12-05-6726825d.pth")
     with pytest.raises(InputError, match="95,628,359 are published"):
-        open_instruments(["fid"], paths={"fid": nowhere})
+        open_metrics(["fid"], paths={"fid": nowhere})
 
 
 def test_listing(nowhere: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

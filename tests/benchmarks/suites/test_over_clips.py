@@ -15,11 +15,11 @@ from worldmodel.benchmarks.clips import Clip, ClipsConfig, View, clip_list
 from worldmodel.benchmarks.clips.documents import write_clip_list
 from worldmodel.benchmarks.methods.registry import METHODS
 from worldmodel.benchmarks.suites.config import BenchmarkConfig, Rows
+from worldmodel.benchmarks.suites.context import open_context
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder
-from worldmodel.benchmarks.suites.over_clips import open_ground
 from worldmodel.benchmarks.suites.results import read_results
 from worldmodel.benchmarks.suites.run import benchmark
-from worldmodel.benchmarks.suites.table import Table
+from worldmodel.benchmarks.suites.table import ResultsTable
 from worldmodel.cli.commands.benchmark_compare import CompareConfig, compare
 from worldmodel.errors import InputError
 
@@ -177,19 +177,19 @@ def test_horizon_is_more_than_one_chunk() -> None:
 
 
 def test_true_frames_are_described_once(quick: BenchmarkConfig) -> None:
-    ground = open_ground(replace(quick, metrics=("fd-tiny",)))
-    assert ground.references is ground.references
+    context = open_context(replace(quick, metrics=("fd-tiny",)))
+    assert context.references is context.references
 
 
 def test_adding_rows_up_leaves_what_it_was_given_as_it_was(undisturbed: Path, quick: BenchmarkConfig) -> None:
-    ground = open_ground(replace(quick, references=str(undisturbed.parent / "references")))
-    before = dict(ground.skipped)
-    table = Table(ground.references, ground.instruments)
+    context = open_context(replace(quick, references=str(undisturbed.parent / "references")))
+    before = dict(context.skipped)
+    table = ResultsTable(context.references, context.metrics)
     table.row("floor", "repeat_last", BenchmarkFolder(undisturbed))
     assert "cross-view of floor" in table.skipped and table.measures
-    assert ground.skipped == ground.instruments.skipped == before
+    assert context.skipped == context.metrics.skipped == before
     with pytest.raises(FrozenInstanceError):  # what is called frozen is so
-        ground.references.chunks = 2  # type: ignore[misc]
+        context.references.chunks = 2  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
