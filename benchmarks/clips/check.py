@@ -37,30 +37,30 @@ def check_files(path: Path, stored: ClipList, root: str | Path, read_bytes: bool
     """Raises InputError, with a number and the first name, where files are missing, empty or, if read, altered."""
     if read_bytes and not stored.frame_hashes:
         raise InputError(f"{path}: was built without hash_frames; check it without, or build it with hash_frames=true")
-    found = locate(stored, root)
-    empty = [file for file, place in found.items() if place.stat().st_size == 0]
+    places = locate(stored, root)
+    empty = [file for file, place in places.items() if place.stat().st_size == 0]
     if empty:
-        raise InputError(f"{path}: {len(empty)} files are empty, such as {found[empty[0]]}; copy them again")
+        raise InputError(f"{path}: {len(empty)} files are empty, such as {places[empty[0]]}; copy them again")
     if not read_bytes:
         return
-    now = _hashes(found)
+    now = _hashes(places)
     altered = [file for file in stored.files if now[file] != stored.frame_hashes.get(file)]
     if altered:
-        raise InputError(f"{path}: {len(altered)} files were altered, such as {found[altered[0]]}; restore them")
+        raise InputError(f"{path}: {len(altered)} files were altered, such as {places[altered[0]]}; restore them")
 
 
 def locate(chosen: ClipList, root: "str | Path | VideoFiles") -> dict[str, Path]:
     """Where each file of a list lies; raises InputError, with their number and the first, where some do not."""
     find = _pictures(Path(root)) if chosen.tables and isinstance(root, str | Path) else _videos(root)
     places = {file: find(file) for file in chosen.files}
-    found = {file: place for file, place in places.items() if place is not None and place.is_file()}
-    if len(found) < len(places):
-        first = next(file for file in places if file not in found)
+    present = {file: place for file, place in places.items() if place is not None and place.is_file()}
+    if len(present) < len(places):
+        first = next(file for file in places if file not in present)
         raise InputError(
-            f"{chosen.label}: {len(places) - len(found):,} of {len(places):,} files are not below {root}, such as"
+            f"{chosen.label}: {len(places) - len(present):,} of {len(places):,} files are not below {root}, such as"
             f" {first}; fetch the archives that hold them"
         )
-    return found
+    return present
 
 
 def _pictures(root: Path) -> Callable[[str], Path | None]:

@@ -38,9 +38,9 @@ def build(config: "ClipsConfig") -> ClipList:
     val, length = open_val(config.root, config.version or "v1.0-trainval"), config.frames or FRAMES
     clips, notes = list[Clip](), list[str]()
     for camera in CAMERAS:
-        found = _of_camera(val, camera, length)
-        notes.append(f"{camera}: {len(found)} clips of {len({clip.scene for clip in found})} scenes")
-        clips += found
+        of_camera = _of_camera(val, camera, length)
+        notes.append(f"{camera}: {len(of_camera)} clips of {len({clip.scene for clip in of_camera})} scenes")
+        clips += of_camera
     if not clips:
         raise InputError(f"flowframes-val: no scene of {val.index.root} has {length} sweeps; ask for fewer frames")
     notes.append(f"{len(clips)} clips in all, {min(len(clips), KEPT)} kept")

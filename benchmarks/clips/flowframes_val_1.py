@@ -38,8 +38,8 @@ def build(config: "ClipsConfig") -> ClipList:
         InputError: no val scene, a camera is missing, or no clip at all.
     """
     val = open_val(config.root, config.version or "v1.0-trainval")
-    length, found, gaps = config.frames or FRAMES, Counter[str](), dict[str, int]()
-    clips = [clip for camera in CAMERAS for clip in _of_camera(val, camera, length, found, gaps)]
+    length, counts, gaps = config.frames or FRAMES, Counter[str](), dict[str, int]()
+    clips = [clip for camera in CAMERAS for clip in _of_camera(val, camera, length, counts, gaps)]
     if not clips:
         raise InputError(
             f"{LABEL}: no {length} frames {1 / NOMINAL_RATE:.4f} s apart in a row in {val.index.root}; real cameras"
@@ -56,7 +56,7 @@ def build(config: "ClipsConfig") -> ClipList:
         frame_rate=NOMINAL_RATE,
         tables=val.index.version,
         clips=tuple(sorted(kept, key=_place)),
-        notes=val.notes + _notes(found, gaps, len(clips)),
+        notes=val.notes + _notes(counts, gaps, len(clips)),
     )
 
 
@@ -109,8 +109,8 @@ def five_of(places: list[int], keys: list[bool], times_us: list[int], length: in
     everything = list(range(len(places)))
     at_keys = [number for number in everything if keys[number]]
     ways = (("apart", at_keys, length), ("overlapping", at_keys, 1), ("at any frame", everything, 1))
-    for way, usable, apart in ways:
-        chosen = spread([places[i] for i in usable], [times_us[i] for i in usable], EACH, apart)
+    for way, usable, least_gap in ways:
+        chosen = spread([places[i] for i in usable], [times_us[i] for i in usable], EACH, least_gap)
         if chosen:
             return way, [places[usable[number]] for number in chosen]
     return "fewer", places

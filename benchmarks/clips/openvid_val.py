@@ -88,8 +88,8 @@ def _frames_of(entry: VideoEntry) -> int:
     try:
         return int(float(cell or ""))
     except (ValueError, OverflowError):
-        said = "no column 'frame'" if cell is None else f"frame {cell!r} is no number"
-        raise InputError(f"openvid-val: {entry.video}: {said}; give OpenVid's published CSV") from None
+        reason = "no column 'frame'" if cell is None else f"frame {cell!r} is no number"
+        raise InputError(f"openvid-val: {entry.video}: {reason}; give OpenVid's published CSV") from None
 
 
 def _clip(entry: VideoEntry, first: int, frames: int) -> Clip:

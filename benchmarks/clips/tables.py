@@ -34,8 +34,8 @@ class ValScenes:
         """What a person must know before comparing counts."""
         if not self.absent:
             return ()
-        whole = len(self.names) + self.absent
-        return (f"only {len(self.names)} of the {whole} val scenes are in {self.index.version}",)
+        all_scenes = len(self.names) + self.absent
+        return (f"only {len(self.names)} of the {all_scenes} val scenes are in {self.index.version}",)
 
 
 def open_val(root: str | Path, version: str) -> ValScenes:
@@ -56,7 +56,7 @@ def clips_of(index: NuScenesIndex, cameras: tuple[str, ...], rows_PNL: Int32[np.
     clips = [Clip(names[scene], tuple(of_clip)) for scene, of_clip in zip(scene_P.tolist(), views, strict=True)]
     lead = cameras.index("CAM_FRONT") if "CAM_FRONT" in cameras else 0
     actions = actions_of(index, cameras[lead], rows_PNL[:, lead, 0])
-    return [replace(clip, actions=found) for clip, found in zip(clips, actions, strict=True)]
+    return [replace(clip, actions=action) for clip, action in zip(clips, actions, strict=True)]
 
 
 def _views(index: NuScenesIndex, camera: str, rows_PL: np.ndarray) -> Iterable[View]:

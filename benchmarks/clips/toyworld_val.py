@@ -72,14 +72,14 @@ def expected(recipe: dict[str, Any], frames: int) -> int:
 def _fired_clips(drive: Firing, frames: int) -> int:
     lead = [camera.channel for camera in RIG].index(CAMERAS[0])
     turns = np.array(drive.turns(lead))
-    found, next_from = 0, 0
+    count, next_from = 0, 0
     for place in np.flatnonzero(np.isin(turns, drive.samples_S)).tolist():
         window = turns[place : place + frames]
         taken = drive.taken_TN[window[0] : window[-1] + 1].sum(axis=0)
-        whole = not is_gap(np.diff(window) * LIDAR_TURN_S, NOMINAL_RATE).any() and (taken == frames).all()
-        if whole and place >= next_from:
-            found, next_from = found + 1, place + EVERY
-    return found
+        complete = not is_gap(np.diff(window) * LIDAR_TURN_S, NOMINAL_RATE).any() and (taken == frames).all()
+        if complete and place >= next_from:
+            count, next_from = count + 1, place + EVERY
+    return count
 
 
 def _rows(val: ValScenes, frames: int) -> np.ndarray:

@@ -74,8 +74,8 @@ def _starts(val: ValScenes, chains: CameraChains, even_keys: bool) -> tuple[Int6
     starts = begins[begins + FRAMES <= ends]
     note = f"{len(begins)} key frames: {len(begins) - len(starts)} have fewer than {FRAMES - 1} frames behind them"
     if even_keys:
-        whole, starts = len(starts), starts[key[starts[:, None] + np.arange(0, FRAMES, KEY_EVERY)].all(axis=1)]
-        note += f", {whole - len(starts)} are not followed by a key frame every {KEY_EVERY} frames"
+        before, starts = len(starts), starts[key[starts[:, None] + np.arange(0, FRAMES, KEY_EVERY)].all(axis=1)]
+        note += f", {before - len(starts)} are not followed by a key frame every {KEY_EVERY} frames"
     return starts[_by_scene_token(val, chains, starts)], (note,)
 
 

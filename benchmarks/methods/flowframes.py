@@ -87,7 +87,7 @@ class FlowFramesMethod(Method):
             if prompt is not None:
                 self._prompts |= {f"{key}_embeds": prompt.embeds_BLD, f"{key}_mask": prompt.mask_BL}
         self._of_clips = read_clip_prompts(options.prompts, like_1LD)
-        if any(isinstance(one, str) for one in self._of_clips.values()) and pipeline.text_encoder is None:
+        if any(isinstance(text, str) for text in self._of_clips.values()) and pipeline.text_encoder is None:
             raise InputError(f"prompts={options.prompts}: texts need a text encoder; give embeddings in .safetensors")
 
     @property
@@ -108,8 +108,8 @@ class FlowFramesMethod(Method):
     def _remark(self, guidance: float) -> str:
         if self._prompts or self._of_clips:
             return PROMPTS
-        told = self.pipeline.conventions.sampling.negative_prompt
-        return NO_PROMPT if told is None or guidance == 1 else PUBLISHED
+        negative_prompt = self.pipeline.conventions.sampling.negative_prompt
+        return NO_PROMPT if negative_prompt is None or guidance == 1 else PUBLISHED
 
     @property
     def networks(self) -> Mapping[str, torch.nn.Module]:
@@ -126,16 +126,16 @@ class FlowFramesMethod(Method):
 
     def _prompts_of_clip(self) -> dict[str, Any]:
         """The pipeline's arguments: the file's prompt for this clip, else the caption where conventions have one."""
-        found = self._of_clips.get(self.clip_name)
+        prompt = self._of_clips.get(self.clip_name)
         captioned = self.caption and self.pipeline.conventions.sampling.captions and self.spec.guidance != 1
-        if found is None and captioned and "prompt_embeds" not in self._prompts:
-            found = self.caption
-        if found is None:
+        if prompt is None and captioned and "prompt_embeds" not in self._prompts:
+            prompt = self.caption
+        if prompt is None:
             return self._prompts
         rest = {key: value for key, value in self._prompts.items() if key not in ("prompt_embeds", "prompt_mask")}
-        if isinstance(found, str):
-            return rest | {"prompt": found}
-        return rest | {"prompt_embeds": found.embeds_BLD, "prompt_mask": found.mask_BL}
+        if isinstance(prompt, str):
+            return rest | {"prompt": prompt}
+        return rest | {"prompt_embeds": prompt.embeds_BLD, "prompt_mask": prompt.mask_BL}
 
 
 def load_flowframes(options: ModelOptions) -> FlowFramesMethod:
@@ -151,14 +151,14 @@ def load_noise_conditioned(options: ModelOptions) -> FlowFramesMethod:
 def opened(kind: type[FlowFramesPipeline], options: ModelOptions) -> FlowFramesPipeline:
     """The model that `options` names, on its device; raises `InputError` where it cannot be had."""
     dtype = getattr(torch, options.dtype)
-    told = {name: getattr(options, name) for name in ("decode_timestep", "decode_noise_scale", "fixed_rate")}
+    conventions = {name: getattr(options, name) for name in ("decode_timestep", "decode_noise_scale", "fixed_rate")}
     if options.checkpoint == "random":
         backbone = random_backbone(options.family or "ltx", options.sizes, dtype, chosen_device(options.device))
-        pipeline = kind.from_backbone(backbone).following(options.conventions, **told)
+        pipeline = kind.from_backbone(backbone).following(options.conventions, **conventions)
     else:
         pipeline = open_pipeline(
             options.checkpoint, options.transformer, options.conventions, kind=kind, family=options.family, dtype=dtype,
-            device=options.device, **told,
+            device=options.device, **conventions,
         )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

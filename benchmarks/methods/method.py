@@ -134,7 +134,8 @@ class Method(ABC):
     @property
     def device(self) -> torch.device:
         """Where its weights are; the CPU for a method without any."""
-        return next((one.device for net in self.networks.values() for one in net.parameters()), torch.device("cpu"))
+        weights = (weight for network in self.networks.values() for weight in network.parameters())
+        return next((weight.device for weight in weights), torch.device("cpu"))
 
     @abstractmethod
     def predict(self, observed: Float[Tensor, "B F 3 H W"], noise: Noise) -> Float[Tensor, "B G 3 H W"]:

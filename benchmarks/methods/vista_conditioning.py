@@ -71,8 +71,8 @@ def denoise(
 
     def network(scaled_BFChw: Tensor, level_BF: Tensor) -> Tensor:
         sample_BFChw = torch.cat([scaled_BFChw, reference_BFChw], dim=2).to(dtype)
-        told = (context_BFTD, numbers_B3, given_F.expand(batch, frames), residuals)
-        return unet(sample_BFChw, level_BF, *told).to(x_BFChw.dtype)
+        conditioning = (context_BFTD, numbers_B3, given_F.expand(batch, frames), residuals)
+        return unet(sample_BFChw, level_BF, *conditioning).to(x_BFChw.dtype)
 
     return denoised(network, x_BFChw, sigma_BF)
 

@@ -76,11 +76,11 @@ def unet_key(name: str, layers: int) -> str:
     """Official name of a `VistaUNet` parameter, `layers` residual blocks a level."""
     for pattern, official in _UNET:
         name = re.sub(pattern, official, name)
-    found = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|(?:down|up)samplers)\.(\d+)\.", name)
-    if not found:
+    match = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|(?:down|up)samplers)\.(\d+)\.", name)
+    if not match:
         return name
-    side, block, kind, index = found[1], int(found[2]), found[3], int(found[4])
-    rest = name[found.end() :]
+    side, block, kind, index = match[1], int(match[2]), match[3], int(match[4])
+    rest = name[match.end() :]
     if kind == "downsamplers":
         return f"input_blocks.{(layers + 1) * (block + 1)}.0.op.{rest.removeprefix('conv.')}"
     if kind == "upsamplers":

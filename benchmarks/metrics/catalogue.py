@@ -78,21 +78,21 @@ def open_metrics(
     Raises:
         InputError: an unknown name, or a file that is not what it is said to be.
     """
-    found = Metrics()
+    metrics = Metrics()
     for name in names:
         try:
-            _open(found, name, (paths or {}).get(name), download, device)
+            _open(metrics, name, (paths or {}).get(name), download, device)
         except WeightsNotFound as absent:
-            found.skipped[name] = f"skipped: {absent}"
-    return found
+            metrics.skipped[name] = f"skipped: {absent}"
+    return metrics
 
 
-def _open(found: Metrics, name: str, path: Path | None, download: bool, device: torch.device | str) -> None:
+def _open(metrics: Metrics, name: str, path: Path | None, download: bool, device: torch.device | str) -> None:
     if name in EXTRACTORS:
-        found.extractors[name] = EXTRACTORS[name](path=path, download=download, device=device)
+        metrics.extractors[name] = EXTRACTORS[name](path=path, download=download, device=device)
     elif name in PERCEPTUAL:
-        found.perceptual[name] = load_lpips(PERCEPTUAL[name], path, download=download, device=device)
+        metrics.perceptual[name] = load_lpips(PERCEPTUAL[name], path, download=download, device=device)
     elif name == CROSS_VIEW:
-        found.cross_view = True
+        metrics.cross_view = True
     else:
         raise InputError(f"metric {name}: unknown; there are {', '.join(NAMES)}")

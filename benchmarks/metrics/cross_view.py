@@ -103,8 +103,8 @@ class CrossView(SampleTable):
         if predicted_NGCHW.shape != pair.future_NGCHW.shape:
             shapes = tuple(predicted_NGCHW.shape), tuple(pair.future_NGCHW.shape)
             raise InputError(f"{pair.scene}: predicted {shapes[0]}, true {shapes[1]}; give frames of one size")
-        found = agreements_of_clip((predicted_NGCHW, pair.future_NGCHW), pair, self.every)
-        values = [float(value) for each in found for value in (each.total, each.patches)]
+        agreements = agreements_of_clip((predicted_NGCHW, pair.future_NGCHW), pair, self.every)
+        values = [float(value) for agreement in agreements for value in (agreement.total, agreement.patches)]
         return torch.tensor(values, dtype=torch.float64)
 
     def compute(self) -> Float64[Tensor, ""]:
@@ -115,18 +115,18 @@ class CrossView(SampleTable):
         """The ratio with a bootstrap over groups; NaN with the reason where it cannot be measured."""
         _, groups_S, values_SV = self.table()
         total_S, patches_S, real_total_S, real_patches_S = values_SV.T
-        found = MetricFigure("cross-view consistency", float("nan"), "higher", self.protocol, len(values_SV))
+        figure = MetricFigure("cross-view consistency", float("nan"), "higher", self.protocol, len(values_SV))
         real = float(real_total_S.sum() / real_patches_S.sum().clamp(min=1))
         reason = _reason(int(real_patches_S.sum()), real)
         if reason:
-            return replace(found, remarks=(reason,))
+            return replace(figure, remarks=(reason,))
         over_S = total_S * (real_patches_S / patches_S.clamp(min=1)).clamp(max=1)
         drawn = bootstrap_of_ratio(over_S, real_total_S, groups_S)
         remark = f"real frames agree by {real:.3f} over {int(real_patches_S.sum())} patches"
-        found = replace(found, value=float(over_S.sum() / real_total_S.sum()), remarks=(remark,))
+        figure = replace(figure, value=float(over_S.sum() / real_total_S.sum()), remarks=(remark,))
         if drawn is None:
-            return found
-        return replace(found, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)
+            return figure
+        return replace(figure, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)
 
 
 def _reason(patches: int, real: float) -> str:
@@ -151,18 +151,18 @@ def agreements_of_clip(
     grey = [_grey(frames_NGCHW[:, ::every], scale) for frames_NGCHW in videos]
     intrinsics = [scale_intrinsics(matrix, scale) for matrix in pair.intrinsics]
     cameras, steps, *size = grey[0].shape
-    observed, found = pair.observed_NFCHW.shape[1], [Agreement(0.0, 0) for _ in grey]
+    observed, agreements = pair.observed_NFCHW.shape[1], [Agreement(0.0, 0) for _ in grey]
     for a, b in combinations(range(cameras), 2):
         for step in range(steps):
             b_from_a = relative_pose(pair, a, b, observed + step * every)
             sweep = sweep_of(intrinsics[a], intrinsics[b], b_from_a, (size[0], size[1]))
             if sweep is None:
                 break  # these cameras do not overlap
-            found = [
+            agreements = [
                 sum_ + agreement(each_NGHW[a, step], each_NGHW[b, step], *sweep)
-                for sum_, each_NGHW in zip(found, grey, strict=True)
+                for sum_, each_NGHW in zip(agreements, grey, strict=True)
             ]
-    return found
+    return agreements
 
 
 def relative_pose(pair: PixelPair, a: int, b: int, frame: int) -> Float64[np.ndarray, "4 4"]:

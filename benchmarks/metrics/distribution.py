@@ -117,13 +117,13 @@ class FrechetDistance(Metric):
         real, predicted = self.sets()
         value = distance(real, predicted)
         protocol, clips = replace(self.protocol, covariance="1/(N-1)"), len(predicted.samples_S)
-        found = MetricFigure(self.name, value, "lower", protocol, clips, rows=predicted.count, remarks=_remarks(clips))
-        found = replace(found, floor=floor_of(real))
+        figure = MetricFigure(self.name, value, "lower", protocol, clips, rows=predicted.count, remarks=_remarks(clips))
+        figure = replace(figure, floor=floor_of(real))
         spread = jackknife_of(value, real, predicted)
         if spread is None:
-            return found
+            return figure
         kind = "jackknife" if real.features_SRD is not None else "jackknife of the predicted clips alone"
-        return replace(found, jackknife=spread[0], spread=spread[1], spread_kind=kind)
+        return replace(figure, jackknife=spread[0], spread=spread[1], spread_kind=kind)
 
     def sets(self) -> tuple[FeatureSet, FeatureSet]:
         """Real and predicted features of all processes; raises as `compute` does."""
@@ -174,14 +174,14 @@ class FrechetDistance(Metric):
                 torch.distributed.all_reduce(summed, group=group)
                 setattr(self, name, summed)
             elif self.keep_features or not name.endswith("features"):
-                rows = [each.to(self.device) for each in state]
+                rows = [tensor.to(self.device) for tensor in state]
                 setattr(self, name, [gathered(rows, self._empty(name.partition("_")[2]), group)])
 
 
 def jackknife_of(value: float, real: FeatureSet, predicted: FeatureSet) -> tuple[float, float] | None:
     """Estimate without bias and standard error; None where features were not kept or there are too few groups."""
-    found = leave_out(real, predicted)
-    return None if found is None else jackknife(value, *found)
+    left_out = leave_out(real, predicted)
+    return None if left_out is None else jackknife(value, *left_out)
 
 
 def leave_out(real: FeatureSet, predicted: FeatureSet) -> tuple[Callable[[int], float], int] | None:
@@ -193,14 +193,14 @@ def leave_out(real: FeatureSet, predicted: FeatureSet) -> tuple[Callable[[int], 
     if predicted.features_SRD is None:
         return None
     sets = [predicted] if real.features_SRD is None else [real, predicted]
-    numbers = torch.cat([each.groups_S for each in sets]).unique()
+    numbers = torch.cat([features.groups_S for features in sets]).unique()
     groups = min(GROUPS, len(numbers))
-    turns = [torch.searchsorted(numbers, each.groups_S) % groups for each in sets] if groups > 1 else []
+    turns = [torch.searchsorted(numbers, features.groups_S) % groups for features in sets] if groups > 1 else []
     if not turns or min(len(turn) - int(turn.bincount().max()) for turn in turns) < 2:
         return None
 
     def without(group: int) -> float:
-        left = [each.without(turn == group) for each, turn in zip(sets, turns, strict=True)]
+        left = [features.without(turn == group) for features, turn in zip(sets, turns, strict=True)]
         return distance(left[0] if len(left) == 2 else real, left[-1])
 
     return without, groups

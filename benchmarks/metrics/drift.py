@@ -46,15 +46,15 @@ def drift_of(score: PairwiseScore, chunk_frames: int) -> Drift | None:
         return None
     chunks_SK = values_SV[:, 1:].unflatten(1, (-1, chunk_frames)).mean(2)
     by_chunk = [bootstrap_of_mean(column, groups_S) for column in chunks_SK.T]
-    spreads = tuple(each.error for each in by_chunk if each is not None)
+    spreads = tuple(spread.error for spread in by_chunk if spread is not None)
     lost_S = chunks_SK[:, -1] - chunks_SK[:, 0]
     drawn = bootstrap_of_mean(lost_S, groups_S)
     name = f"drift of {score.title}"
     better = score.better if score.better in ("lower", "higher") else "zero"
-    found = MetricFigure(name, float(lost_S.mean()), better, score.protocol, len(lost_S), score.unit)
+    figure = MetricFigure(name, float(lost_S.mean()), better, score.protocol, len(lost_S), score.unit)
     if drawn is not None:
-        found = replace(found, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)
-    return Drift(Curve(name, tuple(chunks_SK.mean(0).tolist()), spreads or None), found)
+        figure = replace(figure, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)
+    return Drift(Curve(name, tuple(chunks_SK.mean(0).tolist()), spreads or None), figure)
 
 
 def drift_of_distances(first: FrechetDistance, last: FrechetDistance) -> MetricFigure:
@@ -65,10 +65,10 @@ def drift_of_distances(first: FrechetDistance, last: FrechetDistance) -> MetricF
     """
     first_sets, last_sets = first.sets(), last.sets()
     value = distance(*last_sets) - distance(*first_sets)
-    found = MetricFigure(f"drift of {first.name}", value, "lower", first.protocol, len(last_sets[1].samples_S))
+    figure = MetricFigure(f"drift of {first.name}", value, "lower", first.protocol, len(last_sets[1].samples_S))
     left = [leave_out(*first_sets), leave_out(*last_sets)]
     if left[0] is None or left[1] is None or left[0][1] != left[1][1]:
-        return found
+        return figure
     (without_first, groups), (without_last, _) = left[0], left[1]
     corrected, error = jackknife(value, lambda group: without_last(group) - without_first(group), groups)
-    return replace(found, jackknife=corrected, spread=error, spread_kind="jackknife")
+    return replace(figure, jackknife=corrected, spread=error, spread_kind="jackknife")

@@ -85,11 +85,11 @@ class MetricFigure:
 
     def line(self) -> str:
         """`FVD[..] 98.5 (± 6 jackknife, corrected 84, floor 24, N=2000, extractor, ...)`, for people."""
-        said = [f"± {self.spread:.3g} {self.spread_kind}" if self.spread is not None else ""]
-        said += [f"corrected {self.jackknife:.4g}" if self.jackknife is not None else ""]
-        said += [f"floor {self.floor:.3g}" if self.floor is not None else "", f"N={self.clips}", self.protocol.line()]
+        parts = [f"± {self.spread:.3g} {self.spread_kind}" if self.spread is not None else ""]
+        parts += [f"corrected {self.jackknife:.4g}" if self.jackknife is not None else ""]
+        parts += [f"floor {self.floor:.3g}" if self.floor is not None else "", f"N={self.clips}", self.protocol.line()]
         value = "not measured" if math.isnan(self.value) else f"{self.value:.4g}{f' {self.unit}' if self.unit else ''}"
-        return f"{self.name} {value} ({', '.join(part for part in said if part)})"
+        return f"{self.name} {value} ({', '.join(part for part in parts if part)})"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: all fields, with `protocol_sha256`; NaN becomes None."""

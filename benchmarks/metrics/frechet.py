@@ -39,7 +39,7 @@ def frechet_distance(
     one_DD, other_DD = _checked(covariance_1_DD), _checked(covariance_2_DD)
     # Large variances first: eigenvalues of a matrix graded so keep their digits down to the smallest one.
     order = (one_DD.diagonal() * other_DD.diagonal()).argsort(descending=True)
-    overlap = _overlap(*(each[order][:, order] for each in (one_DD, other_DD)))
+    overlap = _overlap(*(covariance_DD[order][:, order] for covariance_DD in (one_DD, other_DD)))
     apart_D = _finite(mean_1_D) - _finite(mean_2_D)
     return float(apart_D.square().sum() + one_DD.trace() + other_DD.trace() - 2 * overlap)
 
@@ -83,7 +83,7 @@ def root_of_covariance(covariance_DD: Float[Tensor, "D D"]) -> Float64[Tensor, "
 def _overlap(one_DD: Float64[Tensor, "D D"], other_DD: Float64[Tensor, "D D"]) -> Float64[Tensor, ""]:
     """tr (S1 S2)^(1/2)."""
     (one_root_DD, one_failed), (other_root_DD, other_failed) = (
-        torch.linalg.cholesky_ex(each) for each in (one_DD, other_DD)
+        torch.linalg.cholesky_ex(covariance_DD) for covariance_DD in (one_DD, other_DD)
     )
     if not int(one_failed) and not int(other_failed):
         product_DD = one_root_DD.T @ other_root_DD

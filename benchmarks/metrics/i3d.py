@@ -124,17 +124,17 @@ class I3D(Extractor):
 
     def extract(self, frames_BFCHW: UInt8[Tensor, "B F 3 H W"]) -> dict[int, Float[Tensor, "B 1 400"]]:
         """Logits of each clip, one at a time: a clip of 17 frames takes a gigabyte."""
-        each = [self._logits(clip_FCHW[None]) for clip_FCHW in frames_BFCHW]
-        return {LOGITS: torch.stack(each) if each else torch.zeros(0, 1, LOGITS)}
+        logits = [self._logits(clip_FCHW[None]) for clip_FCHW in frames_BFCHW]
+        return {LOGITS: torch.stack(logits) if logits else torch.zeros(0, 1, LOGITS)}
 
     def _logits(self, clip_BFCHW: UInt8[Tensor, "1 F 3 H W"]) -> Float[Tensor, "1 400"]:
         pixels_FCHW = clip_BFCHW[0].float()
         if self.file == "styleganv":  # squashes and scales by itself
             with torch.jit.fuser("none"):
-                found: Tensor = self.network(
+                logits: Tensor = self.network(
                     pixels_FCHW.transpose(0, 1)[None], rescale=True, resize=True, return_features=True
                 )
-            return found
+            return logits
         pixels_FCHW = functional.interpolate(pixels_FCHW, (SIDE, SIDE), mode="bilinear", align_corners=False)
         logits: Tensor = self.network(signed_from_uint8(pixels_FCHW.transpose(0, 1)[None]))
         return logits
@@ -158,15 +158,15 @@ def load_i3d(
         raise InputError(f"i3d={file}: there are {' and '.join(NAMES)}; choose one")
     if file == "styleganv" and not checked and sha256 is None:
         raise InputError("i3d_torchscript.pt is a program: it is not run unchecked; give the sha256 of the file")
-    found = find_weights(NAMES[file], path, sha256, checked or file == "styleganv", download)
+    weights = find_weights(NAMES[file], path, sha256, checked or file == "styleganv", download)
     network: Any
     if file == "styleganv":
-        network = torch.jit.load(str(found.path), map_location="cpu").eval()
+        network = torch.jit.load(str(weights.path), map_location="cpu").eval()
     else:
         with torch.device("meta"):
             network = I3DNetwork()
-        load_network(network, found.path)
-    return I3D(network.to(device), found.sha256, file)
+        load_network(network, weights.path)
+    return I3D(network.to(device), weights.sha256, file)
 
 
 def _same(x: Video, kernel: Sizes, stride: Sizes) -> Made:

@@ -221,8 +221,8 @@ class Inception(Extractor):
             pixels = tensorflow1_bilinear(pixels, SIDE)
         else:
             pixels = functional.interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
-        found: dict[int, Tensor] = self.network((pixels - 128) / 128)
-        return found
+        features: dict[int, Tensor] = self.network((pixels - 128) / 128)
+        return features
 
 
 def load_inception(
@@ -240,11 +240,11 @@ def load_inception(
         WeightsNotFound: the weights are not on this machine.
         InputError: the file has another content, or lacks a key.
     """
-    found = find_weights("inception", path, sha256, checked, download)
+    weights = find_weights("inception", path, sha256, checked, download)
     with torch.device("meta"):
         network = InceptionV3()
-    load_network(network, found.path)
-    return Inception(network.to(device), found.sha256, resize, widths)
+    load_network(network, weights.path)
+    return Inception(network.to(device), weights.sha256, resize, widths)
 
 
 def tensorflow1_bilinear(images_NCHW: Images, side: int) -> Made:

@@ -35,7 +35,7 @@ class LPIPS(nn.Module):
 
     def __init__(self, net: str) -> None:
         super().__init__()
-        layers = [_layer(one) for one in (ALEX if net == "alex" else _vgg_layers())]
+        layers = [_layer(layer) for layer in (ALEX if net == "alex" else _vgg_layers())]
         self.net, self.features = net, nn.Sequential(*layers)
         self.taps = TAPS[net]
         self.heads: list[Tensor] = []
@@ -52,13 +52,13 @@ class LPIPS(nn.Module):
         return torch.stack(layers).sum(dim=0)
 
     def _features(self, images_NCHW: UInt8[Tensor, "N 3 H W"]) -> list[Tensor]:
-        shift, scale = (torch.tensor(each, device=images_NCHW.device).view(1, 3, 1, 1) for each in (SHIFT, SCALE))
-        x, found = (signed_from_uint8(images_NCHW) - shift) / scale, []
+        shift, scale = (torch.tensor(values, device=images_NCHW.device).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
+        x, features = (signed_from_uint8(images_NCHW) - shift) / scale, []
         for number, layer in enumerate(self.features):
             x = layer(x)
             if number in self.taps:
-                found.append(x / (x.square().sum(dim=1, keepdim=True) + 1e-8).sqrt())
-        return found
+                features.append(x / (x.square().sum(dim=1, keepdim=True) + 1e-8).sqrt())
+        return features
 
 
 def load_lpips(
@@ -77,15 +77,15 @@ def load_lpips(
     """
     if net not in TAPS:
         raise InputError(f"lpips={net}: there are {' and '.join(TAPS)}; choose one")
-    found = find_weights(f"lpips-{net}", path, sha256, checked, download)
+    weights = find_weights(f"lpips-{net}", path, sha256, checked, download)
     with torch.device("meta"):
         network = LPIPS(net)
-    load_network(network, found.path, unused="classifier.")
+    load_network(network, weights.path, unused="classifier.")
     heads = _heads_file(net)
     state = torch.load(heads, map_location="cpu", weights_only=True)
     network.heads = [state[f"lin{number}.model.1.weight"] for number in range(len(network.taps))]
     digest = hashlib.sha256(heads.read_bytes()).hexdigest()
-    network.made_with = Protocol(f"lpips-{net}, heads {digest[:8]} of torchmetrics", found.sha256)
+    network.made_with = Protocol(f"lpips-{net}, heads {digest[:8]} of torchmetrics", weights.sha256)
     return network.to(device)
 
 

@@ -117,28 +117,28 @@ class PairwiseScore(SampleTable):
     def by_camera(self) -> dict[str, MetricFigure]:
         """The same for each camera that has clips."""
         _, groups_S, values_SV = self.table()
-        found = {}
+        figures = {}
         for number, camera in enumerate(self.cameras):
             its_S = values_SV[:, 0] == number
             if bool(its_S.any()):
                 name = f"{self.title}[{camera}]"
-                found[camera] = self._figure(name, values_SV[its_S, 1:].mean(1), groups_S[its_S])
-        return found
+                figures[camera] = self._figure(name, values_SV[its_S, 1:].mean(1), groups_S[its_S])
+        return figures
 
     def by_frame(self) -> Curve:
         """The mean over clips and cameras at each step of the horizon."""
         _, groups_S, values_SV = self.table()
         columns = values_SV[:, 1:].T
         drawn = [bootstrap_of_mean(column, groups_S) for column in columns]
-        spreads = tuple(each.error for each in drawn if each is not None)
+        spreads = tuple(spread.error for spread in drawn if spread is not None)
         return Curve(self.title, tuple(columns.mean(1).tolist()), spreads if len(spreads) == len(columns) else None)
 
     def _figure(self, name: str, values_S: Float64[Tensor, " S"], groups_S: Int64[Tensor, " S"]) -> MetricFigure:
         drawn, clips = bootstrap_of_mean(values_S, groups_S), len(values_S)
-        found = MetricFigure(name, float(values_S.mean()), self.better, self.protocol, clips, self.unit)
+        figure = MetricFigure(name, float(values_S.mean()), self.better, self.protocol, clips, self.unit)
         if drawn is None:
-            return found
-        return replace(found, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)
+            return figure
+        return replace(figure, spread=drawn.error, spread_kind="bootstrap", interval=drawn.interval)
 
 
 class PSNR(PairwiseScore):
@@ -166,9 +166,9 @@ class SSIM(PairwiseScore):
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
         at_once = 1 if predicted_BGCHW.device.type == "cpu" else 64
-        pairs = zip(*(each.flatten(0, 1).split(at_once) for each in (predicted_BGCHW, truth_BGCHW)), strict=True)
-        scores = [ssim(one / 255, other / 255, data_range=1.0, reduction="none") for one, other in pairs]
-        return torch.cat([each.flatten() for each in scores]).view(predicted_BGCHW.shape[:2])
+        pairs = zip(*(frames.flatten(0, 1).split(at_once) for frames in (predicted_BGCHW, truth_BGCHW)), strict=True)
+        scores = [ssim(predicted / 255, truth / 255, data_range=1.0, reduction="none") for predicted, truth in pairs]
+        return torch.cat([frames.flatten() for frames in scores]).view(predicted_BGCHW.shape[:2])
 
 
 class Perceptual(PairwiseScore):

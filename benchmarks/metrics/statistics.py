@@ -63,7 +63,7 @@ class FeatureSet:
         if self.features_SRD is None:
             raise InputError("features of the clips were not kept; use keep_features=True")
         less = FeatureSet.of(self.features_SRD[dropped_S], self.samples_S[dropped_S], self.groups_S[dropped_S])
-        left = (each[~dropped_S] for each in (self.samples_S, self.groups_S, self.features_SRD))
+        left = (values[~dropped_S] for values in (self.samples_S, self.groups_S, self.features_SRD))
         return FeatureSet(self.count - less.count, self.sum_D - less.sum_D, self.outer_DD - less.outer_DD, *left)
 
     def only(self, kept_S: Bool[Tensor, " S"], rows: slice = slice(None)) -> "FeatureSet":
@@ -99,8 +99,8 @@ def load_reference(folder: Path, protocol: Protocol) -> FeatureSet | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            said, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
-        made_with, count = json.loads(said["protocol"]), int(said["count"])
+            metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+        made_with, count = json.loads(metadata["protocol"]), int(metadata["count"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: not readable statistics; delete the file, they are then made again") from None
     for name, value in asdict(protocol).items():
@@ -113,7 +113,7 @@ def distance(one: FeatureSet, other: FeatureSet) -> float:
     """Fréchet distance of two sets; from the rows themselves where they were kept and are fewer than the dimensions."""
     kept = one.features_SRD is not None and other.features_SRD is not None
     if kept and min(one.count, other.count) <= len(one.sum_D):
-        return frechet_distance_of_features(*(each.features_SRD.flatten(0, 1) for each in (one, other)))  # type: ignore[union-attr]
+        return frechet_distance_of_features(*(features.features_SRD.flatten(0, 1) for features in (one, other)))  # type: ignore[union-attr]
     return frechet_distance(one.mean_D, one.covariance_DD, other.mean_D, other.covariance_DD)
 
 

@@ -123,16 +123,16 @@ def find_weights(
     file = PUBLISHED[extractor]
     if path is None and (sha256 or not checked):
         raise InputError(f"{extractor}: another content than the published one is taken from a given path only")
-    found = next((place for place in _places(file, path) if place.is_file()), None)
-    if found is None and download:
-        found = fetch(extractor)
-    if found is None:
+    place = next((place for place in _places(file, path) if place.is_file()), None)
+    if place is None and download:
+        place = fetch(extractor)
+    if place is None:
         raise WeightsNotFound(_absent(extractor, file, path))
     # What is run is hashed by the process that runs it, just before: a safety check does not take another's word.
-    actual = file_sha256(found) if file.program else known_hash("sha256", found, file_sha256)
+    actual = file_sha256(place) if file.program else known_hash("sha256", place, file_sha256)
     if checked:
-        _refuse_other_content(found, actual, file, sha256)
-    return Found(found, actual)
+        _refuse_other_content(place, actual, file, sha256)
+    return Found(place, actual)
 
 
 def fetch(extractor: str) -> Path:

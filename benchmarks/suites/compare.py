@@ -11,13 +11,13 @@ from worldmodel.measure.report import markdown_table
 
 def comparison(a: Results, b: Results) -> str:
     """Markdown: differing settings, then the figures of the rows that both have."""
-    settings = [[where, str(one), str(other)] for where, one, other in differing(_said(a), _said(b))]
+    settings = [[where, str(in_a), str(in_b)] for where, in_a, in_b in differing(_settings(a), _settings(b))]
     parts = [markdown_table(["setting", "A", "B"], settings) if settings else "The settings are the same."]
     if settings:
         parts.append("The numbers below come from different settings.")
     others = {row.label: row for row in b.rows}
     shared = [(row, others[row.label]) for row in a.rows if row.label in others]
-    lines = [line for one, other in shared for line in _figures(one, other)]
+    lines = [line for in_a, in_b in shared for line in _figures(in_a, in_b)]
     parts.append(markdown_table(["method", "figure", "A", "B", "B - A"], lines) if lines else "No figure is in both.")
     alone = sorted({row.label for row in a.rows} ^ set(others))
     parts += [f"In one only: {', '.join(alone)}."] if alone else []
@@ -33,7 +33,7 @@ def differing(a: Any, b: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]
         yield where, a, b
 
 
-def _said(results: Results) -> dict[str, Any]:
+def _settings(results: Results) -> dict[str, Any]:
     """All that says what was measured, the rows' by their labels."""
     rows = {row.label: {"spec": row.spec, "weights": row.weights} for row in results.rows}
     measures = {name: asdict(measure) for name, measure in results.metrics.items()}

@@ -35,24 +35,24 @@ class Latency:
         """By the names of `MEASURES`, those that there are."""
         middle = statistics.median(self.seconds)
         spread = statistics.median(abs(one - middle) for one in self.seconds)
-        found = {"seconds": Figure(middle, spread)}
+        figures = {"seconds": Figure(middle, spread)}
         networks = {name for stages in self.stages for name in stages.seconds} - {"encode", "decode"}
         for name, members in (("encode", {"encode"}), ("evaluations", networks), ("decode", {"decode"})):
             totals = [sum(sum(stages.seconds.get(one, [])) for one in members) for stages in self.stages]
             if any(totals):
-                found[name] = Figure(statistics.median(totals))
+                figures[name] = Figure(statistics.median(totals))
         calls = [call for stages in self.stages for name in networks for call in stages.seconds.get(name, [])]
         if calls:
-            found["one evaluation"] = Figure(statistics.median(calls))
-        found["times real time"] = Figure(middle * NOMINAL_RATE / method.spec.future_frames)
-        return found
+            figures["one evaluation"] = Figure(statistics.median(calls))
+        figures["times real time"] = Figure(middle * NOMINAL_RATE / method.spec.future_frames)
+        return figures
 
 
 def measure(method: Method, config: CostConfig, device: torch.device) -> Latency:
     """Time `config.runs` predictions of random frames, after `config.warmup` that are not counted."""
     if config.compile:
         compile_blocks(method.networks)
-    observed, seconds, found = random_frames(method, config.clips, device), [], []
+    observed, seconds, all_stages = random_frames(method, config.clips, device), [], []
     for run in range(-config.warmup, config.runs):
         with timed_stages(method.networks, device) as stages:
             begun = now(device)
@@ -60,8 +60,8 @@ def measure(method: Method, config: CostConfig, device: torch.device) -> Latency
             ended = now(device)
         if run >= 0:
             seconds.append(ended - begun)
-            found.append(stages)
-    return Latency(seconds, found)
+            all_stages.append(stages)
+    return Latency(seconds, all_stages)
 
 
 def random_frames(method: Method, clips: int, device: torch.device) -> torch.Tensor:

@@ -58,9 +58,9 @@ class References:
     def protocol(self, extractor: Extractor, width: int, size: Sequence[int], chunk: int, frames: int) -> Protocol:
         """What figures of one chunk of `frames` frames are made with."""
         base = self.base
-        found = extractor.protocol(width, frames, base.frame_rate, base.clips, base.clips_sha256)
+        protocol = extractor.protocol(width, frames, base.frame_rate, base.clips, base.clips_sha256)
         part = f", chunk {chunk + 1}" if self.chunks > 1 else ""
-        return replace(found, preprocessing=self.read_at(size) + part)
+        return replace(protocol, preprocessing=self.read_at(size) + part)
 
     def read_at(self, size: Sequence[int]) -> str:
         """How the clips' frames are read, in words."""
@@ -76,15 +76,15 @@ class References:
 
     def get(self, name: str, protocol: Protocol, chunk: int, truth: Scores) -> FeatureSet:
         """The one that was kept, else summed up from the benchmark's own `truth`, and kept."""
-        found = load_reference(self.folder, protocol)
-        if found is None:
-            found = feature_set(truth, feature_name(name, protocol.width, chunk), self.samples)
-            found.save(self.folder, protocol)
-        return found
+        features = load_reference(self.folder, protocol)
+        if features is None:
+            features = feature_set(truth, feature_name(name, protocol.width, chunk), self.samples)
+            features.save(self.folder, protocol)
+        return features
 
 
 def feature_set(scores: Scores, key: str, samples: Sequence[ClipSample]) -> FeatureSet:
     """All clips' features under this key."""
     features_SRD = torch.cat([scores.tensor(sample.number, key) for sample in samples])
-    numbers, groups = (torch.cat([getattr(one, what) for one in samples]) for what in ("numbers", "groups"))
+    numbers, groups = (torch.cat([getattr(sample, what) for sample in samples]) for what in ("numbers", "groups"))
     return FeatureSet.of(features_SRD, numbers, groups)

@@ -19,7 +19,8 @@ def page(results: Results) -> str:
 def figures_table(results: Results) -> str:
     """Rows are methods, columns are measures."""
     names = list(results.metrics)
-    head = ["method", "NFE", *(f"{name}{_unit(one)}{ARROWS[one.better]}" for name, one in results.metrics.items())]
+    titles = [f"{name}{_unit(measure)}{ARROWS[measure.better]}" for name, measure in results.metrics.items()]
+    head = ["method", "NFE", *titles]
     rows = {row.label: row for row in results.rows}
     return markdown_table(head, [_line(label, rows.get(label), names) for label in results.asked or rows])
 
@@ -32,14 +33,14 @@ def _line(label: str, row: Row | None, names: list[str]) -> list[str]:
 
 def _about(results: Results) -> str:
     clips = results.clips
-    said = [f"{clips['count']} clips of {clips['name']} (sha256 {clips['sha256'][:16]})"] if clips else []
-    said += [f"{name}: {value}" for name, value in results.settings.items() if value not in (None, {}, [])]
+    parts = [f"{clips['count']} clips of {clips['name']} (sha256 {clips['sha256'][:16]})"] if clips else []
+    parts += [f"{name}: {value}" for name, value in results.settings.items() if value not in (None, {}, [])]
     machine = results.machine
     if machine:
         device = machine.get("device") or f"{machine['processor']}, {machine['cores']} cores"
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-        said += [device, versions, machine["date"]]
-    return "; ".join(said) + "."
+        parts += [device, versions, machine["date"]]
+    return "; ".join(parts) + "."
 
 
 def _unit(measure: Measure) -> str:
@@ -98,10 +99,10 @@ def _by_camera(results: Results) -> list[str]:
 def _measures(metrics: dict[str, Measure]) -> list[str]:
     lines = []
     for name, measure in metrics.items():
-        said = [f"{key}: {value}" for key, value in measure.protocol.items()]
-        said += [f"± is {measure.spread}"] if measure.spread else []
-        if said:
-            lines.append(f"- {name}: {'; '.join(said)}")
+        parts = [f"{key}: {value}" for key, value in measure.protocol.items()]
+        parts += [f"± is {measure.spread}"] if measure.spread else []
+        if parts:
+            lines.append(f"- {name}: {'; '.join(parts)}")
     return ["Measures", "\n".join(lines)] if lines else []
 
 
@@ -119,6 +120,6 @@ def _method(row: Row) -> str:
     spec: dict[str, Any] = row.spec
     licences = spec["licences"]
     height, width = spec["size"]
-    said = [f"{height}x{width}", spec["canvas"], *spec["remarks"]]
-    said.append(f"licences: code {licences['code']}, weights {licences['weights']}")
-    return f"- {row.label}: {'; '.join(one.rstrip('.') for one in said)}."
+    parts = [f"{height}x{width}", spec["canvas"], *spec["remarks"]]
+    parts.append(f"licences: code {licences['code']}, weights {licences['weights']}")
+    return f"- {row.label}: {'; '.join(part.rstrip('.') for part in parts)}."

@@ -98,8 +98,8 @@ class Results:
 
     def comparable(self) -> dict[str, Any]:
         """What two runs of the same thing must agree on."""
-        said = asdict(self)
-        return {name: value for name, value in said.items() if name not in ("times", "machine")}
+        document = asdict(self)
+        return {name: value for name, value in document.items() if name not in ("times", "machine")}
 
 
 def write_results(results: Results, path: Path) -> None:

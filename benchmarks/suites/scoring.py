@@ -67,13 +67,13 @@ def scores_of(predicted: Frames, sample: PixelPair, metrics: Metrics) -> dict[st
     """Scores of every frame, [N, G] float64, by title; and what `CrossView` measures, [4]."""
     protocol = Protocol("", frames=predicted.shape[1])
     sample = _until(sample, predicted.shape[1])
-    found = {
+    scores = {
         score.title: score.score(predicted, sample.future_NGCHW).double().cpu().contiguous()
         for score in pairwise_scores(metrics, protocol, sample.cameras)
     }
     if metrics.cross_view:
-        found[CROSS_VIEW] = CrossView(protocol).measured(predicted, sample)
-    return found
+        scores[CROSS_VIEW] = CrossView(protocol).measured(predicted, sample)
+    return scores
 
 
 def _until(sample: PixelPair, future: int) -> PixelPair:

@@ -75,16 +75,16 @@ def options_at(
 ) -> dict[str, Any]:
     """Options of a row at the `which`th volume, or, with None, as the paper's Table 4 runs it."""
     family, method, options = _row(label)
-    found = dict(options)
+    options = dict(options)
     if guided and method in PROMPTED:
-        found |= {"prompt": "random", "negative_prompt": "random"}
+        options |= {"prompt": "random", "negative_prompt": "random"}
     if small:
-        found |= {"sizes": "tiny", "size": family.small_size}
-        found |= {"steps": SMALL_STEPS[method]} if method in SMALL_STEPS else {}
+        options |= {"sizes": "tiny", "size": family.small_size}
+        options |= {"steps": SMALL_STEPS[method]} if method in SMALL_STEPS else {}
     if which is not None:
         frames = family.length(which, small, protocol)
-        found |= {"size": family.small_size if small else family.size, **_lengths(family, method, frames)}
-    return found | dict(given)
+        options |= {"size": family.small_size if small else family.size, **_lengths(family, method, frames)}
+    return options | dict(given)
 
 
 def volume_of(label: str, which: int, small: bool, protocol: MemoryProtocol = PAPER.memory) -> int:
