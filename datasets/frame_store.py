@@ -20,9 +20,16 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from worldmodel.datasets.images import read_image
-from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs
-from worldmodel.datasets.nuscenes.dataset import default_cameras
+from worldmodel.datasets.nuscenes.chains import frame_rate
+from worldmodel.datasets.nuscenes.cutting import cut_scenes
+from worldmodel.datasets.nuscenes.frames import SampleFrames
+from worldmodel.datasets.nuscenes.index import NuScenesIndex
+from worldmodel.datasets.nuscenes.report import NuScenesReport
+from worldmodel.datasets.nuscenes.selection import chosen_scenes, default_cameras
+from worldmodel.datasets.nuscenes.tracks import scene_tracks
 from worldmodel.datasets.reading import reading
+from worldmodel.datasets.track import windows_in
+from worldmodel.datasets.windows import WindowRule
 from worldmodel.files import written_whole
 
 
@@ -36,8 +43,8 @@ class StoredTrack:
     frames: int
 
     def windows(self, length: int, stride: int) -> range:
-        """Starts of all runs of `length` frames, every `stride` frames."""
-        return range(self.start, self.start + self.frames - length + 1, stride)
+        """First frames of all windows of `length` frames, every `stride` frames."""
+        return windows_in(range(self.start, self.start + self.frames), length, stride)
 
 
 class FrameStore:
@@ -92,26 +99,22 @@ def open_frame_store(
 def _tracks(
     index: NuScenesIndex, scenes: list[str], cameras: tuple[str, ...] | None, size: tuple[int, int], length: int
 ) -> tuple[list[StoredTrack], list[str], float]:
-    """Tracks and the picture behind each frame; gaps end a track."""
+    """Every run of enough frames as a track, the picture behind each frame, and the frame rate."""
     tracks: list[StoredTrack] = []
     paths: list[str] = []
-    frame_rate = 0.0
+    frames, rate = SampleFrames(index, size), 0.0
+    names, _ = chosen_scenes(index, scenes, None)
     for camera in cameras if cameras is not None else default_cameras(index):
-        pairs = chunk_pairs(
-            index, scenes=scenes, cameras=[camera], observed_frames=length - 1, future_frames=1, stride=1, size=size
-        )
-        frame_rate = pairs.frame_rate
-        before: tuple[str, ...] = ()
-        for number in range(len(pairs)):
-            window = pairs.paths(number)[0]
-            if before[1:] == window[:-1]:
-                tracks[-1] = StoredTrack(tracks[-1].scene, camera, tracks[-1].start, tracks[-1].frames + 1)
-                paths.append(window[-1])
-            else:
-                tracks.append(StoredTrack(pairs.scene(number), camera, len(paths), length))
-                paths.extend(window)
-            before = window
-    return tracks, paths, frame_rate
+        rate = frame_rate(index, (camera,))
+        report = NuScenesReport()
+        cut_scenes(index, names, (camera,), WindowRule(length, 1, rate), report)  # a camera without a window is refused
+        for scene in names:
+            (track,) = scene_tracks(index, scene, (camera,))
+            for run in track.runs():
+                if len(run) >= length:
+                    tracks.append(StoredTrack(scene, camera, len(paths), len(run)))
+                    paths += [frames.path(row) for row in track.rows_K[run.start : run.stop].tolist()]
+    return tracks, paths, rate
 
 
 def _identity(root: Path, paths: list[str], size: tuple[int, int]) -> str:

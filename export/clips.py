@@ -1,4 +1,4 @@
-"""Clips of a drive in the shape of an artifact, to record ranges with and to calibrate 8 bits.
+"""Clips of a source in the shape of an artifact, to record ranges with and to calibrate 8 bits.
 
 Shape legend: B clips of one batch (the artifact's cameras), F frames, H height, W width, 3 colours.
 """
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from worldmodel.datasets.sources import Drive, NuScenesDrive, open_drive
+from worldmodel.datasets.sources import NuScenesSource, Source, open_source
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.parts import Chunk
 
@@ -24,7 +24,7 @@ def clips_of(source: str, chunk: Chunk, batches: int) -> list[UInt8[np.ndarray, 
         InputError: nothing readable there, or not one clip of this length.
     """
     single: list[np.ndarray] = []
-    for clip_FHWC in _clips(open_drive(source), chunk):
+    for clip_FHWC in _clips(open_source(source), chunk):
         single.append(clip_FHWC)
         if len(single) == batches * chunk.cameras:
             break
@@ -35,28 +35,28 @@ def clips_of(source: str, chunk: Chunk, batches: int) -> list[UInt8[np.ndarray, 
     return [np.stack(chosen[first : first + chunk.cameras]) for first in range(0, len(chosen), chunk.cameras)]
 
 
-def _clips(drive: Drive, chunk: Chunk) -> Iterator[UInt8[np.ndarray, "F H W 3"]]:
-    drives = [drive]
-    if isinstance(drive, NuScenesDrive):
-        drives = [replace(drive, scene=scene) for scene in drive.index.scene_names]
+def _clips(source: Source, chunk: Chunk) -> Iterator[UInt8[np.ndarray, "F H W 3"]]:
+    sources = [source]
+    if isinstance(source, NuScenesSource):
+        sources = [replace(source, scene=scene) for scene in source.index.scene_names]
     turn = 0
-    while drives:
+    while sources:
         going_on = []
-        for one in drives:
-            if (yield from _at(one, turn, chunk)):
-                going_on.append(one)
-        drives, turn = going_on, turn + 1
+        for source in sources:
+            if (yield from _at(source, turn, chunk)):
+                going_on.append(source)
+        sources, turn = going_on, turn + 1
 
 
-def _at(drive: Drive, turn: int, chunk: Chunk) -> Generator[UInt8[np.ndarray, "F H W 3"], None, bool]:
-    """The clips of all cameras, `turn` chunks from the beginning; returns whether the drive goes on that far."""
+def _at(source: Source, turn: int, chunk: Chunk) -> Generator[UInt8[np.ndarray, "F H W 3"], None, bool]:
+    """The clips of all cameras, `turn` chunks from the beginning; returns whether the source goes on that far."""
     start_s = turn * chunk.frames / chunk.frame_rate
     # nuScenes keeps its own rate; footage is resampled to the artifact's.
-    rate = None if isinstance(drive, NuScenesDrive) else chunk.frame_rate
+    rate = None if isinstance(source, NuScenesSource) else chunk.frame_rate
     try:
-        pair = drive.chunk(start_s, chunk.frames, 0, (chunk.height, chunk.width), rate)
+        pair = source.chunk(start_s, chunk.frames, 0, (chunk.height, chunk.width), rate)
     except InputError:
-        if turn == 0 and not isinstance(drive, NuScenesDrive):
+        if turn == 0 and not isinstance(source, NuScenesSource):
             raise
         return False
     for clip_FCHW in pair.observed_NFCHW:

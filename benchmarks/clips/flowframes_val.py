@@ -13,7 +13,7 @@ from jaxtyping import Int32
 from worldmodel.benchmarks.clips.clip_list import Clip, ClipList
 from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
-from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
+from worldmodel.datasets.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:

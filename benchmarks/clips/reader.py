@@ -6,19 +6,21 @@ Legend: F observed frames, G future frames, N cameras, C colours (3), H height, 
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from worldmodel.benchmarks.clips.check import locate
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import clip_rows
 from worldmodel.datasets.images import RESAMPLES
-from worldmodel.datasets.nuscenes import NuScenesPairs, open_index
-from worldmodel.datasets.nuscenes.report import NuScenesReport
+from worldmodel.datasets.nuscenes import open_index
+from worldmodel.datasets.nuscenes.frames import SampleFrames
+from worldmodel.datasets.nuscenes.pairs import NuScenesPairs, PairRows
 from worldmodel.datasets.openvid import VideoFiles
 from worldmodel.datasets.pairs import PixelPair
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.datasets.video.readers import reader_class
-from worldmodel.datasets.video_source import read_video
+from worldmodel.datasets.video.track import read_video
 from worldmodel.errors import InputError
 
 
@@ -74,8 +76,8 @@ class PictureClips(Dataset[PixelPair]):
             rows_PNL = np.stack(rows, axis=1)
             starts_PN = np.arange(0, rows_PNL.size, chosen.frames).reshape(rows_PNL.shape[:2])
             lengths, rate = (observed, chosen.frames - observed), chosen.frame_rate or 0.0
-            part = (index, cameras, rows_PNL.reshape(-1), starts_PN, lengths, rate, size, resample, False)
-            self._parts.append(NuScenesPairs(*part, NuScenesReport()))
+            pair_rows = PairRows(cameras, rows_PNL.reshape(-1), starts_PN, *lengths, rate)
+            self._parts.append(NuScenesPairs(SampleFrames(index, size, resample), pair_rows))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -91,7 +93,7 @@ class VideoClips(Dataset[PixelPair]):
 
     def __init__(
         self, chosen: ClipList, videos: VideoFiles | str | Path, size: tuple[int, int], observed: int, resample: str,
-        opened: type[VideoSource],
+        opened: type[VideoReader],
     ) -> None:  # fmt: skip
         files = locate(chosen, videos)
         frames = [[chosen.file_of(frame) for frame in clip.lead.frames] for clip in chosen.clips]
@@ -110,7 +112,7 @@ class VideoClips(Dataset[PixelPair]):
             InputError: a frame is damaged, or the video is shorter than its CSV says.
         """
         source, numbers = self._sources[number], self._numbers[number]
-        frames_LCHW = read_video(source, numbers, self.size, self.resample)
+        frames_LCHW = torch.from_numpy(read_video(source, numbers, self.size, self.resample))
         index = source.index()
         return PixelPair(
             scene=self._scenes[number],

@@ -7,13 +7,13 @@ import numpy as np
 
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
-from worldmodel.datasets.nuscenes.chains import RING, camera_chains
-from worldmodel.datasets.nuscenes.report import NuScenesReport
-from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S, MAX_GAP, NOMINAL_RATE, is_gap
-from worldmodel.datasets.nuscenes.windows import WindowRule, cut_windows
+from worldmodel.datasets.nuscenes.chains import RING
+from worldmodel.datasets.nuscenes.tracks import scene_tracks
+from worldmodel.datasets.timing import LIDAR_TURN_S, NOMINAL_RATE, is_gap
 from worldmodel.datasets.toyworld.firing import Firing, scene_firing
 from worldmodel.datasets.toyworld.recipe import GENERATOR, read_recipe
 from worldmodel.datasets.toyworld.rig import RIG
+from worldmodel.datasets.windows import WindowRule, windows
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,20 +84,18 @@ def _fired_clips(drive: Firing, frames: int) -> int:
 
 def _rows(val: ValScenes, frames: int) -> np.ndarray:
     """Rows of `sample_data` [clips, six cameras round the vehicle, frames]."""
-    index, chains = val.index, camera_chains(val.index, CAMERAS)
-    channels, row_of = index.texts("sensor", "channel"), {name: row for row, name in enumerate(index.scene_names)}
-    sensors, rule = [channels.index(camera) for camera in CAMERAS], WindowRule(frames, 1, 1 / NOMINAL_RATE, MAX_GAP)
-    key = index.column("sample_data", "is_key_frame")[chains.rows_S] == 1
-    starts: list[np.ndarray] = []
+    index, rule = val.index, WindowRule(frames, 1, NOMINAL_RATE)
+    key = index.column("sample_data", "is_key_frame")
+    rows: list[np.ndarray] = []
     for name in val.names:
-        next_from = -1
-        for start in cut_windows(chains, row_of[name], name, CAMERAS, sensors, rule, NuScenesReport()):
-            times_NL = chains.times_S[start[:, None] + np.arange(frames)]
+        tracks, next_from = scene_tracks(index, name, CAMERAS), 0
+        for start_N in windows(tracks, rule).starts_WN:
+            rows_NL = np.stack([t.rows_K[at : at + frames] for t, at in zip(tracks, start_N.tolist(), strict=True)])
+            times_NL = np.stack([t.times_s[at : at + frames] for t, at in zip(tracks, start_N.tolist(), strict=True)])
             in_step = np.abs(times_NL - times_NL[0]).max() < IN_STEP_S
-            if in_step and key[start[0]] and start[0] >= next_from:
-                starts.append(start)
-                next_from = start[0] + EVERY
-    if not starts:
+            if in_step and key[rows_NL[0, 0]] == 1 and start_N[0] >= next_from:
+                rows.append(rows_NL)
+                next_from = start_N[0] + EVERY
+    if not rows:
         raise InputError(f"{index.root}: no val scene holds {frames} frames; draw it with more seconds")
-    order = [CAMERAS.index(camera) for camera in RING]
-    return chains.rows_S[np.stack(starts)[:, order, None] + np.arange(frames)]
+    return np.stack(rows)[:, [CAMERAS.index(camera) for camera in RING]]

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.tables import ValScenes, clips_of, open_val
 from worldmodel.datasets.nuscenes.chains import CameraChains, camera_chains
-from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
+from worldmodel.datasets.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 
 if TYPE_CHECKING:

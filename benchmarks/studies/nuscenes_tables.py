@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S
+from worldmodel.datasets.timing import LIDAR_TURN_S
 from worldmodel.datasets.toyworld.firing import triggered_turns
 from worldmodel.datasets.toyworld.rig import RIG
 

@@ -35,7 +35,7 @@ from worldmodel.benchmarks.studies.results import RESULTS, publish
 from worldmodel.benchmarks.studies.scene_detectors import others
 from worldmodel.datasets.video.cuts import CutRule, Distances, Look, compared, cuts_of, distances, looks, shot_starts
 from worldmodel.datasets.video.dissolves import DissolveRule, dissolves
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.measure import machine
 from worldmodel.measure.report import table_of
 
@@ -71,7 +71,7 @@ def generated(folder: Path) -> list[Case]:
         lengths = np.random.default_rng(video).integers(12, 40, SHOTS).tolist()
         drawn = (moving_pictures(frames, 96, 160, SHOTS * video + shot) for shot, frames in enumerate(lengths))
         path = encode_video(folder / f"{video}.mp4", (picture for shot in drawn for picture in shot), {"g": "250"})
-        cases.append((distances(VideoSource(path)), set(np.cumsum(lengths)[:-1].tolist())))
+        cases.append((distances(VideoReader(path)), set(np.cumsum(lengths)[:-1].tolist())))
     return cases
 
 
@@ -127,7 +127,7 @@ def on_published(footage: Path) -> list[dict[str, Any]]:
     """One row per clip: what was published, what of it is abrupt, what the rule says."""
     rows = []
     for path, numbers in published_cuts(footage).items():
-        source = VideoSource(path)
+        source = VideoReader(path)
         said = cuts_of(distances(source), CutRule())
         found = [number for number in numbers if any(abs(number - cut) <= 1 for cut in said)]
         rows.append(
@@ -147,7 +147,7 @@ def on_published(footage: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def gradual_parts(source: VideoSource) -> list[range]:
+def gradual_parts(source: VideoReader) -> list[range]:
     """Dissolves and fades of a video."""
     seen = list(looks(source))
     hard = cuts_of(compared(look.shares for look in seen), CutRule())
@@ -168,7 +168,7 @@ def compare(footage: Path, keep: bool) -> None:
     result: dict[str, Any] = {"benchmark": "scene_cuts", "rule": asdict(rule), "generated": drawn}
     if videos := without_cuts(footage):
         start = time.process_time()
-        seen = [list(looks(VideoSource(path)))[1:] for path in videos]  # one begins with a black frame
+        seen = [list(looks(VideoReader(path)))[1:] for path in videos]  # one begins with a black frame
         shares = [np.stack([look.shares for look in video]) for video in seen]
         frames = sum(len(video) for video in shares)
         result["cpu_ms_per_frame"] = (time.process_time() - start) / frames * 1e3

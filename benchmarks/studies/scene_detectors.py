@@ -10,7 +10,7 @@ from typing import Any
 import av
 
 from worldmodel.datasets.video.decode import decoded
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 
 NAMES = ("ContentDetector", "AdaptiveDetector", "HashDetector", "HistogramDetector", "ThresholdDetector")
 
@@ -42,7 +42,7 @@ def detected(path: Path) -> tuple[list[list[int]], list[float], int]:
     cv2.setNumThreads(1)
     detectors = [getattr(scenedetect.detectors, name)() for name in NAMES]
     said, seconds, number = [list[int]() for _ in NAMES], [0.0] * len(NAMES), 0
-    source = VideoSource(path)
+    source = VideoReader(path)
     rate = source.index().frame_rate
     with source.open_container() as container:
         stream = source.film(container)

@@ -30,7 +30,7 @@ from worldmodel.benchmarks.studies.results import publish
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.video.cuts import scene_cuts, shots
 from worldmodel.datasets.video.media_files import VIDEOS, is_media
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.flow.couplings import squared_distances, transport_plan
@@ -156,7 +156,7 @@ def video_clips(given: Sequence[Path], length: int, size: tuple[int, int], most:
     """Files, and those in folders, at their own frame rate: up to `most` chunks from the start of the longest shot."""
     inside = [sorted(path.iterdir()) if path.is_dir() else [path] for path in given]
     files = [file for part in inside for file in part if file in given or is_media(Path(file.name), VIDEOS)]
-    by_name = {"/".join(file.resolve().parts[-2:]): VideoSource(file) for file in files}
+    by_name = {"/".join(file.resolve().parts[-2:]): VideoReader(file) for file in files}
 
     def read(name: str) -> Chunks | None:
         source = by_name[name]

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.files import media_url
 
 Size = tuple[int, int]
@@ -21,8 +21,8 @@ Reader = Callable[[Path, list[range], Size], list[np.ndarray]]  # -> uint8 [F, H
 
 
 def ours(path: Path, spans: list[range], size: Size) -> list[np.ndarray]:
-    """`VideoSource.read_spans`, nothing known of the file before."""
-    return [video_FCHW.permute(0, 2, 3, 1).numpy() for video_FCHW in VideoSource(path).read_spans(spans, size)]
+    """`VideoReader.read_spans`, nothing known of the file before."""
+    return [video_FCHW.permute(0, 2, 3, 1).numpy() for video_FCHW in VideoReader(path).read_spans(spans, size)]
 
 
 def with_decord(path: Path, spans: list[range], size: Size) -> list[np.ndarray]:
@@ -91,7 +91,7 @@ def _sought(
 
 def available() -> dict[str, Reader]:
     """Readers whose packages are installed."""
-    found: dict[str, Reader] = {"`VideoSource.read_spans`": ours}
+    found: dict[str, Reader] = {"`VideoReader.read_spans`": ours}
     if find_spec("decord"):
         found["decord, scaled in decoding"] = with_decord
     if find_spec("cv2"):

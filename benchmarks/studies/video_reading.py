@@ -30,7 +30,7 @@ from tests.support.drawn_videos import NASTY, encode_video, moving_pictures
 from tests.support.footage import ffmpeg_program
 from worldmodel.benchmarks.studies.results import RESULTS, publish
 from worldmodel.benchmarks.studies.video_readers import Reader, available, with_decord
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.files import media_url
 from worldmodel.measure import machine
 from worldmodel.measure.report import table_of
@@ -54,7 +54,7 @@ def make_videos(folder: Path) -> dict[str, list[Path]]:
 
 def real_videos(footage: Path) -> list[Path]:
     """The clips of 1280 x 720 in `footage`/web, one longest pair and more."""
-    sources = [VideoSource(path) for path in sorted((footage / "web").glob("*.mp4"))]
+    sources = [VideoReader(path) for path in sorted((footage / "web").glob("*.mp4"))]
     long = [source for source in sources if len(source.index()) > max(LENGTHS)]
     return [source.path for source in long if tuple(source.read([0]).shape[2:]) == SOURCE]
 
@@ -65,7 +65,7 @@ def cpu_ms(readers: dict[str, Reader], videos: list[Path], length: int, together
     openings = OPENINGS[together]
     for number in range(openings):
         video = videos[number % len(videos)]
-        last = len(VideoSource(video).index()) - length
+        last = len(VideoReader(video).index()) - length
         tasks.append((video, [range(at, at + length) for at in (chance.randint(0, last) for _ in range(together))]))
     best = {(name, number): float("inf") for name in readers for number in range(openings)}
     for _ in range(ROUNDS):

@@ -10,7 +10,7 @@ import torch
 from worldmodel.benchmarks.methods.method import Method, SeededNoise
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.benchmarks.suites.results import Figure, Measure
-from worldmodel.datasets.nuscenes.timing import NOMINAL_RATE
+from worldmodel.datasets.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 from worldmodel.measure.timing import Stages, now, timed_stages
 

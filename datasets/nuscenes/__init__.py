@@ -12,7 +12,7 @@ from worldmodel.datasets.nuscenes.index import NuScenesIndex, open_index
 from worldmodel.datasets.nuscenes.splits import available_splits, official_splits, scenes_of_split
 
 if TYPE_CHECKING:
-    from worldmodel.datasets.nuscenes.dataset import NuScenesPairs, chunk_pairs
+    from worldmodel.datasets.nuscenes.pairs import NuScenesPairs, chunk_pairs
 
 __all__ = [
     "RING",
@@ -29,7 +29,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The index alone needs no torch: opening it stays in the tens of megabytes.
     if name in ("NuScenesPairs", "chunk_pairs"):
-        from worldmodel.datasets.nuscenes import dataset
+        from worldmodel.datasets.nuscenes import pairs
 
-        return getattr(dataset, name)
+        return getattr(pairs, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from worldmodel.datasets.nuscenes.index import NuScenesIndex
-from worldmodel.datasets.nuscenes.timing import nominal_rate
+from worldmodel.datasets.timing import nominal_rate
 from worldmodel.datasets.video.frame_rate import check_rate
 from worldmodel.errors import InputError
 

@@ -8,7 +8,7 @@ of 1000 apart, so one unit fits at most. Milliseconds are refused by name: they 
 import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
-from worldmodel.datasets.nuscenes.timing import nominal_rate
+from worldmodel.datasets.timing import nominal_rate
 from worldmodel.datasets.video.frame_rate import HIGHEST_RATE, LOWEST_RATE
 
 UNITS_US = {"microseconds": 1.0, "nanoseconds": 1e-3, "seconds": 1e6, "milliseconds": 1e3}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from worldmodel.datasets.nuscenes.timing import missing_frames
+from worldmodel.datasets.timing import missing_frames
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.datasets.video.decord_reader import DecordSource
+from worldmodel.datasets.video.decord_reader import DecordReader
 from worldmodel.datasets.video.index import VideoIndex
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.files import kept
 
 VERSION = 2  # of the layout and of how a video is indexed; part of every kept file's name
 ROW = np.dtype([("times_s", "<f8"), ("pts", "<i8"), ("dts", "<i8"), ("keys", "?"), ("stamped", "?"), ("stream", "<i4")])
 
 
-class IndexedVideo(VideoSource):
-    """A `VideoSource` whose index is looked up in the folder `cache` and, where it is not there, found and kept.
+class IndexedVideo(VideoReader):
+    """A `VideoReader` whose index is looked up in the folder `cache` and, where it is not there, found and kept.
 
     The file there has one row a frame; its name follows from the video's path, size and time of change.
     """
@@ -29,14 +29,14 @@ class IndexedVideo(VideoSource):
         self.cache = cache
 
     def index(self) -> VideoIndex:
-        """As `VideoSource.index`."""
+        """As `VideoReader.index`."""
         if self._index is None and self.path.is_file():
             place = self.cache / f"{_key(self.path)}.npy"
             self._index = kept(place, lambda path: _of_rows(np.load(path)), super().index, _write)
         return super().index()
 
 
-class IndexedDecord(IndexedVideo, DecordSource):
+class IndexedDecord(IndexedVideo, DecordReader):
     """The same, read by decord."""
 
 

@@ -19,8 +19,9 @@ from worldmodel.datasets.openvid.indexed import IndexedDecord, IndexedVideo
 from worldmodel.datasets.openvid.listing import VideoEntry
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.datasets.reading import dead_processes_named
+from worldmodel.datasets.track import windows_in
 from worldmodel.datasets.video.cuts import scene_cuts, shots
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.datasets.video.readers import reader_class
 from worldmodel.errors import InputError
 
@@ -68,7 +69,7 @@ class VideoPairs(Dataset[PixelPair]):
     """
 
     def __init__(
-        self, sources: list[VideoSource], captions: list[str], places: list[Pair], frames: tuple[int, int],
+        self, sources: list[VideoReader], captions: list[str], places: list[Pair], frames: tuple[int, int],
         size: tuple[int, int], report: VideoReport,
     ) -> None:  # fmt: skip
         self.sources, self.captions, self.places = sources, captions, places
@@ -106,14 +107,14 @@ class VideoPairs(Dataset[PixelPair]):
 class ListedVideo:
     """A video of a list that can be read. `cuts`: its frames that begin a new shot; none where it is too short."""
 
-    source: VideoSource
+    source: VideoReader
     caption: str
     cuts: tuple[int, ...]
 
-    def starts(self, length: int, step: int) -> list[int]:
-        """First frames of the runs of `length` frames, every `step` frames of every shot."""
+    def windows(self, length: int, stride: int) -> list[int]:
+        """First frames of all windows of `length` frames, every `stride` frames of every shot."""
         runs = shots(len(self.source.index()), self.cuts)
-        return [start for shot in runs for start in range(shot.start, shot.stop - length + 1, step)]
+        return [start for shot in runs for start in windows_in(shot, length, stride)]
 
 
 class Collection:
@@ -131,9 +132,9 @@ class Collection:
     ) -> VideoPairs:
         """Cut every video into chunk pairs; as `video_pairs`."""
         length, step = _length_and_step(observed_frames, future_frames, stride)
-        starts = [video.starts(length, step) for video in self.videos]
-        used = [(video, found) for video, found in zip(self.videos, starts, strict=True) if found]
-        places = [Pair(number, start) for number, (_, found) in enumerate(used) for start in found]
+        windows = [video.windows(length, step) for video in self.videos]
+        used = [(video, starts) for video, starts in zip(self.videos, windows, strict=True) if starts]
+        places = [Pair(number, start) for number, (_, starts) in enumerate(used) for start in starts]
         report = replace(
             self.report,
             usable=len(used),
@@ -222,7 +223,7 @@ def _length_and_step(observed_frames: int, future_frames: int, stride: int | Non
     return length, step
 
 
-Scanned = tuple[VideoSource, tuple[int, ...]]  # the video and its cuts
+Scanned = tuple[VideoReader, tuple[int, ...]]  # the video and its cuts
 
 
 def _located(

@@ -1,7 +1,7 @@
 """When the cameras take their pictures, as on the real nuScenes vehicle, and which pictures become key frames.
 
 In three of every five turns of the lidar all cameras are triggered, and each fires when the turn passes its optical
-axis: steps of 50, 100 and 100 ms, 83.3 ms in the mean (`worldmodel.datasets.nuscenes.timing`). Now and then a frame is
+axis: steps of 50, 100 and 100 ms, 83.3 ms in the mean (`worldmodel.datasets.timing`). Now and then a frame is
 missing, of all cameras or of one. About every half second a turn in which every camera fired becomes a sample, its
 pictures key frames; most samples lie ten turns apart, some fewer or more, so that key frames of a camera lie 3 to 8
 frames apart.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S, STEP_TURNS
+from worldmodel.datasets.timing import LIDAR_TURN_S, STEP_TURNS
 from worldmodel.datasets.toyworld.rig import RIG
 
 TURNS_A_SAMPLE = 10

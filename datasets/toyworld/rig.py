@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S
+from worldmodel.datasets.timing import LIDAR_TURN_S
 
 FULL_SIZE = (1600, 900)
 SEAM_DEG = 254.5

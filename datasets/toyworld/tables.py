@@ -5,7 +5,7 @@ Tokens are 32 hexadecimal digits that follow from the seed, the scene and what t
 
 from typing import Any
 
-from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S
+from worldmodel.datasets.timing import LIDAR_TURN_S
 from worldmodel.datasets.toyworld.annotations import annotate
 from worldmodel.datasets.toyworld.cars import BODIES
 from worldmodel.datasets.toyworld.firing import Firing

@@ -25,7 +25,7 @@ from worldmodel.datasets.resize import plane_HW
 from worldmodel.datasets.video.decode import decoded, trusted
 from worldmodel.datasets.video.dissolves import DissolveRule, dissolves
 from worldmodel.datasets.video.file import strange_errors
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
 from worldmodel.files import kept
 
@@ -84,7 +84,7 @@ class Distances:
     two_F: Float32[np.ndarray, " F"]
 
 
-def scene_cuts(source: VideoSource, cache: Path | None = None, rule: CutRule | None = None) -> tuple[int, ...]:
+def scene_cuts(source: VideoReader, cache: Path | None = None, rule: CutRule | None = None) -> tuple[int, ...]:
     """Numbers of the frames that begin a new shot, the very first left out.
 
     A dissolve or a fade counts as a shot of its own: no pair of chunks that is longer has it in it.
@@ -133,7 +133,7 @@ def cuts_of(distances: Distances, rule: CutRule) -> tuple[int, ...]:
     )
 
 
-def distances(source: VideoSource) -> Distances:
+def distances(source: VideoReader) -> Distances:
     """Compare neighbours through the whole file, decoded once; frames are numbered as in `source.index()`.
 
     A frame that the decoder lost, or that cannot be trusted after damage, counts as equal to the frame before: a cut
@@ -156,12 +156,12 @@ def compared(shares: Iterable[Float32[np.ndarray, "1024"]]) -> Distances:
     return Distances(np.array(one, np.float32), np.array(two, np.float32))
 
 
-def histograms(source: VideoSource) -> Iterator[Float32[np.ndarray, "1024"]]:
+def histograms(source: VideoReader) -> Iterator[Float32[np.ndarray, "1024"]]:
     """One for every frame of the index; for a lost frame that of the last sound one."""
     return (look.shares for look in looks(source))
 
 
-def looks(source: VideoSource) -> Iterator[Look]:
+def looks(source: VideoReader) -> Iterator[Look]:
     """The look of every frame of the index; of a lost frame that of the last sound one.
 
     Raises:

@@ -1,4 +1,4 @@
-"""decord as another way to read a video, for those who ask for it; the default is `video.VideoSource`.
+"""decord as another way to read a video, for those who ask for it; the default is `video.VideoReader`.
 
 Legend: F frames, H height, W width.
 """
@@ -14,13 +14,13 @@ import numpy as np
 from worldmodel.datasets.resize import crop_box
 from worldmodel.datasets.video.file import Numbers, VideoFile, asked
 from worldmodel.datasets.video.index import VideoIndex, films
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError, MissingDependency
 
 SOUND_IN = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 
-class DecordSource(VideoSource):
+class DecordReader(VideoReader):
     """One video file, read by decord 0.6 and numbered by `VideoFile.index()`. Holds no open file.
 
     Known faults, all measured (25 random starts of 34 frames against FFmpeg): 7 wrong starts in a film with open

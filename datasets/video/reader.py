@@ -12,7 +12,7 @@ from torch import Tensor
 from worldmodel.datasets.video.file import Numbers, VideoFile
 
 
-class VideoSource(VideoFile):
+class VideoReader(VideoFile):
     """One video file as tensors, read by PyAV."""
 
     def read(self, frames: Numbers, size: tuple[int, int] | None = None) -> UInt8[Tensor, "F 3 H W"]:

@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent / "nuscenes"))
 
 from nuscenes_small import write_dataset
 
-from worldmodel.datasets.sources import open_drive
-from worldmodel.datasets.video_source import Footage
+from worldmodel.datasets.sources import open_source
+from worldmodel.datasets.video_source import VideoSource
 from worldmodel.errors import InputError
 
 SIZE = (32, 48)
@@ -30,7 +30,7 @@ def numbers(video_FCHW: torch.Tensor) -> list[int]:
 
 @pytest.mark.parametrize(("start_s", "first"), [(0.0, 0), (0.5, 6), (1.0, 12)])
 def test_starts_where_asked_and_gives_what_is_there(root: Path, start_s: float, first: int) -> None:
-    drive = open_drive(root, scene="scene-0103")
+    drive = open_source(root, scene="scene-0103")
     at_zero = numbers(drive.chunk(0.0, 9, 1, SIZE).observed_NFCHW[0])[0]
     pair = drive.chunk(start_s, 9, 40, SIZE)
     shown = numbers(torch.cat([pair.observed_NFCHW, pair.future_NGCHW], dim=1)[0])
@@ -43,7 +43,7 @@ def test_starts_where_asked_and_gives_what_is_there(root: Path, start_s: float, 
 
 
 def test_future_may_be_empty_or_as_long_as_asked(root: Path) -> None:
-    drive = open_drive(root, cameras=("CAM_BACK", "CAM_FRONT"))
+    drive = open_source(root, cameras=("CAM_BACK", "CAM_FRONT"))
     assert drive.chunk(0.0, 9, 0, SIZE).future_NGCHW.shape[1] == 0
     pair = drive.chunk(0.0, 9, 18, SIZE)
     assert pair.cameras == ("CAM_BACK", "CAM_FRONT")
@@ -56,27 +56,27 @@ def test_future_may_be_empty_or_as_long_as_asked(root: Path) -> None:
 
 def test_what_cannot_be_opened_is_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="scene 'scene-9' is not in"):
-        open_drive(root, scene="scene-9").chunk(0.0, 9, 9, SIZE)
+        open_source(root, scene="scene-9").chunk(0.0, 9, 9, SIZE)
     with pytest.raises(InputError, match="start=9"):
-        open_drive(root).chunk(9.0, 9, 9, SIZE)
+        open_source(root).chunk(9.0, 9, 9, SIZE)
     with pytest.raises(InputError, match="not resampled; leave frame_rate out"):
-        open_drive(root).chunk(0.0, 9, 9, SIZE, frame_rate=10.0)
+        open_source(root).chunk(0.0, 9, 9, SIZE, frame_rate=10.0)
     with pytest.raises(InputError, match="v1.0-none"):
-        open_drive(root, version="v1.0-none")
+        open_source(root, version="v1.0-none")
     (root.parent / "two").mkdir()
     for version in ("v1.0-a", "v1.0-b"):
         (root.parent / "two" / version).mkdir()
         (root.parent / "two" / version / "sample_data.json").write_text("[]")
     with pytest.raises(InputError, match="versions v1.0-a, v1.0-b; choose one with version="):
-        open_drive(root.parent / "two")
+        open_source(root.parent / "two")
     with pytest.raises(InputError, match="leave scene out"):
-        open_drive(tmp_path, scene="scene-0061")
+        open_source(tmp_path, scene="scene-0061")
 
 
 def test_anything_else_is_footage(footage_folder: Path, footage_manifest: list) -> None:
     listed = [entry for entry in footage_manifest if entry["file"].startswith("driving/")]
     if not listed:
         pytest.skip("no drive is listed in the footage collection")
-    drive = open_drive(footage_folder / listed[0]["file"])
-    assert isinstance(drive, Footage)
+    drive = open_source(footage_folder / listed[0]["file"])
+    assert isinstance(source, VideoSource)
     assert drive.scene == Path(listed[0]["file"]).stem

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 
 
 def published_cuts(footage: Path) -> dict[Path, list[int]]:
@@ -18,7 +18,7 @@ def published_cuts(footage: Path) -> dict[Path, list[int]]:
     return {path: [int(n) for n in numbers.split(", ")] for name, numbers in named if (path := found[name])}
 
 
-def abrupt(source: VideoSource, frame: int) -> bool:
+def abrupt(source: VideoReader, frame: int) -> bool:
     """Whether the pixels change at least twice as much there as at any of the four frames before and after."""
     first, last = max(0, frame - 5), min(len(source.index()), frame + 5)
     video = source.read(range(first, last), (72, 128)).double()

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from worldmodel.datasets.frame_store import FrameStore, open_frame_store
 from worldmodel.datasets.nuscenes import NuScenesIndex, chunk_pairs, open_index, scenes_of_split
-from worldmodel.datasets.nuscenes.dataset import default_cameras
+from worldmodel.datasets.nuscenes.selection import default_cameras
 from worldmodel.errors import InputError
 from worldmodel.training.chunks import Captioned, ChunkCrops, ClipPairs, Pairs, Readable, StorePairs
 from worldmodel.training.config import DataConfig, TrainConfig

@@ -16,7 +16,7 @@ from worldmodel.datasets.images import read_image
 from worldmodel.datasets.nuscenes import RING, chunk_pairs, open_index
 from worldmodel.datasets.openvid import VideoFiles
 from worldmodel.datasets.resize import crop_box
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
 
 SIZE = (32, 48)
@@ -139,7 +139,7 @@ def test_videos(videos: tuple[Path, ClipList], resample: str) -> None:
     folder, chosen = videos
     pairs = pickle.loads(pickle.dumps(open_clips(chosen, folder, SIZE, resample=resample)))
     assert [pairs[number].scene for number in range(len(pairs))] == ["long", "short"]
-    pair, source = pairs[0], VideoSource(folder / "part" / "long.mp4")
+    pair, source = pairs[0], VideoReader(folder / "part" / "long.mp4")
     frames = torch.cat([pair.observed_NFCHW, pair.future_NGCHW], dim=1)[0]
     if resample == "area":
         assert torch.equal(frames, source.read(range(34), SIZE))

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from worldmodel.datasets.nuscenes import official_splits
-from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S, STEP_TURNS
+from worldmodel.datasets.timing import LIDAR_TURN_S, STEP_TURNS
 
 VERSION = "v1.0-trainval"
 MOMENT_S = {"CAM_FRONT": -0.035, "CAM_BACK": -0.010, "CAM_FRONT_LEFT": -0.043}  # after the lidar's stamp

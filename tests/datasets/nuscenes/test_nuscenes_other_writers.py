@@ -12,8 +12,8 @@ from nuscenes_small import SIZE, VERSION, edit_table, write_dataset
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.nuscenes.geometry import pose_matrices
 from worldmodel.datasets.nuscenes.tables import TABLES
-from worldmodel.datasets.nuscenes.timing import is_gap
-from worldmodel.datasets.sources import open_drive
+from worldmodel.datasets.sources import open_source
+from worldmodel.datasets.timing import is_gap
 from worldmodel.errors import InputError
 
 SMALL = {"size": SIZE, "observed_frames": 5, "future_frames": 3, "stride": 8}
@@ -121,7 +121,7 @@ def test_tables_where_others_put_them(own_root: Path, layout: str) -> None:
         (own_root / place).parent.mkdir(exist_ok=True)
         shutil.move(tables, own_root / place)
     assert len(chunk_pairs(open_index(own_root, version), **SMALL)[4].paths) == 3
-    pair = open_drive(own_root).chunk(0.0, 5, 3, SIZE)
+    pair = open_source(own_root).chunk(0.0, 5, 3, SIZE)
     assert pair.scene == "scene-0061" and pair.future_NGCHW.shape[1] == 3
 
 

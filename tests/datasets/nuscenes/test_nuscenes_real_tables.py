@@ -12,7 +12,7 @@ from PIL import Image
 
 from worldmodel.cli.commands.data_index import IndexVerb, index
 from worldmodel.datasets.nuscenes import RING, chunk_pairs, official_splits, open_index
-from worldmodel.datasets.sources import open_drive
+from worldmodel.datasets.sources import open_source
 from worldmodel.errors import InputError
 
 TABLES = Path(os.environ.get("WORLDMODEL_TEST_DATA", "../shared/data")) / "nuscenes_tables"
@@ -127,7 +127,7 @@ def test_the_runs_are_those_of_a_slow_reading(mini: Path, cameras: tuple[str, ..
 
 
 def test_a_drive_begins_where_it_can_and_says_why(mini: Path) -> None:
-    drive = open_drive(mini, scene="scene-0103", cameras=("CAM_FRONT",))
+    drive = open_source(mini, scene="scene-0103", cameras=("CAM_FRONT",))
     pair = drive.chunk(3.0, 17, 51, (32, 48))
     assert pair.frame_rate == 12.0 and pair.observed_NFCHW.shape == (1, 17, 3, 32, 48)
     steps_s = np.diff(pair.times_s[0])
@@ -140,7 +140,7 @@ def test_a_drive_begins_where_it_can_and_says_why(mini: Path) -> None:
 
 
 def test_a_rig_that_loses_frames_is_refused_by_camera_and_frame(mini: Path) -> None:
-    drive = open_drive(mini, scene="scene-0103", cameras=("CAM_FRONT", "CAM_BACK"))
+    drive = open_source(mini, scene="scene-0103", cameras=("CAM_FRONT", "CAM_BACK"))
     with pytest.raises(InputError, match=r"no 17 frames in a row of all cameras, at most \d+: CAM_BACK misses 1 frame"):
         drive.chunk(0.0, 17, 17, (32, 48))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldmodel.datasets.nuscenes.timing import (
+from worldmodel.datasets.timing import (
     LIDAR_TURN_S,
     STEP_TURNS,
     is_gap,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection, read_list, video_pairs
 from worldmodel.datasets.openvid.indexed import IndexedVideo
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
 
 H, W = 48, 80
@@ -92,9 +92,9 @@ class Openings(list):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
-        opened = VideoSource.open_container
+        opened = VideoReader.open_container
         monkeypatch.setattr(
-            VideoSource, "open_container", lambda source: self.append(source.path.name) or opened(source)
+            VideoReader, "open_container", lambda source: self.append(source.path.name) or opened(source)
         )
 
 
@@ -120,7 +120,7 @@ def test_a_changed_video_is_scanned_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["mp4", "h264"])
 def test_a_kept_index_is_the_same(tmp_path: Path, ending: str) -> None:
     write(tmp_path / f"film.{ending}", shot(1, 20))
-    found = VideoSource(tmp_path / f"film.{ending}").index()
+    found = VideoReader(tmp_path / f"film.{ending}").index()
     for _ in range(2):
         kept = IndexedVideo(tmp_path / f"film.{ending}", tmp_path / "cache").index()
         for name in ("times_s", "keys", "pts", "dts"):

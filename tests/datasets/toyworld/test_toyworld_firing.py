@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from worldmodel.datasets.nuscenes.timing import is_gap, nominal_rate
+from worldmodel.datasets.timing import is_gap, nominal_rate
 from worldmodel.datasets.toyworld.firing import Firing, scene_firing, triggered_turns
 from worldmodel.datasets.toyworld.rig import RIG, RigCamera
 from worldmodel.datasets.toyworld.rows import Rows

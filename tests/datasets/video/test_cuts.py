@@ -12,7 +12,7 @@ from drawn_videos import cut_copy, moving_pictures
 from footage import abrupt, published_cuts, without_cuts
 
 from worldmodel.datasets.video.cuts import CutRule, Distances, cuts_of, distances, scene_cuts, shots
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
 
 SIZE = (96, 160)
@@ -33,7 +33,7 @@ def shot(seed: int, frames: int, speed: int = 3) -> np.ndarray:
     return np.stack([wide[:, speed * i : speed * i + SIZE[1]] for i in range(frames)]).astype(np.uint8)
 
 
-def write(path: Path, frames: np.ndarray, pix_fmt: str = "yuv420p") -> VideoSource:
+def write(path: Path, frames: np.ndarray, pix_fmt: str = "yuv420p") -> VideoReader:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=24)
         stream.height, stream.width, stream.pix_fmt = *SIZE, pix_fmt
@@ -41,7 +41,7 @@ def write(path: Path, frames: np.ndarray, pix_fmt: str = "yuv420p") -> VideoSour
         for picture in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-    return VideoSource(path)
+    return VideoReader(path)
 
 
 def joined(seed: int, lengths: list[int]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -127,7 +127,7 @@ def test_two_more_cuts_nearby_hide_none(tmp_path: Path) -> None:
 def test_numbers_are_those_of_the_index_where_an_edit_list_hides_frames(tmp_path: Path) -> None:
     film, cuts = joined(6, [30, 30, 30])
     whole = write(tmp_path / "whole.mp4", film)
-    source = VideoSource(cut_copy(whole.path, tmp_path / "copied.mp4", 17))
+    source = VideoReader(cut_copy(whole.path, tmp_path / "copied.mp4", 17))
     assert len(source.index()) == len(distances(source).one_F) == 73
     assert scene_cuts(source) == (13, 43)
     assert scene_cuts(whole) == cuts == (30, 60)
@@ -137,7 +137,7 @@ def test_numbers_are_those_of_the_index_where_an_edit_list_hides_frames(tmp_path
 def test_lost_frames_keep_the_numbers(tmp_path: Path, hit: int) -> None:
     film, cuts = joined(6, [30, 30, 30])
     whole = write(tmp_path / "whole.mp4", film)
-    source = VideoSource(spoiled(whole.path, tmp_path / "spoiled.mp4", range(hit, hit + 3)))
+    source = VideoReader(spoiled(whole.path, tmp_path / "spoiled.mp4", range(hit, hit + 3)))
     assert len(source.index()) == len(distances(source).one_F) == 90
     assert (distances(source).one_F[hit : hit + 3] == 0).all()
     assert scene_cuts(source) == cuts
@@ -146,7 +146,7 @@ def test_lost_frames_keep_the_numbers(tmp_path: Path, hit: int) -> None:
 def test_a_film_without_one_sound_frame_is_named(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.mp4", shot(1, 20))
     with pytest.raises(InputError, match=r"spoiled\.mp4: no frame of it can be decoded"):
-        scene_cuts(VideoSource(spoiled(whole.path, tmp_path / "spoiled.mp4", range(20))))
+        scene_cuts(VideoReader(spoiled(whole.path, tmp_path / "spoiled.mp4", range(20))))
 
 
 def spoiled(whole: Path, path: Path, packets: range) -> Path:
@@ -198,7 +198,7 @@ def test_a_cache_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("file", BAD)
 def test_bad_files_are_named(file: str, tmp_path: Path) -> None:
     try:
-        scene_cuts(VideoSource(DATA / file), tmp_path)
+        scene_cuts(VideoReader(DATA / file), tmp_path)
     except InputError as error:
         assert Path(file).name in str(error)
         assert not list(tmp_path.iterdir())
@@ -206,7 +206,7 @@ def test_bad_files_are_named(file: str, tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.mp4"):
-        scene_cuts(VideoSource(tmp_path / "nowhere.mp4"), tmp_path)
+        scene_cuts(VideoReader(tmp_path / "nowhere.mp4"), tmp_path)
 
 
 @pytest.mark.slow
@@ -216,7 +216,7 @@ def test_published_cuts_of_real_clips(footage_folder: Path, tmp_path: Path) -> N
     if not published:
         pytest.skip(f"{footage_folder}/README.md names no clip with cuts")
     for path, numbers in published.items():
-        source = VideoSource(path)
+        source = VideoReader(path)
         found = cuts_of(distances(source), CutRule())
         hard = [number for number in numbers if abrupt(source, number)]
         assert hard
@@ -237,7 +237,7 @@ def test_fades_and_dissolves_of_real_clips(footage_folder: Path) -> None:
     if not films:
         pytest.skip(f"{footage_folder} has none of {', '.join(SEEN)}")
     for path in films:
-        source = VideoSource(path)
+        source = VideoReader(path)
         parts = shots(len(source.index()), scene_cuts(source))
         for frame in SEEN[path.stem]:
             assert next(len(part) for part in parts if frame in part) < 36, (path.name, frame)
@@ -249,4 +249,4 @@ def test_real_clips_without_cuts(footage_folder: Path, footage_manifest: list) -
     films = [path for path in without_cuts(footage_folder) if path.parent.name != "driving"][:4]
     if not films:
         pytest.skip(f"no clip without cuts in {footage_folder}")
-    assert {path.name: cuts for path in films if (cuts := scene_cuts(VideoSource(path)))} == {}
+    assert {path.name: cuts for path in films if (cuts := scene_cuts(VideoReader(path)))} == {}

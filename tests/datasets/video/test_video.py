@@ -18,7 +18,7 @@ from drawn_videos import NASTY, encode_video, moving_pictures
 from worldmodel.datasets.resize import Picture
 from worldmodel.datasets.video.decode import decoded
 from worldmodel.datasets.video.file import seek_runs
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
 
 DATA = Path(os.environ.get("WORLDMODEL_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -44,7 +44,7 @@ def plain_decode(path: Path, size: tuple[int, int] | None = SIZE) -> tuple[torch
 @pytest.mark.skipif(not GOOD, reason=NO_FOOTAGE)
 @pytest.mark.parametrize("entry", GOOD, ids=lambda entry: entry["file"])
 def test_every_listed_video_is_frame_exact(entry: dict) -> None:
-    source = VideoSource(DATA / entry["file"])
+    source = VideoReader(DATA / entry["file"])
     expected, corrupt = plain_decode(source.path)
     assert len(source.index()) == len(expected) == int(entry["frames"])
     assert (np.diff(source.index().times_s) > 0).all()
@@ -68,7 +68,7 @@ def test_every_listed_video_is_frame_exact(entry: dict) -> None:
 @pytest.mark.parametrize("entry", BAD, ids=lambda entry: entry["file"])
 def test_every_listed_wreck_is_a_named_error(entry: dict) -> None:
     with pytest.raises(InputError) as caught:
-        VideoSource(DATA / entry["file"]).read([0], SIZE)
+        VideoReader(DATA / entry["file"]).read([0], SIZE)
     assert entry["file"] in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_wrecks_say_why(tmp_path: Path, content: bytes | None, reason: str) -> N
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=reason):
-        VideoSource(path).index()
+        VideoReader(path).index()
 
 
 def test_sound_without_pictures_says_why(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_sound_without_pictures_says_why(tmp_path: Path) -> None:
         container.mux(stream.encode(silence))
         container.mux(stream.encode(None))
     with pytest.raises(InputError, match="no video stream, only audio"):
-        VideoSource(tmp_path / "sound.mp4").index()
+        VideoReader(tmp_path / "sound.mp4").index()
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
@@ -104,7 +104,7 @@ def test_cut_off_file_is_right_frames_or_an_error(tmp_path: Path, suffix: str) -
     cut = tmp_path / f"cut.{suffix}"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     try:
-        source = VideoSource(cut)
+        source = VideoReader(cut)
         frames = len(source.index())
     except InputError as error:
         assert str(cut) in str(error)
@@ -124,7 +124,7 @@ def test_damage_that_the_decoder_reports_spoils_what_follows_it(tmp_path: Path, 
         (tmp_path / "rot.mkv").write_bytes(content)
         if reported(tmp_path / "rot.mkv", expected):
             break
-    source = VideoSource(tmp_path / "rot.mkv")
+    source = VideoReader(tmp_path / "rot.mkv")
     sound = right_or_named(source, expected)
     assert 12 <= len(sound) < len(source.index())  # whole groups before and after, not the one that was hit
 
@@ -147,7 +147,7 @@ def test_a_packet_without_a_picture_is_missed_though_others_are_skipped(
         no_picture[at + 4] = 0  # not defined
         at += 4 + int.from_bytes(packet[at : at + 4])
     (tmp_path / "rot.mkv").write_bytes(content.replace(packet, no_picture))
-    sound = right_or_named(VideoSource(tmp_path / "rot.mkv"), expected)
+    sound = right_or_named(VideoReader(tmp_path / "rot.mkv"), expected)
     assert sound == [number for number in range(60) if number not in spoilt]
 
 
@@ -155,7 +155,7 @@ def test_a_packet_without_a_picture_is_missed_though_others_are_skipped(
 def test_an_unscaled_picture_keeps_its_last_columns(tmp_path: Path, width: int) -> None:
     """FFmpeg's shortcut for planar RGB leaves up to 8 columns after the last 16 whole ones black."""
     path = encode_video(tmp_path / "film.mp4", moving_pictures(3, 90, width), {"crf": "10"})
-    frames = VideoSource(path).read(range(3)).permute(0, 2, 3, 1).numpy().astype(int)
+    frames = VideoReader(path).read(range(3)).permute(0, 2, 3, 1).numpy().astype(int)
     with av.open(str(path)) as container:
         plain = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     assert frames[:, :, -1].std() > 10
@@ -182,7 +182,7 @@ def reported(path: Path, expected: torch.Tensor) -> bool:
     return any_damage
 
 
-def right_or_named(source: VideoSource, expected: torch.Tensor) -> list[int]:
+def right_or_named(source: VideoReader, expected: torch.Tensor) -> list[int]:
     """Numbers of the frames that can be read; each is one of the undamaged film at its time, the others raise."""
     sound, seconds = [], source.index().times_s
     for number in range(len(seconds)):
@@ -205,7 +205,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_open_groups_are_exact_from_every_start(film: Path) -> None:
-    source = VideoSource(film)
+    source = VideoReader(film)
     expected, _ = plain_decode(film)
     assert source.index().keys.sum() == 5
     for start in range(0, 57):
@@ -214,7 +214,7 @@ def test_open_groups_are_exact_from_every_start(film: Path) -> None:
 
 @pytest.mark.parametrize("kind", NASTY)
 def test_awkward_films_are_exact_from_many_starts(tmp_path: Path, kind: str) -> None:
-    source = VideoSource(NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144))))
+    source = VideoReader(NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144))))
     expected, _ = plain_decode(source.path)
     assert len(source.index()) == len(expected) == {"varying": 78, "edit": 88}.get(kind.split()[0], 130)
     for start in range(0, len(expected) - 3, 2):
@@ -222,7 +222,7 @@ def test_awkward_films_are_exact_from_many_starts(tmp_path: Path, kind: str) -> 
 
 
 def test_order_and_repeats_are_the_callers(film: Path) -> None:
-    source = pickle.loads(pickle.dumps(VideoSource(film)))
+    source = pickle.loads(pickle.dumps(VideoReader(film)))
     expected, _ = plain_decode(film)
     assert torch.equal(source.read([40, 3, 3, 41], SIZE), expected[[40, 3, 3, 41]])
 
@@ -230,14 +230,14 @@ def test_order_and_repeats_are_the_callers(film: Path) -> None:
 @pytest.mark.parametrize("wanted", [[60], [-1], []])
 def test_frames_that_are_not_there(film: Path, wanted: list[int]) -> None:
     with pytest.raises(InputError, match="asked for"):
-        VideoSource(film).read(wanted, SIZE)
+        VideoReader(film).read(wanted, SIZE)
 
 
 def test_centre_crop_keeps_the_middle(tmp_path: Path) -> None:
     picture = np.zeros((90, 240, 3), np.uint8)
     picture[:, 75:165] = (200, 40, 90)  # the middle square
     encode_video(tmp_path / "wide.mp4", [picture] * 3, {"crf": "1"})
-    square = VideoSource(tmp_path / "wide.mp4").read([1], (30, 30))[0].double()
+    square = VideoReader(tmp_path / "wide.mp4").read([1], (30, 30))[0].double()
     assert square.shape == (3, 30, 30)
     inner = square[:, :, 1:-1].mean((1, 2))
     assert torch.allclose(inner, torch.tensor([200.0, 40, 90], dtype=torch.double), atol=6)
@@ -252,7 +252,7 @@ def test_rotation_tag_turns_the_picture(tmp_path: Path) -> None:
         with av.open(str(path)) as container:
             frame = next(container.decode(video=0))
         if frame.rotation % 180:
-            upright = VideoSource(path).read([0])[0]
+            upright = VideoReader(path).read([0])[0]
             assert upright.shape[1:] == (frame.width, frame.height)
             stored = torch.from_numpy(frame.to_ndarray(format="rgb24").copy()).permute(2, 0, 1)
             clockwise = torch.rot90(stored, -1, (1, 2)) if frame.rotation == -90 else torch.rot90(stored, 1, (1, 2))
@@ -262,16 +262,16 @@ def test_rotation_tag_turns_the_picture(tmp_path: Path) -> None:
 def test_pixels_become_square() -> None:
     for entry in (e for e in GOOD if "non-square" in e["note"]):
         width, height = (int(n) for n in entry["res"].split("x"))
-        read = VideoSource(DATA / entry["file"]).read([0])[0]
+        read = VideoReader(DATA / entry["file"]).read([0])[0]
         assert read.shape[1] == height
         assert read.shape[2] != width
 
 
 def test_pixels_become_square_where_only_the_stream_says_so(tmp_path: Path) -> None:
     path = encode_video(tmp_path / "wide.mp4", moving_pictures(5, 96, 144), {"x264-params": "sar=2/1"})
-    assert VideoSource(path).read([1]).shape[2:] == (96, 288)
+    assert VideoReader(path).read([1]).shape[2:] == (96, 288)
     path.write_bytes(path.read_bytes().replace(b"pasp", b"free"))
-    assert VideoSource(path).read([1]).shape[2:] == (96, 288)
+    assert VideoReader(path).read([1]).shape[2:] == (96, 288)
 
 
 def test_pictures_that_change_size_need_one(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_pictures_that_change_size_need_one(tmp_path: Path) -> None:
     for height in (96, 64):
         whole += encode_video(tmp_path / f"{height}.h264", moving_pictures(4, height, 144), {}).read_bytes()
     (tmp_path / "both.h264").write_bytes(whole)
-    source = VideoSource(tmp_path / "both.h264")
+    source = VideoReader(tmp_path / "both.h264")
     assert source.read(range(8), SIZE).shape == (8, 3, *SIZE)
     assert source.read([5]).shape[2:] == (64, 144)
     with pytest.raises(InputError, match="change size at frame 4; read it with a size"):

@@ -13,7 +13,7 @@ import pytest
 from drawn_videos import NASTY, moving_pictures
 from footage import ffmpeg_program
 
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 
 PROGRAM = ffmpeg_program()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no ffmpeg program (install it, or pip install imageio-ffmpeg)")
@@ -47,7 +47,7 @@ def samples(frame: av.VideoFrame) -> bytes:
 def test_awkward_films(tmp_path: Path, kind: str) -> None:
     path = NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144)))
     shown = shown_by_ffmpeg(path)
-    assert len(VideoSource(path).index()) == len(shown)
+    assert len(VideoReader(path).index()) == len(shown)
     assert decoded_in_order(path) == shown
 
 
@@ -60,5 +60,5 @@ def test_every_listed_nasty_file(footage_folder: Path, footage_manifest: list) -
     for entry in nasty:
         path = footage_folder / entry["file"]
         shown = shown_by_ffmpeg(path)
-        assert len(VideoSource(path).index()) == len(shown), entry["file"]
+        assert len(VideoReader(path).index()) == len(shown), entry["file"]
         assert decoded_in_order(path) == shown, entry["file"]

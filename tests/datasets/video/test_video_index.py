@@ -20,7 +20,7 @@ from drawn_videos import encode_video, moving_pictures
 from worldmodel.datasets.resize import Picture
 from worldmodel.datasets.video.cuts import distances
 from worldmodel.datasets.video.index import evened
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.video import read_frames, write_video
 from worldmodel.files import media_url
@@ -64,9 +64,9 @@ def of_decoding(packet: av.Packet, part: int) -> None:
     packet.pts = packet.dts
 
 
-def exact(path: Path, frames: int, rate: float, stream: int = 0) -> VideoSource:
+def exact(path: Path, frames: int, rate: float, stream: int = 0) -> VideoReader:
     """The film at `path`, once every way to read it has given its frames."""
-    expected, source = plain(path, stream), VideoSource(path)
+    expected, source = plain(path, stream), VideoReader(path)
     assert len(source.index()) == len(expected) == frames
     assert (np.diff(source.index().times_s) > 0).all()
     assert source.index().frame_rate == pytest.approx(rate, rel=0.01)
@@ -121,7 +121,7 @@ def test_sound_with_a_cover_is_no_film(tmp_path: Path) -> None:
         container.mux(sound.encode(silence))
         container.mux(sound.encode(None))
     with pytest.raises(InputError, match=r"song\.mp4: no video stream, only audio, cover picture; give"):
-        VideoSource(tmp_path / "song.mp4").read([0])
+        VideoReader(tmp_path / "song.mp4").read([0])
 
 
 def test_the_reported_covers() -> None:
@@ -179,7 +179,7 @@ def test_late_b_pictures_among_times_of_decoding_are_refused(tmp_path: Path, fil
                     packet.time_base, packet.stream = Fraction(1, 25), stream
                     packet.pts = packet.dts = next(numbers)
                     output.mux(packet)
-    expected, source = plain(tmp_path / "late.avi"), VideoSource(tmp_path / "late.avi")
+    expected, source = plain(tmp_path / "late.avi"), VideoReader(tmp_path / "late.avi")
     assert torch.equal(source.read(range(140, 150), SIZE), expected[140:150])
     for number in range(151, 190):
         try:
@@ -194,12 +194,12 @@ def test_stamps_that_are_all_equal_or_absurd(tmp_path: Path) -> None:
 
     path = encode_video(tmp_path / "film.mkv", moving_pictures(8, 96, 144), {"bf": "0"})
     with pytest.raises(InputError, match=r"still\.mkv: its 8 frames all have the same time; re-export it"):
-        VideoSource(copied(path, tmp_path / "still.mkv", at_once)).index()
+        VideoReader(copied(path, tmp_path / "still.mkv", at_once)).index()
     tick = b"\x2a\xd7\xb1\x83"  # nanoseconds a tick
     assert path.read_bytes().count(tick + (1_000_000).to_bytes(3, "big")) == 1
     path.write_bytes(path.read_bytes().replace(tick + (1_000_000).to_bytes(3, "big"), tick + (1000).to_bytes(3, "big")))
     with pytest.raises(InputError, match=r"film\.mkv: 25000 frames per second, where a camera has 0\.1 to 1000; its"):
-        VideoSource(path).index()
+        VideoReader(path).index()
 
 
 def test_times_rise_evenly_where_stamps_do_not() -> None:
@@ -235,14 +235,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_is_a_file_whatever_it_is_called(here: Path, film: Path, name: str) -> None:
     Path(name).write_bytes(film.read_bytes())
-    assert torch.equal(VideoSource(name).read([3], SIZE), VideoSource(film).read([3], SIZE))
+    assert torch.equal(VideoReader(name).read([3], SIZE), VideoReader(film).read([3], SIZE))
     assert len(read_frames(name, 5, SIZE, 25)) == 5
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_films_are_written_whatever_they_are_called(here: Path, name: str) -> None:
     pictures = np.stack(list(moving_pictures(3, 48, 64)))
-    assert len(VideoSource(write_video(name, pictures, 12.0)).index()) == 3
+    assert len(VideoReader(write_video(name, pictures, 12.0)).index()) == 3
     assert [path.name for path in here.iterdir()] == [name]
 
 
@@ -257,7 +257,7 @@ def test_a_title_in_another_encoding_is_no_reason_to_refuse(tmp_path: Path, film
     titled = (tmp_path / "film.mkv").read_bytes()
     assert titled.count(b"Muenchen") == 1
     (tmp_path / "latin.mkv").write_bytes(titled.replace(b"Muenchen", "M\xfcnchen ".encode("latin-1")))
-    assert torch.equal(VideoSource(tmp_path / "latin.mkv").read([7], SIZE), plain(film)[[7]])
+    assert torch.equal(VideoReader(tmp_path / "latin.mkv").read([7], SIZE), plain(film)[[7]])
     assert len(read_frames(tmp_path / "latin.mkv", 5, SIZE, 25)) == 5
 
 
@@ -270,7 +270,7 @@ def test_spoilt_files_are_frames_or_one_sentence(tmp_path: Path, suffix: str) ->
         for _ in range(chance.choice([1, 8, 64])):
             content[chance.randrange(min(len(content), chance.choice([400, 10**6])))] = chance.randrange(256)
         path.write_bytes(content)
-        for read in (lambda: VideoSource(path).read([0]), lambda: read_frames(path, 2, SIZE, 12.0)):
+        for read in (lambda: VideoReader(path).read([0]), lambda: read_frames(path, 2, SIZE, 12.0)):
             try:
                 assert len(read())
             except InputError as error:

@@ -10,10 +10,10 @@ import torch
 from drawn_videos import NASTY, encode_video, moving_pictures
 
 from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection
-from worldmodel.datasets.sources import open_drive
+from worldmodel.datasets.sources import open_source
 from worldmodel.datasets.video import file as video_file
-from worldmodel.datasets.video.decord_reader import DecordSource
-from worldmodel.datasets.video.reader import VideoSource
+from worldmodel.datasets.video.decord_reader import DecordReader
+from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.datasets.video.readers import reader_class
 from worldmodel.errors import InputError, MissingDependency
 
@@ -30,17 +30,17 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_spans_equal_single_reads(film: Path, known: bool) -> None:
-    source = VideoSource(film)
+    source = VideoReader(film)
     if known:
         source.index()
     videos = source.read_spans(SPANS, SIZE)
     assert len(videos) == len(SPANS)
     for span, read in zip(SPANS, videos, strict=True):
-        assert torch.equal(read, VideoSource(film).read(span, SIZE))
+        assert torch.equal(read, VideoReader(film).read(span, SIZE))
 
 
 def test_spans_share_no_memory(film: Path) -> None:
-    first, second = VideoSource(film).read_spans([range(5), range(3, 8)], SIZE)
+    first, second = VideoReader(film).read_spans([range(5), range(3, 8)], SIZE)
     before = second.clone()
     first.zero_()
     assert torch.equal(second, before)
@@ -51,7 +51,7 @@ def test_one_seek_for_spans_that_touch(film: Path, monkeypatch: pytest.MonkeyPat
     seeks = []
     own = video_file.packets_from
     monkeypatch.setattr(video_file, "packets_from", lambda *given: seeks.append(given[2][0]) or own(*given))
-    source = VideoSource(film)
+    source = VideoReader(film)
     source.read_spans([range(20, 30), range(10, 22), range(35, 40), range(48, 52)], SIZE)
     assert len(seeks) == 1  # frame 50 is a key frame, and the frame before it is wanted anyway
     source.read_spans([range(10, 12), range(110, 112)], SIZE)
@@ -60,16 +60,16 @@ def test_one_seek_for_spans_that_touch(film: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("kind", ["open groups, Matroska", "edit list (copied from frame 42)"])
 def test_spans_of_awkward_films(tmp_path: Path, kind: str) -> None:
-    source = VideoSource(NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144))))
+    source = VideoReader(NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144))))
     spans = [range(40, 50), range(2, 7), range(80, 85), range(45, 64)]
     for span, read in zip(spans, source.read_spans(spans, SIZE), strict=True):
-        assert torch.equal(read, VideoSource(source.path).read(span, SIZE))
+        assert torch.equal(read, VideoReader(source.path).read(span, SIZE))
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_stream_without_time_stamps(tmp_path: Path, known: bool) -> None:
     path = encode_video(tmp_path / "raw.h264", moving_pictures(40, 96, 144), {"g": "12"})
-    whole, source = VideoSource(path).read(range(40), SIZE), VideoSource(path)
+    whole, source = VideoReader(path).read(range(40), SIZE), VideoReader(path)
     if known:
         assert not source.index().stamped
     late, early = source.read_spans([range(30, 33), range(1, 4)], SIZE)
@@ -78,15 +78,15 @@ def test_a_stream_without_time_stamps(tmp_path: Path, known: bool) -> None:
 
 
 def test_no_span_and_bad_spans(film: Path) -> None:
-    assert VideoSource(film).read_spans([], SIZE) == []
+    assert VideoReader(film).read_spans([], SIZE) == []
     for spans in ([range(3), range(118, 121)], [range(3), []]):
         with pytest.raises(InputError, match="asked for"):
-            VideoSource(film).read_spans(spans, SIZE)
+            VideoReader(film).read_spans(spans, SIZE)
 
 
 # --- readers --------------------------------------------------------------------------------------------------------
 @pytest.fixture
-def by_decord(film: Path) -> VideoSource:
+def by_decord(film: Path) -> VideoReader:
     pytest.importorskip("decord", reason="decord is not installed")
     return reader_class("decord")(film)
 
@@ -96,7 +96,7 @@ def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def test_readers_are_chosen_by_name(film: Path) -> None:
-    assert reader_class("pyav") is VideoSource
+    assert reader_class("pyav") is VideoReader
     with pytest.raises(InputError, match="video_reader='opencv' is unknown; use pyav or decord"):
         reader_class("opencv")(film)
 
@@ -108,9 +108,9 @@ def test_without_decord_the_remedy_is_named(film: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("size", [SIZE, (96, 96), (40, 120), None])
-def test_decord_gives_the_same_frames(film: Path, by_decord: VideoSource, size: tuple[int, int] | None) -> None:
+def test_decord_gives_the_same_frames(film: Path, by_decord: VideoReader, size: tuple[int, int] | None) -> None:
     reader = pickle.loads(pickle.dumps(by_decord))
-    source = VideoSource(film)
+    source = VideoReader(film)
     assert np.array_equal(reader.index().pts, source.index().pts)
     for mine, own in zip(reader.read_spans(SPANS, size), source.read_spans(SPANS, size), strict=True):
         assert mine.shape == own.shape
@@ -127,9 +127,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", NASTY)
-def test_decord_is_right_or_refuses_by_name(tmp_path: Path, by_decord: VideoSource, kind: str) -> None:
+def test_decord_is_right_or_refuses_by_name(tmp_path: Path, by_decord: VideoReader, kind: str) -> None:
     path = NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144)))
-    mine, own = reader_class("decord")(path), VideoSource(path)
+    mine, own = reader_class("decord")(path), VideoReader(path)
     if kind in REFUSED:
         with pytest.raises(InputError, match=f"{path.name}: {REFUSED[kind]}; use video_reader=pyav"):
             mine.index()
@@ -139,7 +139,7 @@ def test_decord_is_right_or_refuses_by_name(tmp_path: Path, by_decord: VideoSour
         assert decibels(mine.read(span, (96, 144)), own.read(span, (96, 144))) > 33, start
 
 
-def test_decord_names_what_it_cannot_open(tmp_path: Path, by_decord: VideoSource) -> None:
+def test_decord_names_what_it_cannot_open(tmp_path: Path, by_decord: VideoReader) -> None:
     raw = encode_video(tmp_path / "raw.h264", moving_pictures(20, 96, 144), {"g": "12"})
     with pytest.raises(InputError, match=r"raw\.h264: decord is known to find .*; use video_reader=pyav"):
         reader_class("decord")(raw).read([0], SIZE)
@@ -149,18 +149,18 @@ def test_decord_names_what_it_cannot_open(tmp_path: Path, by_decord: VideoSource
         by_decord.read([120], SIZE)
 
 
-def test_decord_reads_a_rig_and_a_list(tmp_path: Path, film: Path, by_decord: VideoSource) -> None:
+def test_decord_reads_a_rig_and_a_list(tmp_path: Path, film: Path, by_decord: VideoReader) -> None:
     (tmp_path / "14:30:15.mp4").write_bytes(film.read_bytes())
     NASTY["open groups, MP4"](tmp_path, list(moving_pictures(60, 96, 144)))
-    drive = open_drive(tmp_path, cameras=["14:30:15"], video_reader="decord")
-    assert decibels(drive.chunk(0.0, 5, 4, SIZE, 25.0).observed_NFCHW[0], VideoSource(film).read(range(5), SIZE)) > 30
+    drive = open_source(tmp_path, cameras=["14:30:15"], video_reader="decord")
+    assert decibels(drive.chunk(0.0, 5, 4, SIZE, 25.0).observed_NFCHW[0], VideoReader(film).read(range(5), SIZE)) > 30
     listed = [VideoEntry("14:30:15.mp4"), VideoEntry("open_groups.mp4")]
     for cache in (None, tmp_path / "cache", tmp_path / "cache"):
         found = open_collection(listed, VideoFiles([tmp_path]), 10, cache, reader="decord")
-        assert [isinstance(video.source, DecordSource) for video in found.videos] == [True]
+        assert [isinstance(video.source, DecordReader) for video in found.videos] == [True]
         assert "open groups of pictures" in found.report.bad["open_groups.mp4"]
         pair = pickle.loads(pickle.dumps(found.pairs(5, 5, size=SIZE)))[0]
-        assert decibels(pair.observed_NFCHW[0], VideoSource(film).read(range(5), SIZE)) > 30
+        assert decibels(pair.observed_NFCHW[0], VideoReader(film).read(range(5), SIZE)) > 30
 
 
 def test_decord_sees_pictures_upright_and_square(footage_folder: Path, footage_manifest: list) -> None:

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from worldmodel.datasets.video.reader import VideoSource
-from worldmodel.datasets.video_source import open_footage
+from worldmodel.datasets.video.reader import VideoReader
+from worldmodel.datasets.video_source import open_videos
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.video import Fitting, read_frames, write_video
 
@@ -38,7 +38,7 @@ def film(
 def test_pictures_are_those_of_training(tmp_path: Path, size: tuple[int, int]) -> None:
     path = film(tmp_path / "film.mp4")
     ours = read_frames(path, 30, size, 25.0)
-    assert np.array_equal(ours, VideoSource(path).read(range(30), size).permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(ours, VideoReader(path).read(range(30), size).permute(0, 2, 3, 1).numpy())
     assert ours.shape == (30, *size, 3) and ours.std() > 10
 
 
@@ -54,16 +54,16 @@ def test_no_column_is_left_black(tmp_path: Path, width: int) -> None:
 
 def test_pixels_that_are_not_square_and_turned_films(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4", sample_aspect_ratio=Fraction(4, 3))
-    assert VideoSource(path).read([0], None).shape[-2:] == (90, 163), "the film says that its pixels are wide"
+    assert VideoReader(path).read([0], None).shape[-2:] == (90, 163), "the film says that its pixels are wide"
     ours = read_frames(path, 3, (32, 48), 25.0)
-    assert np.array_equal(ours, VideoSource(path).read(range(3), (32, 48)).permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(ours, VideoReader(path).read(range(3), (32, 48)).permute(0, 2, 3, 1).numpy())
 
 
 @pytest.mark.parametrize("rate", [12, 10, 25, 30])
 @pytest.mark.parametrize("start", [0.0, 0.31])
 def test_frames_are_the_nearest_in_time(tmp_path: Path, rate: int, start: float) -> None:
     path = film(tmp_path / "film.mp4", frames=34, rate=rate)
-    pair = open_footage(path).chunk(start, 9, 0, (32, 48), RATE)
+    pair = open_videos(path).chunk(start, 9, 0, (32, 48), RATE)
     assert np.array_equal(
         read_frames(path, 9, (32, 48), RATE, start), pair.observed_NFCHW[0].permute(0, 2, 3, 1).numpy()
     )
@@ -108,7 +108,7 @@ def test_a_cut_off_film_is_refused(tmp_path: Path) -> None:
 def test_films_hold_what_was_written(tmp_path: Path, suffix: str) -> None:
     smooth = np.linspace(0, 255, 8 * 32 * 48).reshape(8, 32, 48, 1).repeat(3, -1).astype(np.uint8)
     path = write_video(tmp_path / f"out{suffix}", smooth, RATE)
-    back = VideoSource(path)
+    back = VideoReader(path)
     assert len(back.index()) == 8 and back.index().frame_rate == pytest.approx(RATE, rel=0.01)
     assert np.abs(back.read(range(8)).permute(0, 2, 3, 1).numpy().astype(int) - smooth).mean() < 3
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
@@ -121,6 +121,6 @@ def test_arrays_hold_the_exact_pixels(tmp_path: Path) -> None:
 
 def test_odd_sizes_and_unknown_endings(tmp_path: Path) -> None:
     path = write_video(tmp_path / "odd.mp4", np.zeros((3, 33, 47, 3), np.uint8), RATE)
-    assert VideoSource(path).read([0]).shape[-2:] == (33, 47)
+    assert VideoReader(path).read([0]).shape[-2:] == (33, 47)
     with pytest.raises(InputError, match="give a name ending in .mp4, .mkv, .mov .film. or .npy .exact pixels."):
         write_video(tmp_path / "out.gif", np.zeros((3, 32, 48, 3), np.uint8), RATE)

@@ -18,7 +18,7 @@ from nuscenes_small import write_dataset
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.cli.commands.predict import PredictConfig, predict
-from worldmodel.datasets.sources import open_drive
+from worldmodel.datasets.sources import open_source
 from worldmodel.errors import InputError
 from worldmodel.models.pipeline import FlowFramesPipeline
 
@@ -79,7 +79,7 @@ def test_a_scene_becomes_frames_film_recording_sheet_and_figures(
     assert {entry.name for entry in (tmp_path / "out").iterdir()} == {
         "prediction.json", "rollout.rrd", "rollout.mp4", "sheet.png", "frames",
     }  # fmt: skip
-    pair = open_drive(root, scene="scene-0103").chunk(0.0, 9, 18, SIZE)
+    pair = open_source(root, scene="scene-0103").chunk(0.0, 9, 18, SIZE)
     pipeline = FlowFramesPipeline.from_pretrained(checkpoint)
     expected = pipeline.rollout(pair.observed_NFCHW, chunks=2, num_inference_steps=2, frame_rate=12.0, vae_batch_size=1)
     frames = torch.stack([saved_frames(tmp_path / "out" / "frames" / camera) for camera in pair.cameras])

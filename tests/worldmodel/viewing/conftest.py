@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldmodel.datasets.nuscenes.timing import LIDAR_TURN_S
+from worldmodel.datasets.timing import LIDAR_TURN_S
 from worldmodel.datasets.toyworld.firing import triggered_turns
 from worldmodel.viewing.rollout import Rollout
 

@@ -127,10 +127,10 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 
 
 def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
-    from worldmodel.datasets.sources import open_drive  # reads films and pictures, which others here do not
+    from worldmodel.datasets.sources import open_source  # reads films and pictures, which others here do not
 
     watch = Stopwatch()
-    drive = open_drive(
+    drive = open_source(
         config.source, config.version, config.scene, config.cameras, config.image_rate, config.video_reader
     )
     with watch("load model"):
