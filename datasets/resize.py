@@ -1,7 +1,7 @@
 """A decoded video frame to RGB of one size: centre crop to the aspect, scaled, turned upright.
 
 Training, benchmarks and the vehicle's runtime see the same pixels through this one module; the runtime's environment
-has only numpy and PyAV, so nothing else is imported here, and PyAV only where a film is read: training from latents
+has only numpy and PyAV, so nothing else is imported here, and PyAV only where a video is read: training from latents
 and still pictures do without.
 
 Legend: C colours (3), H height, W width.
@@ -37,10 +37,10 @@ def fitting(width: int, height: int, pixel_aspect: float, size: tuple[int, int] 
         pixel_aspect: width of a pixel in heights; the picture is shown `pixel_aspect` times as wide as it is stored.
         size: (H, W) wanted; None keeps the display size.
     """
-    shown = round(width * pixel_aspect)
+    display_width = round(width * pixel_aspect)
     if size is None:
-        return (0, 0, width, height), (height, shown)
-    left, top, right, bottom = crop_box(shown, height, *size)
+        return (0, 0, width, height), (height, display_width)
+    left, top, right, bottom = crop_box(display_width, height, *size)
     left, right = round(left / pixel_aspect), min(width, round(right / pixel_aspect))
     return (left, top, max(1, right - left), max(1, bottom - top)), size
 
@@ -51,7 +51,7 @@ class Picture:
 
     One pass of FFmpeg's filters from the decoder's own planes to planar RGB. The crop costs nothing, so only what is
     shown is scaled, and it lies where `crop_box` says. PyAV's `reformat` cannot crop, and it was further from
-    exact arithmetic on 10-bit and interlaced films (2.6 and 3.5 of 255 on average, the filters 0.3).
+    exact arithmetic on 10-bit and interlaced videos (2.6 and 3.5 of 255 on average, the filters 0.3).
 
     Args:
         size: (H, W); None keeps the display size.

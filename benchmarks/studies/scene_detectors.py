@@ -45,7 +45,7 @@ def detected(path: Path) -> tuple[list[list[int]], list[float], int]:
     source = VideoReader(path)
     rate = source.index().frame_rate
     with source.open_container() as container:
-        stream = source.film(container)
+        stream = source.video_stream(container)
         for frame in decoded(container.demux(stream), stream):
             if not isinstance(frame, av.VideoFrame):
                 continue

@@ -92,8 +92,8 @@ def frame_rate(index: NuScenesIndex, cameras: tuple[str, ...]) -> float:
 
 def _refuse_other_rates(index: NuScenesIndex, rates: dict[str, float]) -> None:
     if rates and max(rates.values()) > 1.1 * min(rates.values()):
-        each = ", ".join(f"{camera} {rate:g}" for camera, rate in rates.items())
-        raise InputError(f"{_table(index)}: frames per second differ: {each}; choose cameras= of one rate")
+        listed = ", ".join(f"{camera} {rate:g}" for camera, rate in rates.items())
+        raise InputError(f"{_table(index)}: frames per second differ: {listed}; choose cameras= of one rate")
 
 
 def _table(index: NuScenesIndex) -> str:

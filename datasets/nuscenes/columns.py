@@ -170,11 +170,11 @@ def resolve_references(tables: dict[str, dict[str, Column]], folder: Path, skip_
 
 
 def _resolve(tokens: np.ndarray, rows: _Rows, optional: bool) -> tuple[np.ndarray, np.ndarray]:
-    found = rows.find(tokens)
-    missing = found < 0
+    places = rows.find(tokens)
+    missing = places < 0
     if optional:
         missing &= tokens.any(axis=1)
-    return found, np.flatnonzero(missing)
+    return places, np.flatnonzero(missing)
 
 
 def _dangling(folder: Path, name: str, column: str, missing: list[int], target: str, every: bool) -> Iterator[str]:
@@ -210,9 +210,9 @@ def _broken_links(folder: Path, columns: dict[str, Column]) -> Iterator[str]:
     followed = after[wrong].copy()
     after[wrong] = -1
     tokens = _as_written(folder, "sample_data", "token", [*wrong.tolist(), *followed.tolist()])
-    for row, other in zip(wrong.tolist(), followed.tolist(), strict=True):
+    for row, after_row in zip(wrong.tolist(), followed.tolist(), strict=True):
         where = f"{folder}/sample_data.json, record {row} (token {tokens[row]})"
-        yield f"table {where}: next {tokens[other]} does not point back by prev"
+        yield f"table {where}: next {tokens[after_row]} does not point back by prev"
 
 
 def unify_times(tables: dict[str, dict[str, Column]], folder: Path) -> str:

@@ -89,12 +89,12 @@ class NuScenesIndex:
     def row(self, table: str, token: str) -> int:
         """Row of the record with this token; raises InputError where there is none."""
         wanted = np.frombuffer(token_key(token), dtype=np.uint8)
-        found = np.flatnonzero((self.column(table, "token") == wanted).all(axis=1))
-        if found.size == 0:
+        rows = np.flatnonzero((self.column(table, "token") == wanted).all(axis=1))
+        if rows.size == 0:
             raise InputError(
                 f"{table} has no record with token {token!r}; take one from {self.root / self.version}/{table}.json"
             )
-        return int(found[0])
+        return int(rows[0])
 
     @property
     def scene_names(self) -> list[str]:

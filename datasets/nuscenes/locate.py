@@ -17,15 +17,15 @@ def find_versions(root: Path) -> dict[str, tuple[Path, str]]:
     """The versions under a root: name -> the folder that file names are relative to, and the tables' folder in it."""
     if not root.is_dir():
         return {}
-    found: dict[str, tuple[Path, str]] = {}
+    versions: dict[str, tuple[Path, str]] = {}
     for folder in sorted(root.iterdir()):
         for tables in (folder / folder.name, folder):
             if (tables / "sample_data.json").is_file():
-                found[folder.name] = _placed(root, tables)
+                versions[folder.name] = _placed(root, tables)
                 break
     if (root / "sample_data.json").is_file():
-        found[root.resolve().name] = _placed(root, root)
-    return found
+        versions[root.resolve().name] = _placed(root, root)
+    return versions
 
 
 def locate(root: str | Path, version: str | None) -> tuple[Path, str]:
@@ -38,19 +38,20 @@ def locate(root: str | Path, version: str | None) -> tuple[Path, str]:
         InputError: no such root or version, or several and none was chosen.
     """
     root = Path(root)
-    found = find_versions(root)
-    chosen = version or (next(iter(found)) if len(found) == 1 else DEFAULT)
-    if chosen in found:
-        return found[chosen]
+    versions = find_versions(root)
+    chosen = version or (next(iter(versions)) if len(versions) == 1 else DEFAULT)
+    if chosen in versions:
+        return versions[chosen]
     if not root.is_dir():
         raise InputError(
             f"nuScenes root {root} is not a folder; give the folder that holds samples/, sweeps/ and v1.0-*/"
         )
-    if version is None and found:
-        raise InputError(f"{root}: has versions {', '.join(found)}; choose one with version=")
+    if version is None and versions:
+        raise InputError(f"{root}: has versions {', '.join(versions)}; choose one with version=")
     if version is not None and (root / version).is_dir():
         return root, version  # a table is missing; who opens it says which
-    raise InputError(f"nuScenes version {chosen!r} is not in {root}; found: {', '.join(found) or 'no version at all'}")
+    here = ", ".join(versions) or "no version at all"
+    raise InputError(f"nuScenes version {chosen!r} is not in {root}; found: {here}")
 
 
 def _placed(root: Path, tables: Path) -> tuple[Path, str]:

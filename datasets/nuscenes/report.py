@@ -58,9 +58,9 @@ def first_break(breaks: list[Breaks], from_s: float) -> str:
         from_s: seconds of the datasets' clock.
     """
     later = [
-        (float(one.times_K[number]), one.describe(number))
-        for one in breaks
-        for number in np.flatnonzero(one.times_K >= from_s).tolist()
+        (float(camera.times_K[number]), camera.describe(number))
+        for camera in breaks
+        for number in np.flatnonzero(camera.times_K >= from_s).tolist()
     ]
     return min(later)[1] if later else "the cameras are not in step before"
 

@@ -22,12 +22,12 @@ def quaternions(path: Path, values: list, done: int) -> Float64[np.ndarray, "R 4
     """
     try:
         if not set(map(len, values)) - {4}:
-            found = np.array(values, dtype=np.float64).reshape(-1, 4)
+            rotations_R4 = np.array(values, dtype=np.float64).reshape(-1, 4)
         else:
-            found = np.array([_quaternion(value) for value in values])
-        lengths = np.einsum("ri,ri->r", found, found)
+            rotations_R4 = np.array([_quaternion(value) for value in values])
+        lengths = np.einsum("ri,ri->r", rotations_R4, rotations_R4)
         if lengths.min(initial=1) > 1e-6:
-            return found
+            return rotations_R4
     except ValueError:
         pass
     bad = next(number for number, value in enumerate(values) if not _rotates(value))

@@ -140,14 +140,14 @@ def table_path(folder: Path, name: str) -> Path | None:
 
 def read_values(path: Path, record: type[msgspec.Struct], column: str, rows: set[int]) -> dict[int, object]:
     """One column of some records as the file has it; for messages."""
-    found: dict[int, object] = {}
+    values: dict[int, object] = {}
     done = 0
     for records in read_records(path, record):
-        found.update({row: getattr(records[row - done], column) for row in rows if 0 <= row - done < len(records)})
+        values.update({row: getattr(records[row - done], column) for row in rows if 0 <= row - done < len(records)})
         done += len(records)
-        if len(found) == len(rows):
+        if len(values) == len(rows):
             break
-    return found
+    return values
 
 
 def read_records(path: Path, record: type[msgspec.Struct], window: int = 1 << 26) -> Iterator[list[msgspec.Struct]]:

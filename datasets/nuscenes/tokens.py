@@ -39,11 +39,11 @@ def _digits(tokens: list[str]) -> bytes | None:
         return None
     joined = "".join(tokens)
     try:
-        found = bytes.fromhex(joined)  # takes capitals and blanks as well
+        digits = bytes.fromhex(joined)  # takes capitals and blanks as well
     except ValueError:
         return None
     capitals = np.frombuffer(joined.encode(), dtype=np.uint8) - np.uint8(ord("A")) < 26
-    return None if len(found) != 16 * len(tokens) or capitals.any() else found
+    return None if len(digits) != 16 * len(tokens) or capitals.any() else digits
 
 
 def refuse_empty(path: Path, tokens: Sequence[str], done: int) -> None:

@@ -28,8 +28,8 @@ def find_archives(path: Path) -> Iterator[tuple[Path, ...]]:
         raise InputError(f"{path}: no such archive; give a zip file or a folder of them")
     split: dict[str, list[Path]] = {}
     for file in files:
-        found = PIECE.fullmatch(file.name)
-        split.setdefault(found[1] if found else file.name, []).append(file)
+        piece = PIECE.fullmatch(file.name)
+        split.setdefault(piece[1] if piece else file.name, []).append(file)
     yield from (tuple(pieces) for pieces in split.values())
 
 

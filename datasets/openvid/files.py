@@ -66,8 +66,8 @@ class VideoFiles:
             InputError: several files answer to the name, or its member of an archive cannot be read.
         """
         exact = [folder / video for folder in self.folders if (folder / video).is_file()]
-        if found := exact or _ending_in(video, self._files):
-            return _the_one(video, list({file.resolve(): file for file in found}.values()))
+        if files := exact or _ending_in(video, self._files):
+            return _the_one(video, list({file.resolve(): file for file in files}.values()))
         held = self._held(video)
         return None if held is None else self._extracted(*held)
 
@@ -78,12 +78,12 @@ class VideoFiles:
 
     def _held(self, video: str) -> tuple[int, zipfile.ZipInfo] | None:
         """Number of the archive, and the member in it."""
-        found = _ending_in(video, self._members)
-        whole = [(number, member) for number, member in found if member.filename == video]
-        if not found:
+        members = _ending_in(video, self._members)
+        exact = [(number, member) for number, member in members if member.filename == video]
+        if not members:
             return None
         places = {
-            f"{self.archives[number][0]}: {member.filename}": (number, member) for number, member in whole or found
+            f"{self.archives[number][0]}: {member.filename}": (number, member) for number, member in exact or members
         }
         return places[str(_the_one(video, list(places)))]
 
@@ -117,10 +117,10 @@ class VideoFiles:
 
 
 def _by_name(places: Iterable[tuple[PurePath, PlaceT]]) -> ByName[PlaceT]:
-    found: ByName[PlaceT] = {}
+    by_name: ByName[PlaceT] = {}
     for path, place in places:
-        found.setdefault(path.name, []).append((path, place))
-    return found
+        by_name.setdefault(path.name, []).append((path, place))
+    return by_name
 
 
 def _ending_in(video: str, by_name: ByName[PlaceT]) -> list[PlaceT]:

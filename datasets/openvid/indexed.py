@@ -55,5 +55,5 @@ def _of_rows(rows_F: np.ndarray) -> VideoIndex:
 
 def _key(path: Path) -> str:
     state = path.stat()
-    said = [str(path.resolve()), state.st_size, state.st_mtime_ns, VERSION]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    identity = [str(path.resolve()), state.st_size, state.st_mtime_ns, VERSION]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]

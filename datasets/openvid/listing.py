@@ -58,10 +58,10 @@ def read_list(path: str | Path) -> Iterator[VideoEntry]:
 
 
 def _of_folder(folder: Path) -> Iterator[VideoEntry]:
-    found = sorted(media_below(folder, VIDEOS))
-    if not found:
+    videos = sorted(media_below(folder, VIDEOS))
+    if not videos:
         raise InputError(f"{folder}: no videos (.mp4, .mkv, ...) in it; check the path")
-    return (VideoEntry(str(file.relative_to(folder))) for file in found)
+    return (VideoEntry(str(file.relative_to(folder))) for file in videos)
 
 
 def _of_csv(path: Path) -> Iterator[VideoEntry]:
@@ -137,8 +137,8 @@ def _of_text(path: Path) -> Iterator[VideoEntry]:
 def _with_captions(videos: Iterable[str], captions: Iterable[str], path: Path, beside: Path) -> Iterator[VideoEntry]:
     for line, (video, caption) in enumerate(zip_longest(videos, captions), start=1):
         if video is None or caption is None:
-            ended, other = (path, beside) if video is None else (beside, path)
-            raise InputError(f"{ended}: ends before line {line}, {other.name} goes on; give both the same lines")
+            ended, longer = (path, beside) if video is None else (beside, path)
+            raise InputError(f"{ended}: ends before line {line}, {longer.name} goes on; give both the same lines")
         yield VideoEntry(video, caption)
 
 

@@ -49,8 +49,8 @@ class VideoReport:
     def __str__(self) -> str:
         left_out = Counter(missing=len(self.missing), too_short=self.too_short, unreadable=len(self.bad))
         lost = ", ".join(f"{count} {why.replace('_', ' ')}" for why, count in left_out.items() if count)
-        found = f"{self.videos} videos, {self.usable} usable with {self.pairs} pairs, {self.cuts} cuts"
-        return f"{found}; {lost or 'none left out'}"
+        counted = f"{self.videos} videos, {self.usable} usable with {self.pairs} pairs, {self.cuts} cuts"
+        return f"{counted}; {lost or 'none left out'}"
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ def turn_scene(rng: np.random.Generator, kind: str, seconds: float) -> SceneScri
     time = script_clock(seconds)
 
     def progress_from(start: float) -> np.ndarray:
-        s_now, found = start, []
+        s_now, progress = start, []
         for _ in time:
-            found.append(s_now)
+            progress.append(s_now)
             s_now += 0.02 * cruise * (1 - slow * np.exp(-(((s_now - middle) / 16.0) ** 2)))
-        return np.array(found)
+        return np.array(progress)
 
     base = progress_from(-30.0)
     base = progress_from(-30.0 - float(np.interp(0.0, time, base)))

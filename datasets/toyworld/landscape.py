@@ -35,15 +35,15 @@ def build_landscape(script: SceneScript) -> Landscape:
     pictures = paint_textures(rng, light)
     grass(stage, rng, low, high)
     lay_roads(stage, rng, script)
-    ground = Ground(low - 60, high + 60)
+    taken = Ground(low - 60, high + 60)
     for road in script.roads:
-        ground.cover(road, road.pavement + 0.3)
+        taken.cover(road, road.pavement + 0.3)
     for road in script.roads:
         for side in (1.0, -1.0):
-            line_road(stage, rng, script, road, side, ground)
+            line_road(stage, rng, script, road, side, taken)
     for road in script.roads:
         street_furniture(stage, rng, road, script.roads)
-    wild_trees(stage, rng, ground, low, high)
+    wild_trees(stage, rng, taken, low, high)
     azimuth = np.linspace(0, 2 * np.pi, 97)
     waves = sum(rng.uniform(0.2, 1) / k * np.sin(k * azimuth + rng.uniform(0, 6.28)) for k in (2, 3, 5, 9, 14))
     height = np.clip(0.045 + 0.022 * waves, 0.012, 0.12)

@@ -51,14 +51,14 @@ def _cuts(road: Road) -> np.ndarray:
 
 def lay_roads(stage: Stage, rng: np.random.Generator, script: SceneScript) -> None:
     """Pavements, kerbs, asphalt, patches and markings of all roads of a scene."""
-    white, one = np.array([0.93, 0.93, 0.9]), np.ones(3)
+    white, untinted = np.array([0.93, 0.93, 0.9]), np.ones(3)
     for road in script.roads:
         cuts, half = _cuts(road), road.half_width
-        strip(stage, road, cuts, -half - road.pavement, half + road.pavement, PAVEMENT, "pavement", one)
+        strip(stage, road, cuts, -half - road.pavement, half + road.pavement, PAVEMENT, "pavement", untinted)
         for side in (1.0, -1.0):
             right, left = sorted((side * half, side * (half + 0.28)))
             strip(stage, road, cuts, right, left, KERB, "", np.array([0.74, 0.73, 0.7]))
-        strip(stage, road, cuts, -half, half, ASPHALT, "asphalt", one)
+        strip(stage, road, cuts, -half, half, ASPHALT, "asphalt", untinted)
     for index, road in enumerate(script.roads):
         others = [r for i, r in enumerate(script.roads) if i != index]
         _patches(stage, rng, road)
@@ -68,9 +68,9 @@ def lay_roads(stage: Stage, rng: np.random.Generator, script: SceneScript) -> No
 def _clear(road: Road, s: float, others: list[Road], margin: float) -> bool:
     """Whether a point of the centre line lies outside the asphalt of all other roads."""
     x, y, _ = road.line.pose(np.array([s]))
-    for other in others:
-        distance = np.hypot(other.line.xy_M2[:, 0] - x, other.line.xy_M2[:, 1] - y).min()
-        if distance < other.half_width + margin:
+    for crossing in others:
+        distance = np.hypot(crossing.line.xy_M2[:, 0] - x, crossing.line.xy_M2[:, 1] - y).min()
+        if distance < crossing.half_width + margin:
             return False
     return True
 
@@ -114,8 +114,8 @@ def _markings(stage: Stage, rng: np.random.Generator, road: Road, others: list[R
                     middle = side * (road.lanes * road.lane_width - (0.0 if road.parking else 0.25))
                     strip(stage, road, full, middle - 0.08, middle + 0.08, MARKING, "", white)
         s += dash + gap
-    for other in others:
-        _crossing(stage, rng, road, other, white)
+    for crossed in others:
+        _crossing(stage, rng, road, crossed, white)
 
 
 def _crossing(stage: Stage, rng: np.random.Generator, road: Road, other: Road, white: np.ndarray) -> None:

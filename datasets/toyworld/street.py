@@ -30,9 +30,9 @@ def street_furniture(stage: Stage, rng: np.random.Generator, road: Road, roads: 
 
 
 def _off_road(x: float, y: float, road: Road, roads: list[Road]) -> bool:
-    for other in roads:
-        distance = np.hypot(other.line.xy_M2[:, 0] - x, other.line.xy_M2[:, 1] - y).min()
-        if distance < other.half_width + (2.0 if other is not road else 0.4):
+    for near in roads:
+        distance = np.hypot(near.line.xy_M2[:, 0] - x, near.line.xy_M2[:, 1] - y).min()
+        if distance < near.half_width + (2.0 if near is not road else 0.4):
             return False
     return True
 

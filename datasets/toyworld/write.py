@@ -49,14 +49,14 @@ def make_toyworld(root: Path, config: ToyWorldConfig, progress: bool = True, ove
     """
     root = Path(root)
     if _occupied(root):
-        found = read_recipe(root)
-        if found is None:
+        recipe = read_recipe(root)
+        if recipe is None:
             raise InputError(f"{root} is not empty and no toy world: choose another root")
-        if not overwrite and found == config.recipe():
+        if not overwrite and recipe == config.recipe():
             return root
         if not overwrite:
-            other = "of another recipe" if found.get("generator") == GENERATOR else "by another version of this package"
-            raise InputError(f"{root} holds a toy world {other}: choose another root or add overwrite=true")
+            why = "of another recipe" if recipe.get("generator") == GENERATOR else "by another version of this package"
+            raise InputError(f"{root} holds a toy world {why}: choose another root or add overwrite=true")
     open_pipe(load_panda())
     part = root.resolve().with_name(root.resolve().name + ".part")
     shutil.rmtree(part, ignore_errors=True)

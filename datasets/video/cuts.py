@@ -49,7 +49,7 @@ CELLS_16, CELLS_8 = _cells(16), _cells(8)
 class CutRule:
     """When a frame begins a new shot. Distances are total variation, 0 (same colours) to 1 (none in common).
 
-    The defaults did best, by the worst case, on splices of real films that have no cuts of their own: at full speed,
+    The defaults did best, by the worst case, on splices of real videos that have no cuts of their own: at full speed,
     three times as fast, with every picture held for two or three frames, and in shots of 5 to 12 frames
     (`benchmarks/studies/scene_cuts.py`).
 
@@ -96,12 +96,12 @@ def scene_cuts(source: VideoReader, cache: Path | None = None, rule: CutRule | N
         InputError: the video cannot be opened or decoded.
     """
     rule = rule or CutRule()
-    said = {"video": str(source.path), "rule": asdict(rule)}
+    about = {"video": str(source.path), "rule": asdict(rule)}
     return kept(
         cache / f"{_key(source.path, rule)}.json" if cache else None,
         read=lambda path: tuple(json.loads(path.read_text())["cuts"]),
         make=lambda: shot_starts(list(looks(source)), rule),
-        write=lambda path, cuts: path.write_text(json.dumps(said | {"cuts": cuts})),
+        write=lambda path, cuts: path.write_text(json.dumps(about | {"cuts": cuts})),
     )
 
 
@@ -114,7 +114,7 @@ def shots(frames: int, cuts: tuple[int, ...]) -> list[range]:
 def shot_starts(looks: Sequence[Look], rule: CutRule) -> tuple[int, ...]:
     """Frames that begin a shot, a dissolve or a fade, from the looks of all frames."""
     hard = cuts_of(compared(look.shares for look in looks), rule)
-    rows, columns = (min(look.small_HW.shape[axis] for look in looks) for axis in (0, 1))  # a film's size may change
+    rows, columns = (min(look.small_HW.shape[axis] for look in looks) for axis in (0, 1))  # a video's size may change
     small_FHW = np.stack([look.small_HW[:rows, :columns] for look in looks])
     gradual = dissolves(small_FHW, hard, rule.dissolve)
     edges = {frame for stretch in gradual for frame in (stretch.start, stretch.stop)}
@@ -171,7 +171,7 @@ def looks(source: VideoReader) -> Iterator[Look]:
     number_of = {int(stamp): number for number, stamp in enumerate(index.pts)}
     given, last = 0, None
     with strange_errors(source.path), source.open_container() as container:
-        stream = source.film(container)
+        stream = source.video_stream(container)
         frames = decoded(container.demux(stream), stream)
         for stamp, frame, sound in trusted(frames, index):
             number = number_of.get(stamp, -1)
@@ -240,5 +240,5 @@ def _returns(one: np.ndarray, two: np.ndarray, frame: int, share: float) -> bool
 
 def _key(path: Path, rule: CutRule) -> str:
     state = path.stat() if path.is_file() else None
-    said = [str(path.resolve()), state and state.st_size, state and state.st_mtime_ns, VERSION, asdict(rule)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    identity = [str(path.resolve()), state and state.st_size, state and state.st_mtime_ns, VERSION, asdict(rule)]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]

@@ -63,8 +63,8 @@ def trusted(
     """(stamp, frame, sound) of every frame from number `first` of the index on.
 
     A decoder flags the picture whose bits are wrong, not those predicted from it. So damage holds until the next key
-    frame, and B pictures wait for the picture after them, which they may be predicted from. On a film with 400
-    random bytes changed this keeps exactly the frames that equal the undamaged film. (Bits can change so that the
+    frame, and B pictures wait for the picture after them, which they may be predicted from. On a video with 400
+    random bytes changed this keeps exactly the frames that equal the undamaged video. (Bits can change so that the
     stream stays valid; no decoder sees that, and such a frame counts as sound.) A failure shows before pictures
     that the decoder still holds back, so only a key frame later than its stamp ends it.
 

@@ -1,4 +1,4 @@
-"""decord as another way to read a video, for those who ask for it; the default is `video.VideoReader`.
+"""decord as another way to read a video, for those who ask for it; the default is `VideoReader`.
 
 Legend: F frames, H height, W width.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from worldmodel.datasets.resize import crop_box
 from worldmodel.datasets.video.file import Numbers, VideoFile, asked
-from worldmodel.datasets.video.index import VideoIndex, films
+from worldmodel.datasets.video.index import VideoIndex, video_streams
 from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError, MissingDependency
 
@@ -23,10 +23,10 @@ SOUND_IN = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 class DecordReader(VideoReader):
     """One video file, read by decord 0.6 and numbered by `VideoFile.index()`. Holds no open file.
 
-    Known faults, all measured (25 random starts of 34 frames against FFmpeg): 7 wrong starts in a film with open
-    groups of pictures, 23 in one with an edit list; in MPEG-TS even frame 0 is another. Such films are refused, and all
-    in which decord has another number of frames than the index, or other times for them; also files with several films,
-    as decord chooses by another rule, and containers other than MP4 and Matroska.
+    Known faults, all measured (25 random starts of 34 frames against FFmpeg): 7 wrong starts in a video with open
+    groups of pictures, 23 in one with an edit list; in MPEG-TS even frame 0 is another. Such videos are refused, and
+    all in which decord has another number of frames than the index, or other times for them; also files with several
+    video streams, as decord chooses by another rule, and containers other than MP4 and Matroska.
     Damage it does not notice. While a decord reader is open it decodes on in the background and grows (850 MB in 4 s),
     so none is left open here. decord has had no release since 2021; it has no wheels for arm64, and opens neither AV1
     nor raw H.264.
@@ -73,7 +73,7 @@ class DecordReader(VideoReader):
 
     def _compare(self, index: VideoIndex) -> None:
         with self.open_container() as container:
-            name, several = container.format.name, len(films(container, self.path)) > 1
+            name, several = container.format.name, len(video_streams(container, self.path)) > 1
         if name not in SOUND_IN:
             raise self._refused("decord is known to find the right frames in MP4, MOV, Matroska and WebM only")
         if several:

@@ -14,15 +14,15 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 BLOCK = 2000  # frames looked at together, for memory
-STILL = 8  # levels of 255; pixels that change less in the whole film are bars or captions
+STILL = 8  # levels of 255; pixels that change less in the whole video are bars or captions
 
 
 @dataclass(frozen=True)
 class DissolveRule:
     """When a frame lies in a dissolve or a fade.
 
-    The defaults found none in 23 real films without any, and 85 to 89 % of dissolves of 6 to 24 frames between random
-    stretches of them, also of one film with itself (63 to 80 % where all goes three times as fast); see
+    The defaults found none in 23 real videos without any, and 85 to 89 % of dissolves of 6 to 24 frames between random
+    stretches of them, also of one video with itself (63 to 80 % where all goes three times as fast); see
     `benchmarks/studies/scene_cuts.py`.
 
     Attributes:

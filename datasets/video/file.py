@@ -43,10 +43,10 @@ PEEKED = 100  # frames in which B pictures show themselves
 
 
 class VideoFile:
-    """The film in one video file. Holds no open file, so that it pickles into worker processes.
+    """The video in one file. Holds no open file, so that it pickles into worker processes.
 
     Args:
-        path: the file. Anything FFmpeg demuxes; of several video streams the one that `video_index.scanned` chooses.
+        path: the file. Anything FFmpeg demuxes; of several video streams the one that `scanned` chooses.
         threads: decoder threads; 1 suits many worker processes.
         until_s: seconds from the beginning after which nothing will be asked for; the rest is not looked at.
     """
@@ -105,15 +105,15 @@ class VideoFile:
         if self.path.stat().st_size == 0:
             raise InputError(f"{self.path}: empty file (0 bytes); copy it again or take it out")
         try:
-            # a title in another encoding than UTF-8 is no reason to refuse a film
+            # a title in another encoding than UTF-8 is no reason to refuse a video
             return av.open(media_url(self.path), options=_probing(self.path), metadata_errors="replace")
         except av.FFmpegError as error:
             raise InputError(
                 f"{self.path}: not a readable video, or cut off before its index ({error.strerror}); copy it again"
             ) from error
 
-    def film(self, container: av.container.InputContainer) -> av.VideoStream:
-        """The film's stream of the file just opened, its decoder set to `threads`."""
+    def video_stream(self, container: av.container.InputContainer) -> av.VideoStream:
+        """The stream of the video in the file just opened, its decoder set to `threads`."""
         stream = numbered(container, self.index().stream)
         stream.codec_context.thread_count = self.threads
         return stream
@@ -124,13 +124,13 @@ class VideoFile:
             may_be_decoding_times = packets.rise and stream.codec_context.has_b_frames
             if not may_be_decoding_times or not goes_back(self._shown(stream.index, packets, PEEKED)):
                 return stamped_index(packets, stream, self.path)
-        shown = self._shown(stream.index, packets)
-        if not shown:
+        stamps = self._shown(stream.index, packets)
+        if not stamps:
             raise InputError(f"{self.path}: no frame of it can be decoded; copy it again or take it out")
-        return counted_index(shown, packets, stream, self.path)
+        return counted_index(stamps, packets, stream, self.path)
 
     def _shown(self, number: int, packets: Packets, most: int | None = None) -> list[int | None]:
-        """Stamps of the film's frames as they come from the decoder, of as many packets as were looked at."""
+        """Stamps of the video's frames as they come from the decoder, of as many packets as were looked at."""
         with self.open_container() as container:
             stream = numbered(container, number)
             stream.codec_context.thread_count = self.threads
@@ -139,7 +139,7 @@ class VideoFile:
             return frames_of(decoded(islice(full, some), stream), most)
 
     def _filled(self, container: av.container.InputContainer, filling: Filling) -> list[np.ndarray]:
-        index, stream = self.index(), self.film(container)
+        index, stream = self.index(), self.video_stream(container)
         for run in seek_runs(filling.places, index.keys):
             lost = self._read_run(stream, run, filling)
             if lost is not None:
@@ -152,12 +152,12 @@ class VideoFile:
         shows as an unusable first frame: then the decoding starts one key frame earlier, once."""
         keys = np.flatnonzero(self.index().keys[: run[0] + 1])
         starts = [int(key) for key in keys[-2:][::-1]] if self.index().stamped else []
-        found: set[int] = set()
+        read: set[int] = set()
         for start in starts or [0]:
-            found = set(self._decode(stream, start, run, filling))
-            if len(found) == len(run):
+            read = set(self._decode(stream, start, run, filling))
+            if len(read) == len(run):
                 return None
-        return next(frame for frame in run if frame not in found)
+        return next(frame for frame in run if frame not in read)
 
     def _decode(self, stream: av.VideoStream, start: int, run: list[int], filling: Filling) -> Iterator[int]:
         index = self.index()
@@ -171,8 +171,8 @@ class VideoFile:
         if index.stamped and not doubtful:
             last = int(index.dts[run].max())  # no frame of the run needs what is decoded later
             packets = takewhile(lambda packet: packet.dts is None or packet.dts <= last, packets)
-        shown = decoded(packets, stream, set(number_of) if index.stamped else None)
-        for stamp, frame, sound in trusted(shown, index, start):
+        frames = decoded(packets, stream, set(number_of) if index.stamped else None)
+        for stamp, frame, sound in trusted(frames, index, start):
             number = number_of.get(stamp)
             if number is not None and not sound:
                 break

@@ -8,7 +8,7 @@ from worldmodel.errors import InputError
 LOWEST_RATE, HIGHEST_RATE = 0.25, 240.0
 """Frames per second that a vehicle's camera may have. The range is narrower than a factor of 1000: one unit fits it."""
 VIDEO_RATES = 0.1, 1000.0
-"""The same of a video, which may be a time-lapse or a high-speed film; its container says the unit."""
+"""The same of a video, which may be a time-lapse or a high-speed recording; its container says the unit."""
 
 
 def check_rate(

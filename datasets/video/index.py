@@ -1,4 +1,4 @@
-"""Which stream of a file is the film, and when each of its frames is shown.
+"""Which stream of a file is the video, and when each of its frames is shown.
 
 The runtime's environment has only numpy and PyAV, so nothing else is imported here.
 
@@ -29,12 +29,12 @@ Stamps = Sequence[int | None]
 
 @dataclass(frozen=True)
 class VideoIndex:
-    """The frames of a film in display order, those hidden by an edit list left out.
+    """The frames of a video in display order, those hidden by an edit list left out.
 
     `times_s` are the container's own times in seconds (they need not begin at 0), `keys` marks frames that decode
     alone, `pts`/`dts` are the stamps in the stream's time base. Where the stamps do not tell the order of display,
-    `stamped` is False and `pts` is 0 .. F-1: such a film is read by counting from its beginning. `stream` is the
-    film's number among all streams of the file. All arrays are [F].
+    `stamped` is False and `pts` is 0 .. F-1: such a video is read by counting from its beginning. `stream` is the
+    video's number among all streams of the file. All arrays are [F].
     """
 
     times_s: np.ndarray
@@ -96,15 +96,15 @@ class Packets:
         return all(a is not None and b is not None and a < b for a, b in pairwise(self.pts[:FURTHER]))
 
 
-def films(container: InputContainer, path: Path) -> list[av.VideoStream]:
+def video_streams(container: InputContainer, path: Path) -> list[av.VideoStream]:
     """The video streams that are no cover pictures or thumbnails, the default one first.
 
     Raises:
         InputError: there is none.
     """
-    found = [stream for stream in container.streams.video if not stream.disposition & COVERS]
-    known = [stream for stream in found if stream.codec_context is not None]
-    if found and not known:
+    uncovered = [stream for stream in container.streams.video if not stream.disposition & COVERS]
+    known = [stream for stream in uncovered if stream.codec_context is not None]
+    if uncovered and not known:
         raise InputError(f"{path}: its video codec is unknown to FFmpeg; re-encode it, for example as H.264")
     if not known:
         kinds = {"cover picture" if stream.type == "video" else stream.type for stream in container.streams}
@@ -114,14 +114,14 @@ def films(container: InputContainer, path: Path) -> list[av.VideoStream]:
 
 
 def scanned(container: InputContainer, path: Path, until_s: float = float("inf")) -> tuple[av.VideoStream, Packets]:
-    """The film and what its packets say, up to `until_s` seconds from its beginning and a little further.
+    """The video's stream and what its packets say, up to `until_s` seconds from its beginning and a little further.
 
-    The film is the first of `films` that has more than one frame: a cover picture need not say that it is one.
+    The video is the first of `video_streams` that has more than one frame: a cover picture need not say that it is one.
 
     Raises:
         InputError: no video stream, no frame in it, or nothing that can be read.
     """
-    streams = films(container, path)
+    streams = video_streams(container, path)
     packets, of = (
         {stream.index: Packets([], [], []) for stream in streams},
         {stream.index: stream for stream in streams},
@@ -137,10 +137,10 @@ def scanned(container: InputContainer, path: Path, until_s: float = float("inf")
                 break
     except av.FFmpegError as error:
         raise InputError(f"{path}: damaged, no packets to read ({error.strerror}); copy it again") from error
-    film = min(streams, key=lambda stream: -min(2, len(packets[stream.index])))
-    if not packets[film.index]:
+    video = min(streams, key=lambda stream: -min(2, len(packets[stream.index])))
+    if not packets[video.index]:
         raise InputError(f"{path}: has a video stream but no frame; re-export it or take it out")
-    return film, packets[film.index]
+    return video, packets[video.index]
 
 
 def numbered(container: InputContainer, number: int) -> av.VideoStream:
@@ -177,7 +177,7 @@ def stamped_index(packets: Packets, stream: av.VideoStream, path: Path) -> Video
 
 
 def counted_index(shown: Stamps, packets: Packets, stream: av.VideoStream, path: Path) -> VideoIndex:
-    """Index of a film whose stamps do not tell the order of display.
+    """Index of a video whose stamps do not tell the order of display.
 
     Args:
         shown: stamp of every frame, in the order in which the decoder gives them.

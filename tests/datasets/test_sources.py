@@ -30,9 +30,9 @@ def numbers(video_FCHW: torch.Tensor) -> list[int]:
 
 @pytest.mark.parametrize(("start_s", "first"), [(0.0, 0), (0.5, 6), (1.0, 12)])
 def test_starts_where_asked_and_gives_what_is_there(root: Path, start_s: float, first: int) -> None:
-    drive = open_source(root, scene="scene-0103")
-    at_zero = numbers(drive.chunk(0.0, 9, 1, SIZE).observed_NFCHW[0])[0]
-    pair = drive.chunk(start_s, 9, 40, SIZE)
+    source = open_source(root, scene="scene-0103")
+    at_zero = numbers(source.chunk(0.0, 9, 1, SIZE).observed_NFCHW[0])[0]
+    pair = source.chunk(start_s, 9, 40, SIZE)
     shown = numbers(torch.cat([pair.observed_NFCHW, pair.future_NGCHW], dim=1)[0])
     assert pair.scene == "scene-0103"
     assert shown == list(range(at_zero + first, at_zero + first + len(shown)))
@@ -43,12 +43,12 @@ def test_starts_where_asked_and_gives_what_is_there(root: Path, start_s: float, 
 
 
 def test_future_may_be_empty_or_as_long_as_asked(root: Path) -> None:
-    drive = open_source(root, cameras=("CAM_BACK", "CAM_FRONT"))
-    assert drive.chunk(0.0, 9, 0, SIZE).future_NGCHW.shape[1] == 0
-    pair = drive.chunk(0.0, 9, 18, SIZE)
+    source = open_source(root, cameras=("CAM_BACK", "CAM_FRONT"))
+    assert source.chunk(0.0, 9, 0, SIZE).future_NGCHW.shape[1] == 0
+    pair = source.chunk(0.0, 9, 18, SIZE)
     assert pair.cameras == ("CAM_BACK", "CAM_FRONT")
     assert pair.future_NGCHW.shape == (2, 18, 3, *SIZE)
-    end = drive.chunk(2.5, 9, 9, SIZE)
+    end = source.chunk(2.5, 9, 9, SIZE)
     assert end.future_NGCHW.shape[1] < 9
     steps_s = np.diff(end.times_s[0])
     assert np.allclose(np.sort(np.unique(steps_s.round(2))), [0.05, 0.1]) and end.frame_rate == 12.0
@@ -76,7 +76,7 @@ def test_what_cannot_be_opened_is_named(root: Path, tmp_path: Path) -> None:
 def test_anything_else_is_footage(footage_folder: Path, footage_manifest: list) -> None:
     listed = [entry for entry in footage_manifest if entry["file"].startswith("driving/")]
     if not listed:
-        pytest.skip("no drive is listed in the footage collection")
-    drive = open_source(footage_folder / listed[0]["file"])
+        pytest.skip("no source is listed in the footage collection")
+    source = open_source(footage_folder / listed[0]["file"])
     assert isinstance(source, VideoSource)
-    assert drive.scene == Path(listed[0]["file"]).stem
+    assert source.scene == Path(listed[0]["file"]).stem
