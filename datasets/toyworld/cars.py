@@ -17,9 +17,10 @@ GLASS = np.array([0.16, 0.2, 0.25])
 RUBBER = np.array([0.09, 0.09, 0.1])
 
 Point = tuple[float, float]
+Profile = tuple[list[Point], list[Point], list[Point]]
 
 # Side view from the front bumper over the roof to the rear, as fractions of length (0 = front) and height.
-PROFILES = {
+PROFILES: dict[str, Profile] = {
     "saloon": ([(0.0, 0.42), (0.27, 0.6)], [(0.42, 0.98), (0.72, 1.0)], [(0.87, 0.66), (1.0, 0.6)]),
     "estate": ([(0.0, 0.45), (0.23, 0.58)], [(0.35, 0.97), (0.9, 1.0)], [(0.97, 0.6), (1.0, 0.55)]),
     "van": ([(0.0, 0.4), (0.14, 0.5)], [(0.27, 0.96), (0.97, 1.0)], [(0.99, 0.6), (1.0, 0.5)]),
@@ -40,11 +41,12 @@ def build_car(body: str, colour: tuple[float, float, float], light: Light) -> St
     shadow = [(1.04, 1.12), (0.9, 1.16)]
     for (grow_x, grow_y), alpha in zip(shadow, (0.35, 0.4), strict=True):
         x, y = size[0] / 2 * grow_x, size[1] / 2 * grow_y
-        stage.polygon(np.array([[x, -y, 0], [x, y, 0], [-x, y, 0], [-x, -y, 0]]), np.zeros(3), layer=9, alpha=alpha)
+        corners = np.array([[x, -y, 0], [x, y, 0], [-x, y, 0], [-x, -y, 0]])
+        stage.polygon(corners, np.array([0.0, 0.0, 0.0, alpha]), layer=9)
     return stage
 
 
-def _passenger_car(stage: Stage, profile: tuple, size: tuple[float, float, float], colour: np.ndarray) -> None:
+def _passenger_car(stage: Stage, profile: Profile, size: tuple[float, float, float], colour: np.ndarray) -> None:
     length, width, height = size
 
     def at(point: Point) -> Point:
@@ -56,7 +58,7 @@ def _passenger_car(stage: Stage, profile: tuple, size: tuple[float, float, float
     for side in (1.0, -1.0):
         wall = np.array([[x, side * half, z] for x, z in lower])
         stage.polygon(wall[::-1] if side > 0 else wall, colour)
-        _cabin_side(stage, bonnet[1], roof, boot[0], side, half, tuck, colour)
+        _cabin_side(stage, (bonnet[1], boot[0]), roof, side, (half, tuck), colour)
     strips = [
         ((length / 2, sill), bonnet[0], colour * 0.8, half, half),
         (bonnet[0], bonnet[1], colour, half, half),
@@ -68,21 +70,18 @@ def _passenger_car(stage: Stage, profile: tuple, size: tuple[float, float, float
     ]
     for (x0, z0), (x1, z1), tone, y0, y1 in strips:
         stage.polygon(np.array([[x0, -y0, z0], [x0, y0, z0], [x1, y1, z1], [x1, -y1, z1]]), tone)
-    _lights(stage, length / 2 + 0.02, half, bonnet[0][1] - 0.2, bonnet[0][1] - 0.04, np.array([0.95, 0.93, 0.82]), 1.0)
-    _lights(stage, length / 2 + 0.02, half, boot[1][1] - 0.24, boot[1][1] - 0.04, np.array([0.7, 0.06, 0.05]), -1.0)
+    _lights(
+        stage, length / 2 + 0.02, half, (bonnet[0][1] - 0.2, bonnet[0][1] - 0.04), np.array([0.95, 0.93, 0.82]), 1.0
+    )
+    _lights(stage, length / 2 + 0.02, half, (boot[1][1] - 0.24, boot[1][1] - 0.04), np.array([0.7, 0.06, 0.05]), -1.0)
 
 
 def _cabin_side(
-    stage: Stage,
-    front: Point,
-    roof: list[Point],
-    rear: Point,
-    side: float,
-    half: float,
-    tuck: float,
+    stage: Stage, belt: tuple[Point, Point], roof: list[Point], side: float, widths: tuple[float, float],
     colour: np.ndarray,
-) -> None:
-    """Pillars and windows between the belt line and the roof."""
+) -> None:  # fmt: skip
+    """Pillars and windows between the belt line, from front to rear, and the roof; `widths` are half of either's."""
+    (front, rear), (half, tuck) = belt, widths
     bottom = np.array([[front[0], side * half, front[1]], [rear[0], side * half, rear[1]]])
     top = np.array([[roof[0][0], side * tuck, roof[0][1]], [roof[1][0], side * tuck, roof[1][1]]])
     cuts = [0.0, 0.07, 0.48, 0.54, 0.92, 1.0]
@@ -95,7 +94,10 @@ def _mix(pair: np.ndarray, at: float) -> np.ndarray:
     return pair[0] * (1 - at) + pair[1] * at
 
 
-def _lights(stage: Stage, x: float, half: float, low: float, high: float, colour: np.ndarray, facing: float) -> None:
+def _lights(
+    stage: Stage, x: float, half: float, heights: tuple[float, float], colour: np.ndarray, facing: float
+) -> None:
+    low, high = heights
     for side in (1.0, -1.0):
         a, b = side * half * 0.95, side * half * 0.6
         if facing < 0:
@@ -142,8 +144,8 @@ def _truck(stage: Stage, size: tuple[float, float, float], colour: np.ndarray) -
     pale = np.clip(0.45 + 0.5 * colour, 0, 0.95)
     stage.box((-front + cargo / 2, 0, 0), (cargo, width, height - 0.9), 0.9, pale)
     stage.box((-front + cargo / 2, 0, 0), (cargo, width * 0.9, 0.4), 0.5, np.array([0.2, 0.2, 0.22]))
-    _lights(stage, front + 0.02, width / 2, 0.7, 0.95, np.array([0.95, 0.93, 0.82]), 1.0)
-    _lights(stage, front + 0.02, width / 2, 0.6, 0.85, np.array([0.7, 0.06, 0.05]), -1.0)
+    _lights(stage, front + 0.02, width / 2, (0.7, 0.95), np.array([0.95, 0.93, 0.82]), 1.0)
+    _lights(stage, front + 0.02, width / 2, (0.6, 0.85), np.array([0.7, 0.06, 0.05]), -1.0)
 
 
 def _bus(stage: Stage, size: tuple[float, float, float], colour: np.ndarray) -> None:
@@ -157,5 +159,5 @@ def _bus(stage: Stage, size: tuple[float, float, float], colour: np.ndarray) -> 
         stage.box((x, 0, 0), (step * 0.84, width * 0.985, 1.0), 1.55, GLASS * (0.9 + 0.2 * (i % 2)), lid=False)
         stage.box((x + step * 0.5, 0, 0), (step * 0.16, width * 0.985, 1.0), 1.55, colour * 0.9, lid=False)
     stage.box((0, 0, 0), (length, width, height - 2.55), 2.55, colour)
-    _lights(stage, length / 2 + 0.02, width / 2, 0.55, 0.8, np.array([0.95, 0.93, 0.82]), 1.0)
-    _lights(stage, length / 2 + 0.02, width / 2, 0.6, 0.95, np.array([0.7, 0.06, 0.05]), -1.0)
+    _lights(stage, length / 2 + 0.02, width / 2, (0.55, 0.8), np.array([0.95, 0.93, 0.82]), 1.0)
+    _lights(stage, length / 2 + 0.02, width / 2, (0.6, 0.95), np.array([0.7, 0.06, 0.05]), -1.0)

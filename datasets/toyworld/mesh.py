@@ -48,6 +48,15 @@ class Light:
         return np.concatenate([shaded, np.ones_like(shaded[..., :1])], axis=-1)
 
 
+@dataclass(frozen=True)
+class Skin:
+    """What a surface looks like: colour, texture, and metres per tile of it."""
+
+    colour: np.ndarray
+    texture: str = ""
+    tile: float = 1.0
+
+
 QUAD = np.array([[0, 1, 2], [0, 2, 3]])
 
 
@@ -71,14 +80,13 @@ class Stage:
         texture: str = "",
         uv_V2: np.ndarray | None = None,
         layer: int = 10,
-        alpha: float = 1.0,
     ) -> None:
-        """A convex flat polygon, counter-clockwise as seen from outside."""
+        """A convex flat polygon, counter-clockwise as seen from outside; a fourth number of `colour` is its opacity."""
         xyz = np.asarray(xyz_V3, dtype=np.float64)
         normal = np.cross(xyz[1] - xyz[0], xyz[2] - xyz[0])
         normal = normal / (np.linalg.norm(normal) + 1e-12)
-        rgba = self.light.shade(np.asarray(colour, dtype=np.float64), normal)
-        rgba[3] = alpha
+        rgba = self.light.shade(np.asarray(colour[:3], dtype=np.float64), normal)
+        rgba[3:] = colour[3:] if len(colour) > 3 else 1.0
         fan = np.array([[0, i, i + 1] for i in range(1, len(xyz) - 1)])
         self.mesh(layer, texture, xyz).add(xyz, uv_V2, rgba, fan)
 
@@ -87,16 +95,14 @@ class Stage:
         frame: tuple[float, float, float],
         size: tuple[float, float, float],
         base: float,
-        colour: np.ndarray,
-        texture: str = "",
-        uv_scale: float = 1.0,
-        top: np.ndarray | None = None,
-        lid: bool = True,
+        walls: np.ndarray | Skin,
+        lid: np.ndarray | bool = True,
     ) -> None:
         """An upright box centred on `frame` = (x, y, yaw), `size` = (length, width, height), standing at z = base.
 
-        Side walls carry the texture, `uv_scale` metres per tile; `top` is the colour of the lid.
+        `walls` is their colour, alone or with a texture; `lid` the colour of the lid, True that of the walls.
         """
+        skin = walls if isinstance(walls, Skin) else Skin(walls)
         corners = footprint(frame, size[0], size[1])
         low, high = base, base + size[2]
         along = 0.0
@@ -104,19 +110,18 @@ class Stage:
             a, b = corners[i], corners[(i + 1) % 4]
             width = float(np.hypot(*(b - a)))
             wall = np.array([[*a, low], [*b, low], [*b, high], [*a, high]])
-            u0, u1, v1 = along / uv_scale, (along + width) / uv_scale, size[2] / uv_scale
-            self.polygon(wall, colour, texture, np.array([[u0, 0], [u1, 0], [u1, v1], [u0, v1]]))
-            along += np.ceil(width / uv_scale) * uv_scale
-        if lid:
-            self.polygon(np.column_stack([corners, np.full(4, high)]), colour if top is None else top)
+            u0, u1, v1 = along / skin.tile, (along + width) / skin.tile, size[2] / skin.tile
+            self.polygon(wall, skin.colour, skin.texture, np.array([[u0, 0], [u1, 0], [u1, v1], [u0, v1]]))
+            along += np.ceil(width / skin.tile) * skin.tile
+        if lid is not False:
+            self.polygon(np.column_stack([corners, np.full(4, high)]), skin.colour if lid is True else lid)
 
-    def tube(
-        self, x: float, y: float, base: float, top: float, radius: float, colour: np.ndarray, sides: int = 6
-    ) -> None:
-        """An upright prism without lids."""
+    def tube(self, place: tuple[float, float], base: float, top: float, radius: float, colour: np.ndarray) -> None:
+        """An upright prism of six sides without lids."""
+        sides = 6
         angle = np.arange(sides + 1) * 2 * np.pi / sides
         normal = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(sides + 1)])
-        ring = np.array([x, y, 0.0]) + normal * radius
+        ring = np.array([*place, 0.0]) + normal * radius
         xyz = np.concatenate([ring + [0, 0, base], ring + [0, 0, top]])
         rgba = self.light.shade(np.asarray(colour, dtype=np.float64), np.concatenate([normal, normal]))
         a = np.arange(sides)
@@ -126,21 +131,13 @@ class Stage:
         )
         self.mesh(10, "", xyz).add(xyz, None, rgba, triangles)
 
-    def blob(
-        self,
-        centre: np.ndarray,
-        radii: np.ndarray,
-        colour: np.ndarray,
-        texture: str,
-        bumps: np.ndarray,
-        uv_tiles: float = 1.0,
-    ) -> None:
-        """A bumpy ball; `bumps` [V] scales each of the sphere's vertices."""
+    def blob(self, centre: np.ndarray, radii: np.ndarray, skin: Skin, bumps: np.ndarray) -> None:
+        """A bumpy ball; `bumps` [V] scales each of the sphere's vertices, `skin.tile` counts tiles around it."""
         xyz_unit, triangles = SPHERE
         xyz = np.asarray(centre) + xyz_unit * bumps[:, None] * np.asarray(radii)
-        rgba = self.light.shade(np.asarray(colour, dtype=np.float64), xyz_unit)
-        uv = np.column_stack([np.arctan2(xyz_unit[:, 1], xyz_unit[:, 0]) / 3.1, xyz_unit[:, 2] * 0.8]) * uv_tiles
-        self.mesh(10, texture, xyz).add(xyz, uv, rgba, triangles)
+        rgba = self.light.shade(np.asarray(skin.colour, dtype=np.float64), xyz_unit)
+        uv = np.column_stack([np.arctan2(xyz_unit[:, 1], xyz_unit[:, 0]) / 3.1, xyz_unit[:, 2] * 0.8]) * skin.tile
+        self.mesh(10, skin.texture, xyz).add(xyz, uv, rgba, triangles)
 
 
 def footprint(frame: tuple[float, float, float], length: float, width: float) -> np.ndarray:

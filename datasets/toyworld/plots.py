@@ -4,7 +4,7 @@ import numpy as np
 
 from worldmodel.datasets.toyworld.greenery import hedge, tree
 from worldmodel.datasets.toyworld.ground import Ground
-from worldmodel.datasets.toyworld.mesh import Stage, footprint
+from worldmodel.datasets.toyworld.mesh import Skin, Stage, footprint
 from worldmodel.datasets.toyworld.palette import FACADES, ROOFS, SIGNS, WALLS
 from worldmodel.datasets.toyworld.script import Road, SceneScript
 
@@ -39,7 +39,9 @@ def line_road(
         elif ground.claim(frame, plot, deep):
             {"city": _block, "suburb": _house, "works": _hall}[district](stage, rng, frame, plot, deep, side)
         if district == "suburb":
-            hedge(stage, rng, road, s, plot, side, ground)
+            left = side * (road.half_width + road.pavement + 1.2)
+            x, y, yaw = (float(v[0]) for v in road.line.pose(np.array([s + plot / 2]), left))
+            hedge(stage, rng, (x, y, yaw), plot, ground)
         s += plot + rng.choice([0.3, 0.3, 4.0, 7.0] if district == "city" else [3.0, 5.0, 8.0])
 
 
@@ -54,19 +56,11 @@ def _block(stage: Stage, rng: np.random.Generator, frame: Frame, plot: float, de
         stage.box(frame, (plot, deep, 3.4), 0.0, WALLS[rng.integers(len(WALLS))] * 0.7, lid=False)
         _shop_fronts(stage, rng, frame, plot, deep, side)
         base = 3.4
-    stage.box(frame, (plot, deep, height), base, tone, wall, 12.0, lid=False)
+    stage.box(frame, (plot, deep, height), base, Skin(tone, wall, 12.0), lid=False)
     stage.box(frame, (plot + 0.7, deep + 0.7, 0.7), base + height, WALLS[rng.integers(len(WALLS))] * 0.8)
     if rng.random() < 0.4:
-        _gable(
-            stage,
-            frame,
-            plot,
-            deep,
-            base + height + 0.7,
-            rng.uniform(2, 4),
-            ROOFS[rng.integers(len(ROOFS))],
-            tone * 0.6,
-        )
+        size = (plot, deep, rng.uniform(2, 4))
+        _gable(stage, frame, size, base + height + 0.7, ROOFS[rng.integers(len(ROOFS))], tone * 0.6)
 
 
 def _shop_fronts(stage: Stage, rng: np.random.Generator, frame: Frame, plot: float, deep: float, side: float) -> None:
@@ -89,16 +83,10 @@ def _shop_fronts(stage: Stage, rng: np.random.Generator, frame: Frame, plot: flo
 
 
 def _gable(
-    stage: Stage,
-    frame: Frame,
-    length: float,
-    width: float,
-    base: float,
-    rise: float,
-    roof: np.ndarray,
-    wall: np.ndarray,
+    stage: Stage, frame: Frame, size: tuple[float, float, float], base: float, roof: np.ndarray, wall: np.ndarray
 ) -> None:
-    """A pitched roof with its ridge along the length."""
+    """A pitched roof with its ridge along the length; `size` = (length, width, rise)."""
+    length, width, rise = size
     corners = footprint(frame, length + 0.6, width + 0.6)
     a, b, c, d = (np.array([*corner, base]) for corner in corners)
     ridge_front, ridge_back = (a + b) / 2 + [0, 0, rise], (c + d) / 2 + [0, 0, rise]
@@ -112,8 +100,9 @@ def _house(stage: Stage, rng: np.random.Generator, frame: Frame, plot: float, de
     """A family house with a pitched roof."""
     storeys = int(rng.integers(1, 3))
     roof, wall = ROOFS[rng.integers(len(ROOFS))], np.ones(3) * rng.uniform(0.85, 1.0)
-    stage.box(frame, (plot, deep, storeys * 3.0), 0.0, wall, f"facade{rng.integers(FACADES)}", 12.0, lid=False)
-    _gable(stage, frame, plot, deep, storeys * 3.0, rng.uniform(2.2, 3.6), roof, wall * 0.75)
+    walls = Skin(wall, f"facade{rng.integers(FACADES)}", 12.0)
+    stage.box(frame, (plot, deep, storeys * 3.0), 0.0, walls, lid=False)
+    _gable(stage, frame, (plot, deep, rng.uniform(2.2, 3.6)), storeys * 3.0, roof, wall * 0.75)
     if rng.random() < 0.5:
         x, y, yaw = frame
         stage.box(
@@ -127,5 +116,6 @@ def _house(stage: Stage, rng: np.random.Generator, frame: Frame, plot: float, de
 def _hall(stage: Stage, rng: np.random.Generator, frame: Frame, plot: float, deep: float, side: float) -> None:
     """An industrial hall with a coloured band below its roof."""
     height = rng.uniform(5, 10)
-    stage.box(frame, (plot, deep, height), 0.0, np.ones(3), f"hall{rng.integers(2)}", 12.0, top=np.full(3, 0.5))
+    walls = Skin(np.ones(3), f"hall{rng.integers(2)}", 12.0)
+    stage.box(frame, (plot, deep, height), 0.0, walls, lid=np.full(3, 0.5))
     stage.box(frame, (plot + 0.2, deep + 0.2, 0.9), height - 0.9, SIGNS[rng.integers(len(SIGNS))] * 0.85)

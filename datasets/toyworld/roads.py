@@ -4,6 +4,8 @@ The ground is a plane seen from above it, so layers are painted one over the oth
 exact and free of flicker. Crossings come out right because all asphalt is painted after all kerbs.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from worldmodel.datasets.toyworld.mesh import QUAD, Stage
@@ -13,18 +15,25 @@ GRASS, PAVEMENT, KERB, ASPHALT, PATCH, MARKING, SHADOW = 0, 1, 2, 3, 4, 5, 8
 METRES_PER_TILE = {"grass": 28.0, "pavement": 6.0, "asphalt": 18.0}
 
 
-def strip(
-    stage: Stage, road: Road, s: np.ndarray, right: float, left: float, layer: int, texture: str, colour: np.ndarray
-) -> None:
+@dataclass(frozen=True)
+class Paint:
+    """What a band on the ground is made of, and in which layer it lies."""
+
+    layer: int
+    colour: np.ndarray
+    texture: str = ""
+
+
+def strip(stage: Stage, road: Road, s: np.ndarray, right: float, left: float, paint: Paint) -> None:
     """A band along a road between two offsets (left is positive), cut at arc lengths `s`."""
     up = np.array([0.0, 0.0, 1.0])
-    rgba = stage.light.shade(np.asarray(colour, dtype=np.float64), up)
+    rgba = stage.light.shade(np.asarray(paint.colour, dtype=np.float64), up)
     xr, yr, _ = road.line.pose(s, right)
     xl, yl, _ = road.line.pose(s, left)
-    scale = METRES_PER_TILE.get(texture, 1.0)
+    scale = METRES_PER_TILE.get(paint.texture, 1.0)
     for i in range(len(s) - 1):
         xyz = np.array([[xr[i], yr[i], 0], [xr[i + 1], yr[i + 1], 0], [xl[i + 1], yl[i + 1], 0], [xl[i], yl[i], 0]])
-        stage.mesh(layer, texture, xyz).add(xyz, xyz[:, :2] / scale, rgba, QUAD)
+        stage.mesh(paint.layer, paint.texture, xyz).add(xyz, xyz[:, :2] / scale, rgba, QUAD)
 
 
 def grass(stage: Stage, rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> None:
@@ -54,11 +63,11 @@ def lay_roads(stage: Stage, rng: np.random.Generator, script: SceneScript) -> No
     white, untinted = np.array([0.93, 0.93, 0.9]), np.ones(3)
     for road in script.roads:
         cuts, half = _cuts(road), road.half_width
-        strip(stage, road, cuts, -half - road.pavement, half + road.pavement, PAVEMENT, "pavement", untinted)
+        strip(stage, road, cuts, -half - road.pavement, half + road.pavement, Paint(PAVEMENT, untinted, "pavement"))
         for side in (1.0, -1.0):
             right, left = sorted((side * half, side * (half + 0.28)))
-            strip(stage, road, cuts, right, left, KERB, "", np.array([0.74, 0.73, 0.7]))
-        strip(stage, road, cuts, -half, half, ASPHALT, "asphalt", untinted)
+            strip(stage, road, cuts, right, left, Paint(KERB, np.array([0.74, 0.73, 0.7])))
+        strip(stage, road, cuts, -half, half, Paint(ASPHALT, untinted, "asphalt"))
     for index, road in enumerate(script.roads):
         others = [r for i, r in enumerate(script.roads) if i != index]
         _patches(stage, rng, road)
@@ -83,7 +92,7 @@ def _patches(stage: Stage, rng: np.random.Generator, road: Road) -> None:
         lane = rng.uniform(-road.half_width + 0.6, road.half_width - 1.8)
         tone = rng.choice([0.62, 0.72, 1.3, 1.18])
         length, width = rng.uniform(1.0, 6.0), rng.uniform(0.7, 1.9)
-        strip(stage, road, np.array([s, s + length]), lane, lane + width, PATCH, "", tone * ASPHALT_TONE)
+        strip(stage, road, np.array([s, s + length]), lane, lane + width, Paint(PATCH, tone * ASPHALT_TONE))
         s += rng.uniform(4, 13)
 
 
@@ -102,17 +111,17 @@ def _markings(stage: Stage, rng: np.random.Generator, road: Road, others: list[R
             full = np.array([s, s + (dash + gap) / 2, s + dash + gap])
             marks = np.array([s, s + dash])
             if road.lanes > 1 or solid_centre:
-                strip(stage, road, full, -0.09, 0.09, MARKING, "", yellow)
+                strip(stage, road, full, -0.09, 0.09, Paint(MARKING, yellow))
             else:
-                strip(stage, road, marks, -0.09, 0.09, MARKING, "", yellow)
+                strip(stage, road, marks, -0.09, 0.09, Paint(MARKING, yellow))
             for lane in range(1, road.lanes):
                 for side in (1.0, -1.0):
                     middle = side * lane * road.lane_width
-                    strip(stage, road, marks, middle - 0.08, middle + 0.08, MARKING, "", white)
+                    strip(stage, road, marks, middle - 0.08, middle + 0.08, Paint(MARKING, white))
             if edge or road.parking:
                 for side in (1.0, -1.0):
                     middle = side * (road.lanes * road.lane_width - (0.0 if road.parking else 0.25))
-                    strip(stage, road, full, middle - 0.08, middle + 0.08, MARKING, "", white)
+                    strip(stage, road, full, middle - 0.08, middle + 0.08, Paint(MARKING, white))
         s += dash + gap
     for crossed in others:
         _crossing(stage, rng, road, crossed, white)
@@ -129,10 +138,10 @@ def _crossing(stage: Stage, rng: np.random.Generator, road: Road, other: Road, w
     for side in (1.0, -1.0):
         edges = np.sort(at + side * (other.half_width + np.array([1.2, 4.0])))
         for left in np.arange(-road.half_width + 0.5, road.half_width - 0.5, 1.15) if zebra else ():
-            strip(stage, road, edges, left, left + 0.55, MARKING, "", white)
+            strip(stage, road, edges, left, left + 0.55, Paint(MARKING, white))
         line = np.sort(at + side * (other.half_width + np.array([5.0, 5.45])))
         right, left = sorted((0.1 * side, side * road.lanes * road.lane_width))
-        strip(stage, road, line, right, left, MARKING, "", white)
+        strip(stage, road, line, right, left, Paint(MARKING, white))
 
 
 def shadow_disc(stage: Stage, x: float, y: float, radius: float, alpha: float) -> None:
@@ -140,4 +149,4 @@ def shadow_disc(stage: Stage, x: float, y: float, radius: float, alpha: float) -
     angle = np.arange(9) * 2 * np.pi / 9
     for grow, part in ((1.15, 0.5), (0.8, 0.5)):
         ring = np.column_stack([x + radius * grow * np.cos(angle), y + radius * grow * np.sin(angle), np.zeros(9)])
-        stage.polygon(ring, np.zeros(3), layer=SHADOW, alpha=alpha * part)
+        stage.polygon(ring, np.array([0.0, 0.0, 0.0, alpha * part]), layer=SHADOW)

@@ -38,8 +38,8 @@ def _off_road(x: float, y: float, road: Road, roads: list[Road]) -> bool:
 
 
 def _lamp_post(stage: Stage, x: float, y: float, yaw: float, side: float, colour: np.ndarray) -> None:
-    stage.tube(x, y, 0.0, 7.0, 0.1, colour)
-    stage.tube(x, y, 0.0, 0.9, 0.17, colour * 0.8)
+    stage.tube((x, y), 0.0, 7.0, 0.1, colour)
+    stage.tube((x, y), 0.0, 0.9, 0.17, colour * 0.8)
     arm = (x + np.sin(yaw) * side * 0.8, y - np.cos(yaw) * side * 0.8, yaw)
     stage.box(arm, (0.22, 1.9, 0.14), 6.95, colour)
     tip = (x + np.sin(yaw) * side * 1.6, y - np.cos(yaw) * side * 1.6, yaw)
@@ -47,5 +47,5 @@ def _lamp_post(stage: Stage, x: float, y: float, yaw: float, side: float, colour
 
 
 def _sign(stage: Stage, rng: np.random.Generator, x: float, y: float, yaw: float) -> None:
-    stage.tube(x, y, 0.0, 2.2, 0.06, np.array([0.5, 0.5, 0.52]))
+    stage.tube((x, y), 0.0, 2.2, 0.06, np.array([0.5, 0.5, 0.52]))
     stage.box((x, y, yaw), (0.1, 0.8, 0.8), 2.1, SIGNS[rng.integers(len(SIGNS))])
