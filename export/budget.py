@@ -14,7 +14,7 @@ from worldmodel.errors import InputError
 from worldmodel.export.chips import CHIPS, Chip
 from worldmodel.export.flops import work_of_artifact, work_of_family
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.export.runtime.manifest import PrecisionName
+from worldmodel.export.runtime.manifest_fields import PrecisionName
 from worldmodel.measure.flops import Work, base_of
 from worldmodel.measure.report import publish
 from worldmodel.models.published import published_chunk

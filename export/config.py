@@ -5,7 +5,7 @@ from typing import Literal
 
 from worldmodel.conventions import ConventionsName
 from worldmodel.export.check.targets import TargetName
-from worldmodel.export.runtime.manifest import PrecisionName
+from worldmodel.export.runtime.manifest_fields import PrecisionName
 from worldmodel.settings import Count, Counts, NotNegative, Positive, Settings, Share, Text
 
 

@@ -25,7 +25,7 @@ Shapes = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildRequest:
     """What to build.
 
     Attributes:
@@ -70,13 +70,13 @@ BUILDER = Child(
 )
 
 
-def build_apart(order: Order) -> Built:
+def build_apart(request: BuildRequest) -> Built:
     """Build in a child process.
 
     Raises:
         InputError: what the parser or builder said, or how its process ended.
     """
-    return Built(**_answer(asdict(order), Path(order.onnx).name))
+    return Built(**_answer(asdict(request), Path(request.onnx).name))
 
 
 def machine_apart(module: str) -> dict[str, str]:
@@ -95,15 +95,15 @@ def main(arguments: list[str]) -> None:
     """The child: build, or say which machine this is; the last line on stdout is JSON."""
     content = json.loads(arguments[0])
     try:
-        answer = machine(content["machine"]) if "machine" in content else asdict(built(order_of(content)))
+        answer = machine(content["machine"]) if "machine" in content else asdict(built(request_of(content)))
     except (Refused, UserError) as refusal:
         answer = {"refused": " ".join(str(refusal).split())}
     print(json.dumps(answer), flush=True)
 
 
-def order_of(content: dict[str, Any]) -> Order:
-    """An order as JSON gave it, with tuples for lists."""
-    return from_document(Order, content, "order", "report this")
+def request_of(content: dict[str, Any]) -> BuildRequest:
+    """A request as JSON gave it, with tuples for lists."""
+    return from_document(BuildRequest, content, "order", "report this")
 
 
 def machine(module: str) -> dict[str, str]:
@@ -127,48 +127,48 @@ def builder_module(name: str) -> ModuleType:
         ) from None
 
 
-def built(order: Order) -> Built:
+def built(request: BuildRequest) -> Built:
     """Build in this process and write the plan.
 
     Raises:
         Refused: with the words of the parser, which name the operator, or of the builder.
         InputError: no such module.
     """
-    trt = builder_module(order.module)
+    trt = builder_module(request.module)
     started, logger = time.monotonic(), listening_logger(trt)
     # All four stay in variables: the parser keeps no hold on the network, and a network that is gone is a crash.
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(order.onnx):
+    if not parser.parse_from_file(request.onnx):
         raise Refused(parse_errors(parser) or first(logger.errors) or "the parser refused it without a word")
-    config = configured(trt, builder, order)
-    cache = with_timing_cache(config, order.timing_cache)
+    config = configured(trt, builder, request)
+    cache = with_timing_cache(config, request.timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise Refused(first(logger.errors) or "the builder refused it without a word")
-    Path(order.plan).write_bytes(memoryview(plan))
-    if cache is not None and order.timing_cache is not None:
-        Path(order.timing_cache).write_bytes(memoryview(config.get_timing_cache().serialize()))
-    size = Path(order.plan).stat().st_size
+    Path(request.plan).write_bytes(memoryview(plan))
+    if cache is not None and request.timing_cache is not None:
+        Path(request.timing_cache).write_bytes(memoryview(config.get_timing_cache().serialize()))
+    size = Path(request.plan).stat().st_size
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Built(trt.__version__, round(time.monotonic() - started, 2), size, round(peak, 1))
 
 
-def configured(trt: ModuleType, builder: Any, order: Order) -> Any:
+def configured(trt: ModuleType, builder: Any, request: BuildRequest) -> Any:
     """The builder's configuration; what a builder lacks of it (TensorRT-RTX) is not set."""
     config = builder.create_builder_config()
-    if order.workspace_bytes is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
-    if order.compute_capability is not None:
+    if request.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_bytes)
+    if request.compute_capability is not None:
         config.num_compute_capabilities = 1
-        name = f"SM{order.compute_capability.replace('.', '')}"
+        name = f"SM{request.compute_capability.replace('.', '')}"
         config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
     else:
-        config.builder_optimization_level = order.level
-    if order.shapes:
+        config.builder_optimization_level = request.level
+    if request.shapes:
         profile = builder.create_optimization_profile()
-        for name, (least, best, largest) in order.shapes.items():
+        for name, (least, best, largest) in request.shapes.items():
             profile.set_shape(name, tuple(least), tuple(best), tuple(largest))
         config.add_optimization_profile(profile)
     return config

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from worldmodel.errors import InputError
 from worldmodel.export.check.parsers import parser_of
-from worldmodel.export.engine_process import Built, Order, Shapes, build_apart, machine_apart
+from worldmodel.export.engine_process import BuildRequest, Built, Shapes, build_apart, machine_apart
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.engine_files import NAME, Build, Machine, source_sha256
 from worldmodel.export.runtime.manifest import Manifest
@@ -79,7 +79,7 @@ def build(config: BuildConfig) -> Build:
 def build_part(onnx: Path, plan: Path, config: BuildConfig, folder: Path, shapes: Shapes) -> Built:
     """One plan, whole or not at all, and the timing cache with it."""
     with written_whole(plan) as partial:
-        order = Order(
+        request = BuildRequest(
             MODULE,
             str(onnx.resolve()),
             str(partial.resolve()),
@@ -88,7 +88,7 @@ def build_part(onnx: Path, plan: Path, config: BuildConfig, folder: Path, shapes
             shapes=shapes,
             level=config.level,
         )
-        return build_apart(order)
+        return build_apart(request)
 
 
 def this_machine() -> Machine:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 
 from worldmodel.errors import InputError
-from worldmodel.export.calibrating import Calibration, calibrate, quantise_step, random_sources
+from worldmodel.export.calibration import Calibration, calibrate, random_sources
 from worldmodel.export.check.targets import check_precision
 from worldmodel.export.clips import clips_of
 from worldmodel.export.config import ExportConfig
@@ -26,9 +26,11 @@ from worldmodel.export.graphs.families import Graph, graphs_of
 from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.onnx_files import OPSET, export_onnx
 from worldmodel.export.precision import FLOATS, cast
-from worldmodel.export.quantisation.quantise import check_options
+from worldmodel.export.quantisation import QuantisationOptions, quantise
 from worldmodel.export.quantisation.record import NAME as QUANTISATION
-from worldmodel.export.runtime.manifest import NAME, SCHEMA, Checkpoint, Manifest, Part, Precision, Schedule
+from worldmodel.export.quantisation.tensor_ranges import along_schedule
+from worldmodel.export.runtime.manifest import NAME, SCHEMA, Manifest
+from worldmodel.export.runtime.manifest_fields import Checkpoint, Part, Precision, Schedule
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import note, observed_frames
 from worldmodel.export.sampling import linear_schedules
@@ -48,7 +50,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Work:
+class ExportJob:
     """One export: from what, to which folder, in which numbers."""
 
     config: ExportConfig
@@ -93,44 +95,44 @@ def _export_into(folder: Path, config: ExportConfig, watch: Stopwatch) -> Manife
     graphs = graphs_of(backbone, source.chunk, source.prompts, config.wan_decoder == "stream")
     with watch("calibrate"):
         calibration = _calibration(config, source, graphs, schedules[str(config.steps[0])])
-    work = Work(config, folder, source, precision, schedules, calibration, watch)
+    job = ExportJob(config, folder, source, precision, schedules, calibration, watch)
     parts = {}
     for name, graph in graphs.items():
         with watch(name):
-            parts[name] = _write_part(work, name, graph)
+            parts[name] = _write_part(job, name, graph)
         gc.collect()
     if config.single_file:
         with watch("single"):
             parts["single"] = write_single(folder, parts, schedules[str(config.steps[0])])
     with watch("hash"):
-        manifest = _manifest(work, parts)
+        manifest = _manifest(job, parts)
     manifest.write(folder)
     with watch("self test"):
         return _self_tested(folder, manifest, config)
 
 
-def _write_part(work: Work, name: str, graph: Graph) -> Part:
-    precision = getattr(work.precision, name.partition("_")[0])
-    path, bits = work.folder / f"{name}.onnx", precision not in FLOATS
-    wide = work.folder / f"{name}.wide.onnx" if bits else path
-    number = work.config.quantise_from if bits else precision
-    keep = work.calibration.beyond_half(name) if work.calibration and number == "fp16" else ()
+def _write_part(job: ExportJob, name: str, graph: Graph) -> Part:
+    precision = getattr(job.precision, name.partition("_")[0])
+    path, bits = job.folder / f"{name}.onnx", precision not in FLOATS
+    wide = job.folder / f"{name}.wide.onnx" if bits else path
+    number = job.config.quantise_from if bits else precision
+    keep = job.calibration.beyond_half(name) if job.calibration and number == "fp16" else ()
     module: Any = cast(graph.make(), FLOATS[number], keep)
     part = export_onnx(module, graph.examples(module), wide, module.input_names, module.output_names, graph.free_shapes)
     if not bits:
         return part
     del module
-    assert work.calibration is not None
-    schedule = work.schedules[str(work.config.steps[0])]
-    record = quantise_step(wide, path, precision, work.calibration, schedule, **_eight_bits(work.config))
-    record.write(work.folder / QUANTISATION)
+    assert job.calibration is not None
+    samples = along_schedule(wide, job.calibration.sources, job.schedules[str(job.config.steps[0])])
+    record = quantise(wide, path, precision, samples, _eight_bits(job.config))
+    record.write(job.folder / QUANTISATION)
     for leftover in (wide, wide.with_name(f"{wide.name}.data")):
         leftover.unlink(missing_ok=True)
     return replace(part, file=path.name)
 
 
-def _eight_bits(config: ExportConfig) -> dict[str, Any]:
-    return {"keep": config.keep, "alpha": config.smoothing, "rounding": config.rounding}
+def _eight_bits(config: ExportConfig) -> QuantisationOptions:
+    return QuantisationOptions(config.keep, alpha=config.smoothing, rounding=config.rounding)
 
 
 def _calibration(
@@ -147,11 +149,11 @@ def _calibration(
     return random_sources((chunk.cameras, *geometry.latent_shape(chunk.frames, chunk.height, chunk.width)))
 
 
-def _manifest(work: Work, parts: dict[str, Part]) -> Manifest:
-    source, chunk = work.source, work.source.chunk
-    pipeline, folder = source.pipeline, work.folder
-    if work.calibration is not None and work.calibration.ranges:
-        work.calibration.write(folder)
+def _manifest(job: ExportJob, parts: dict[str, Part]) -> Manifest:
+    source, chunk = job.source, job.source.chunk
+    pipeline, folder = source.pipeline, job.folder
+    if job.calibration is not None and job.calibration.ranges:
+        job.calibration.write(folder)
     return Manifest(
         schema=SCHEMA,
         family=source.family,
@@ -168,11 +170,11 @@ def _manifest(work: Work, parts: dict[str, Part]) -> Manifest:
         frame_rate=float(chunk.frame_rate),
         dynamic=chunk.dynamic,
         latents=pipeline.backbone.geometry.latent_shape(chunk.frames, chunk.height, chunk.width),
-        precision=work.precision,
+        precision=job.precision,
         guidance=float(source.prompts.scale),
         opset=OPSET,
-        schedules=work.schedules,
-        default_steps=work.config.steps[0],
+        schedules=job.schedules,
+        default_steps=job.config.steps[0],
         parts=parts,
         files={path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != NAME},
         self_test=None,
@@ -199,7 +201,7 @@ def _check(config: ExportConfig, precision: Precision) -> None:
     if config.target is not None:
         check_precision(config.target, asdict(precision))
     if precision.step not in FLOATS:
-        check_options(config.smoothing, None, config.rounding)
+        _eight_bits(config)  # refuses values out of range before anything is loaded
     if len(set(config.steps)) != len(config.steps):
         raise InputError(f"steps={list(config.steps)}: name each number of steps once")
     if config.dynamic and config.single_file:

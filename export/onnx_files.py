@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.manifest import Part, Port
+from worldmodel.export.runtime.manifest_fields import Part, Port
 
 OPSET = 20
 EXTERNAL = 512 * 2**20

@@ -11,7 +11,7 @@ fp16 ends at 65504. Layers that come near it, seen with some calibration inputs,
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from worldmodel.errors import InputError
 
 FLOATS: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-FloatName = Literal["fp32", "fp16", "bf16"]
 LIMIT = 3e4
 """Largest magnitude that a layer may meet in fp16: half of what fp16 holds."""
 
@@ -28,7 +27,7 @@ NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
 @dataclass(frozen=True)
-class Range:
+class LayerRange:
     """Largest magnitudes that went into and came out of a layer."""
 
     input: float
@@ -92,13 +91,13 @@ def _cast_inputs(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def recorded(graph: nn.Module) -> Iterator[dict[str, Range]]:
+def recorded(graph: nn.Module) -> Iterator[dict[str, LayerRange]]:
     """Largest magnitudes at each layer of `graph`, by name, over all its calls in the block; run it in float32."""
-    found: dict[str, Range] = {}
+    found: dict[str, LayerRange] = {}
 
     def note(name: str, inputs: tuple[Any, ...], output: Tensor) -> None:
-        seen = found.get(name, Range(0.0, 0.0))
-        found[name] = Range(_largest(seen.input, inputs[0]), _largest(seen.output, output))
+        seen = found.get(name, LayerRange(0.0, 0.0))
+        found[name] = LayerRange(_largest(seen.input, inputs[0]), _largest(seen.output, output))
 
     hooks = [
         module.register_forward_hook(lambda _, inputs, output, name=name: note(name, inputs, output))
@@ -117,6 +116,6 @@ def _largest(so_far: float, tensor: Tensor) -> float:
     return magnitude if magnitude != magnitude else max(so_far, magnitude)  # a NaN is kept
 
 
-def beyond_half(ranges: dict[str, Range], limit: float = LIMIT) -> list[str]:
+def beyond_half(ranges: dict[str, LayerRange], limit: float = LIMIT) -> list[str]:
     """Names of the layers whose input or output exceeded `limit`, or was not finite."""
     return [name for name, found in ranges.items() if not (found.input <= limit and found.output <= limit)]

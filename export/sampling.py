@@ -16,7 +16,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.manifest import Schedule
+from worldmodel.export.runtime.manifest_fields import Schedule
 from worldmodel.flow.solvers import Velocity, set_sigmas
 
 

@@ -15,7 +15,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from worldmodel.export.onnx_files import OPSET, check, part_of
-from worldmodel.export.runtime.manifest import Part, Schedule
+from worldmodel.export.runtime.manifest_fields import Part, Schedule
 
 PARTS = ("encoder", "step", "decoder")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from worldmodel.errors import InputError
-from worldmodel.export.bench.measurement import TORCH, BackendName, Order
+from worldmodel.export.bench.measurement import TORCH, BackendName, BenchRequest
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.measure.machine import cores
@@ -53,19 +53,19 @@ class BenchConfig(Settings):
 
 
 @dataclass(frozen=True)
-class Entry:
+class BenchEntry:
     """A row of the tables: an artifact on a backend. Torch is given the first artifact."""
 
     name: str
     backend: BackendName
     artifact: Artifact
-    order: Order
+    request: BenchRequest
 
     @property
     def precision(self) -> tuple[str, str, str]:
         """Of encoder, step and decoder."""
         if self.backend in TORCH:
-            return ("fp32" if self.order.device == "cpu" else "fp16",) * 3  # type: ignore[return-value]
+            return ("fp32" if self.request.device == "cpu" else "fp16",) * 3  # type: ignore[return-value]
         return tuple(asdict(self.artifact.manifest.precision).values())  # type: ignore[return-value]
 
 
@@ -111,7 +111,7 @@ def model_of(manifest: Manifest) -> tuple[object, ...]:
     return manifest.family, hashes, manifest.video_shape, manifest.guidance, manifest.frame_rate
 
 
-def entries_of(config: BenchConfig, artifacts: list[Artifact]) -> list[Entry]:
+def entries_of(config: BenchConfig, artifacts: list[Artifact]) -> list[BenchEntry]:
     """The rows, by backend as they were named and then by artifact."""
     threads, steps = config.threads or cores(), config.steps or artifacts[0].manifest.default_steps
     labels, entries = labels_of(artifacts), []
@@ -120,7 +120,7 @@ def entries_of(config: BenchConfig, artifacts: list[Artifact]) -> list[Entry]:
             name = f"{backend} {label}"
             if backend in TORCH:
                 name = f"{backend} {'fp32' if config.device == 'cpu' else 'fp16'}"
-            order = Order(
+            request = BenchRequest(
                 str(artifact.folder),
                 backend,
                 config.device,
@@ -136,7 +136,7 @@ def entries_of(config: BenchConfig, artifacts: list[Artifact]) -> list[Entry]:
                 config.negative_prompt_embeds,
                 config.transformer,
             )
-            entries.append(Entry(name, backend, artifact, order))
+            entries.append(BenchEntry(name, backend, artifact, request))
             if backend in TORCH:
                 break
     return entries

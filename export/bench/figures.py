@@ -10,8 +10,8 @@ from statistics import median
 
 import numpy as np
 
-from worldmodel.export.bench.config import Entry
-from worldmodel.export.bench.measurement import TORCH, Measured, Memory, Rollout
+from worldmodel.export.bench.config import BenchEntry
+from worldmodel.export.bench.measurement import TORCH, Measured, Memory, RolloutTime
 from worldmodel.export.runtime.artifact import Artifact
 
 Rounds = Sequence[Measured | None]
@@ -64,23 +64,23 @@ class Figures:
     parts: dict[str, Timing]
     prediction: Timing | None
     times_real_time: float | None
-    rollouts: dict[str, Rollout]
+    rollouts: dict[str, RolloutTime]
     saved_share: float | None
     load_seconds: float
     memory: Memory
     disk: Disk | None
 
 
-def figures_of(entry: Entry, rounds: Rounds, reference: Rounds, first: Artifact) -> Figures:
+def figures_of(entry: BenchEntry, rounds: Rounds, reference: Rounds, first: Artifact) -> Figures:
     """The figures of an entry that ran at least once, beside those of `reference`."""
     ran, manifest = [one for one in rounds if one is not None], entry.artifact.manifest
     parts = {
         part: timing(
             [one.get(part, ()) for one in parts_of(rounds)], [one.get(part, ()) for one in parts_of(reference)]
         )
-        for part in entry.order.parts
+        for part in entry.request.parts
     }
-    predictions = timing(predictions_of(rounds), predictions_of(reference)) if entry.order.end_to_end else None
+    predictions = timing(predictions_of(rounds), predictions_of(reference)) if entry.request.end_to_end else None
     return Figures(
         entry=entry.name,
         backend=entry.backend,
@@ -115,9 +115,9 @@ def timing(rounds: Seconds, reference: Seconds) -> Timing:
     return Timing(median(runs), float(np.percentile(runs, 90)), min(runs), median(ratios) if ratios else None)
 
 
-def rollout_of(feed: str, ran: Sequence[Measured]) -> Rollout:
+def rollout_of(feed: str, ran: Sequence[Measured]) -> RolloutTime:
     """The median of all rounds."""
-    return Rollout(median(one.rollouts[feed].seconds for one in ran), ran[0].rollouts[feed].encoder_calls)
+    return RolloutTime(median(one.rollouts[feed].seconds for one in ran), ran[0].rollouts[feed].encoder_calls)
 
 
 def saved_share(ran: Sequence[Measured]) -> float:

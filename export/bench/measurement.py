@@ -19,7 +19,7 @@ BackendName = Literal["eager", "compile", "onnxruntime", "tensorrt"]
 
 
 @dataclass(frozen=True)
-class Order:
+class BenchRequest:
     """What a worker times; the keys are those of `BenchConfig`, `parts` those of this artifact."""
 
     artifact: str
@@ -39,7 +39,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class RolloutTime:
     """Seconds of a rollout, and how often the encoder ran in it."""
 
     seconds: float
@@ -77,16 +77,16 @@ class Measured:
     first_seconds: float
     parts: dict[str, tuple[float, ...]]
     predictions: tuple[float, ...]
-    rollouts: dict[str, Rollout]
+    rollouts: dict[str, RolloutTime]
     memory: Memory
     versions: dict[str, str]
     device: str | None
 
 
-def measured_apart(order: Order) -> Measured:
+def measured_apart(request: BenchRequest) -> Measured:
     """Measure in a new process.
 
     Raises:
         InputError: what the worker refused, or how its process ended.
     """
-    return from_document(Measured, WORKER.answer(asdict(order)), "the worker's answer", "report this")
+    return from_document(Measured, WORKER.answer(asdict(request)), "the worker's answer", "report this")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.errors import InputError, UserError
-from worldmodel.export.bench.config import BenchConfig, Entry, check, entries_of, open_variants
+from worldmodel.export.bench.config import BenchConfig, BenchEntry, check, entries_of, open_variants
 from worldmodel.export.bench.figures import figures_of
 from worldmodel.export.bench.measurement import Measured, measured_apart
 from worldmodel.export.bench.report import Result, report
@@ -38,7 +38,7 @@ def bench(config: BenchConfig) -> dict[str, Any]:
     check(config)
     artifacts = open_variants(config)
     entries = entries_of(config, artifacts)
-    started = machine_now(entries[0].order.threads)
+    started = machine_now(entries[0].request.threads)
     found, not_run = measured(entries, config.rounds)
     ran = [entry for entry in entries if any(found[entry.name])]
     if not ran:
@@ -46,7 +46,7 @@ def bench(config: BenchConfig) -> dict[str, Any]:
     reference = next((entry for entry in ran if entry.backend == "eager"), ran[0])
     result = Result(
         manifest=artifacts[0].manifest,
-        steps=reference.order.steps,
+        steps=reference.request.steps,
         chunks=config.chunks,
         figures=[figures_of(entry, found[entry.name], found[reference.name], artifacts[0]) for entry in ran],
         reference=reference.name,
@@ -56,7 +56,7 @@ def bench(config: BenchConfig) -> dict[str, Any]:
     return published(config, result, found)
 
 
-def measured(entries: Sequence[Entry], rounds: int) -> tuple[Found, dict[str, str]]:
+def measured(entries: Sequence[BenchEntry], rounds: int) -> tuple[Found, dict[str, str]]:
     """All rounds, one process after another; an entry that cannot run is left out from then on, with its reason."""
     found: Found = {entry.name: [None] * rounds for entry in entries}
     not_run: dict[str, str] = {}
@@ -66,7 +66,7 @@ def measured(entries: Sequence[Entry], rounds: int) -> tuple[Found, dict[str, st
                 continue
             begun = time.monotonic()
             try:
-                found[entry.name][place] = measured_apart(entry.order)
+                found[entry.name][place] = measured_apart(entry.request)
             except UserError as refusal:
                 not_run[entry.name] = str(refusal)
             said = "not run" if entry.name in not_run else f"{time.monotonic() - begun:.0f} s"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.errors import UserError
-from worldmodel.export.bench.measurement import TORCH, Measured, Memory, Order, Rollout
+from worldmodel.export.bench.measurement import TORCH, BenchRequest, Measured, Memory, RolloutTime
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import Backend, open_backend
 from worldmodel.export.runtime.predictor import FEEDS, Predictor
@@ -49,40 +49,40 @@ class Calls:
         self.backend.run(part, *self.given[part])
 
 
-def measure(order: Order) -> Measured:
+def measure(request: BenchRequest) -> Measured:
     """Everything that is asked for, in this process.
 
     Raises:
         InputError: an artifact, checkpoint or backend that cannot be used here.
     """
-    before, artifact = host_memory(HELD), Artifact.open(order.artifact)
+    before, artifact = host_memory(HELD), Artifact.open(request.artifact)
     observed_BFHWC = observed_frames(0, artifact.manifest.video_shape)
-    load_seconds, backend = timed(lambda: opened(order, artifact))
+    load_seconds, backend = timed(lambda: opened(request, artifact))
     with Predictor(artifact, backend) as predictor:
         calls = Calls(backend)
-        first_seconds, _ = timed(lambda: run_once(calls, artifact, observed_BFHWC, order.steps))
+        first_seconds, _ = timed(lambda: run_once(calls, artifact, observed_BFHWC, request.steps))
         loading = host_memory(PEAK)
         gc.collect()
         restart_host_peak()
-        parts = {part: times_of(calls, part, order) for part in order.parts}
-        predictions = times_of_predictions(predictor, observed_BFHWC, order)
-        rollouts = {feed: rolled_out(predictor, observed_BFHWC, feed, order) for feed in FEEDS if order.chunks}
+        parts = {part: times_of(calls, part, request) for part in request.parts}
+        predictions = times_of_predictions(predictor, observed_BFHWC, request)
+        rollouts = {feed: rolled_out(predictor, observed_BFHWC, feed, request) for feed in FEEDS if request.chunks}
         memory = Memory(before, loading, host_memory(PEAK), torch_gpu_mb())
-    return Measured(load_seconds, first_seconds, parts, predictions, rollouts, memory, versions(), device_name(order))
+    return Measured(load_seconds, first_seconds, parts, predictions, rollouts, memory, versions(), device_name(request))
 
 
-def opened(order: Order, artifact: Artifact) -> Backend:
+def opened(request: BenchRequest, artifact: Artifact) -> Backend:
     """The backend that is asked for; torch is imported for its own alone."""
-    if order.backend in TORCH:
+    if request.backend in TORCH:
         from worldmodel.export.bench.torch_backend import TorchBackend
         from worldmodel.export.reference_pipeline import OriginalConfig
 
         original = OriginalConfig(
-            order.checkpoint, order.prompt_embeds, order.negative_prompt_embeds, order.transformer
+            request.checkpoint, request.prompt_embeds, request.negative_prompt_embeds, request.transformer
         )
-        return TorchBackend(artifact, original, order.backend == "compile", order.device, order.threads)
-    options = {"device": order.device, "threads": order.threads} if order.backend == "onnxruntime" else {}
-    return open_backend(order.backend, artifact, **options)
+        return TorchBackend(artifact, original, request.backend == "compile", request.device, request.threads)
+    options = {"device": request.device, "threads": request.threads} if request.backend == "onnxruntime" else {}
+    return open_backend(request.backend, artifact, **options)
 
 
 def run_once(calls: Calls, artifact: Artifact, observed_BFHWC: np.ndarray, steps: int) -> None:
@@ -101,24 +101,24 @@ def run_once(calls: Calls, artifact: Artifact, observed_BFHWC: np.ndarray, steps
     calls.run("decoder_next", {"latents": one_BC1hw, **memory}, again)
 
 
-def times_of(calls: Calls, part: str, order: Order) -> tuple[float, ...]:
+def times_of(calls: Calls, part: str, request: BenchRequest) -> tuple[float, ...]:
     """Seconds of every counted run of one part alone."""
-    for _ in range(order.warmup):
+    for _ in range(request.warmup):
         calls.again(part)
-    return tuple(timed(lambda: calls.again(part))[0] for _ in range(order.iterations))
+    return tuple(timed(lambda: calls.again(part))[0] for _ in range(request.iterations))
 
 
-def times_of_predictions(predictor: Predictor, observed_BFHWC: np.ndarray, order: Order) -> tuple[float, ...]:
+def times_of_predictions(predictor: Predictor, observed_BFHWC: np.ndarray, request: BenchRequest) -> tuple[float, ...]:
     """Seconds of whole predictions, none where they are not wanted."""
-    count = min(order.iterations, PREDICTIONS) if order.end_to_end else 0
-    return tuple(timed(lambda: predictor.predict(observed_BFHWC, order.steps))[0] for _ in range(count))
+    count = min(request.iterations, PREDICTIONS) if request.end_to_end else 0
+    return tuple(timed(lambda: predictor.predict(observed_BFHWC, request.steps))[0] for _ in range(count))
 
 
-def rolled_out(predictor: Predictor, observed_BFHWC: np.ndarray, feed: str, order: Order) -> Rollout:
+def rolled_out(predictor: Predictor, observed_BFHWC: np.ndarray, feed: str, request: BenchRequest) -> RolloutTime:
     """One rollout."""
     predictor.restart_counts()
-    seconds, _ = timed(lambda: predictor.rollout(observed_BFHWC, order.chunks, feed, order.steps))
-    return Rollout(seconds, predictor.calls["encoder"])
+    seconds, _ = timed(lambda: predictor.rollout(observed_BFHWC, request.chunks, feed, request.steps))
+    return RolloutTime(seconds, predictor.calls["encoder"])
 
 
 def host_memory(name: str) -> float | None:
@@ -140,9 +140,9 @@ def versions() -> dict[str, str]:
     return {name: str(sys.modules[name].__version__) for name in COMPUTING if name in sys.modules}
 
 
-def device_name(order: Order) -> str | None:
+def device_name(request: BenchRequest) -> str | None:
     """The GPU's name, where torch used it."""
-    if order.backend in TORCH and order.device == "cuda":
+    if request.backend in TORCH and request.device == "cuda":
         return str(sys.modules["torch"].cuda.get_device_name())
     return None
 
@@ -150,8 +150,8 @@ def device_name(order: Order) -> str | None:
 def main(arguments: list[str]) -> None:
     """The child; what it refuses, or fails at, is its answer."""
     try:
-        order = from_document(Order, json.loads(arguments[0]), "order", "report this")
-        answer: dict[str, Any] = asdict(measure(order))
+        request = from_document(BenchRequest, json.loads(arguments[0]), "order", "report this")
+        answer: dict[str, Any] = asdict(measure(request))
     except UserError as refusal:
         answer = {"refused": " ".join(str(refusal).split())}
     except Exception as error:  # of torch's compiler, or of a runtime: this entry's, not the others'

@@ -33,7 +33,6 @@ SINCE = {  # change log of the parser
     (10, 14): {"Attention"},
     (10, 15): {"RotaryEmbedding", "RMSNormalization", "TensorScatter"},
 }
-BF16_AND_FP8_SINCE = (9, 0)  # change log
 
 
 @dataclass(frozen=True)

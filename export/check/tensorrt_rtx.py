@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from worldmodel.errors import MissingDependency
-from worldmodel.export.engine_process import Built, Order, Shapes, build_apart
+from worldmodel.export.engine_process import BuildRequest, Built, Shapes, build_apart
 
 MODULE = "tensorrt_rtx_bindings"
 INSTALL = 'pip install "worldmodel[trt-check]" (Linux on x86-64)'
@@ -39,11 +39,11 @@ def build(path: Path, compute_capability: str, shapes: Shapes | None = None) -> 
     if installed() is None:
         raise MissingDependency(f"TensorRT-RTX is not installed, which parses and builds without a GPU: {INSTALL}")
     with tempfile.TemporaryDirectory() as folder:
-        order = Order(
+        request = BuildRequest(
             MODULE,
             str(path.resolve()),
             str(Path(folder) / "unused.plan"),
             compute_capability=compute_capability,
             shapes=shapes or {},
         )
-        return build_apart(order)
+        return build_apart(request)

@@ -56,7 +56,7 @@ def ltx_step(backbone: LTXBackbone, chunk: Chunk, prompts: BakedPrompts) -> Step
     transformer, geometry = backbone.transformer, backbone.geometry
     heads = transformer.config.num_attention_heads
     causal = backbone.conventions.positions == "causal"
-    rotation = LTXRotation(transformer.rope, heads, geometry.temporal, geometry.spatial, chunk.told_rate, causal)
+    rotation = LTXRotation(transformer.rope, heads, geometry, chunk.told_rate, causal)
     if chunk.dynamic:
         return Step(LTXNetwork(transformer, prompts, rotation), len(prompts.prompts), prompts.scale)
     like_1Cfhw = torch.zeros(1, *geometry.latent_shape(chunk.frames, chunk.height, chunk.width))

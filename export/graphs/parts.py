@@ -56,13 +56,25 @@ class BakedPrompts:
         return BakedPrompts((against, condition), scale)
 
 
-class Encoder(nn.Module):
-    """Video to the mean of the VAE's posterior, or to one sample of it, normalised."""
+class _Border(nn.Module):
+    """A half of the VAE with what normalises its latents, (raw - mean) / scale, and the noise that is mixed in."""
 
-    input_names, output_names = ("video",), ("latents",)
     mean: Tensor
     scale: Tensor
     noise: Tensor | None
+
+    def __init__(self, network: nn.Module, **buffers: Tensor | None) -> None:
+        """`buffers` are mean, scale and noise; a graph lists its constants in the order in which they come here."""
+        super().__init__()
+        self.network = network
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer)
+
+
+class Encoder(_Border):
+    """Video to the mean of the VAE's posterior, or to one sample of it, normalised."""
+
+    input_names, output_names = ("video",), ("latents",)
 
     def __init__(
         self,
@@ -75,11 +87,7 @@ class Encoder(nn.Module):
 
         The sample is the one with this noise; without it the latents are the mean.
         """
-        super().__init__()
-        self.network = network
-        self.register_buffer("noise", noise_BCfhw)
-        self.register_buffer("mean", mean_C.float().view(1, -1, 1, 1, 1))
-        self.register_buffer("scale", scale_C.float().view(1, -1, 1, 1, 1))
+        super().__init__(network, noise=noise_BCfhw, mean=_per_channel(mean_C), scale=_per_channel(scale_C))
 
     def forward(self, video: UInt8[Tensor, "B F H W 3"]) -> Float[Tensor, "B C f h w"]:
         """uint8 to float32, the same as `Backbone.encode(...)` of those frames gives."""
@@ -93,13 +101,10 @@ class Encoder(nn.Module):
         return mean_BCfhw + std_BCfhw * self.noise
 
 
-class Decoder(nn.Module):
+class Decoder(_Border):
     """Normalised latents to video."""
 
     input_names, output_names = ("latents",), ("video",)
-    mean: Tensor
-    scale: Tensor
-    noise: Tensor | None
 
     def __init__(
         self,
@@ -110,11 +115,9 @@ class Decoder(nn.Module):
         noise_scale: float = 0.0,
     ) -> None:
         """`network` maps raw latents to pixels [B, 3, F, H, W] in [-1, 1]; the noise is mixed in before it."""
-        super().__init__()
-        self.network, self.noise_scale = network, noise_scale
-        self.register_buffer("mean", mean_C.float().view(1, -1, 1, 1, 1))
-        self.register_buffer("scale", scale_C.float().view(1, -1, 1, 1, 1))
-        self.register_buffer("noise", None if noise_1Cfhw is None else noise_scale * noise_1Cfhw.float())
+        noise = None if noise_1Cfhw is None else noise_scale * noise_1Cfhw.float()
+        super().__init__(network, mean=_per_channel(mean_C), scale=_per_channel(scale_C), noise=noise)
+        self.noise_scale = noise_scale
 
     def forward(self, latents: Float[Tensor, "B C f h w"]) -> UInt8[Tensor, "B F H W 3"]:
         """float32 to uint8, rounded as by `worldmodel.pixels.to_uint8`."""
@@ -145,6 +148,10 @@ class Step(nn.Module):
             return velocity
         negative, prompted = velocity.unflatten(0, (self.prompts, -1)).unbind()
         return negative + self.guidance * (prompted - negative)
+
+
+def _per_channel(values_C: Float[Tensor, " C"]) -> Float[Tensor, "1 C 1 1 1"]:
+    return values_C.float().view(1, -1, 1, 1, 1)
 
 
 def to_video(pixels_BCFHW: Float[Tensor, "B 3 F H W"]) -> UInt8[Tensor, "B F H W 3"]:

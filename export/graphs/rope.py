@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from worldmodel.backbones.backbone import LatentGeometry
+
 Rotation = tuple[Tensor, Tensor]
 """Cosines and sines [1, N, 1 or H, G]."""
 
@@ -77,11 +79,11 @@ class LTXRotation(nn.Module):
     """
 
     def __init__(
-        self, rope: nn.Module, heads: int, temporal: int, spatial: int, frame_rate: float, causal: bool = True
+        self, rope: nn.Module, heads: int, geometry: LatentGeometry, frame_rate: float, causal: bool = True
     ) -> None:
         super().__init__()
         self.rope, self.heads, self.causal = rope, heads, causal
-        self.temporal, self.spatial, self.frame_rate = temporal, spatial, frame_rate
+        self.temporal, self.spatial, self.frame_rate = geometry.temporal, geometry.spatial, frame_rate
 
     def forward(self, latents_BCfhw: Tensor) -> Rotation:
         f, h, w = (torch.arange(size, dtype=torch.float32) for size in latents_BCfhw.shape[2:])

@@ -22,7 +22,7 @@ import numpy as np
 import onnx_ir as ir
 from jaxtyping import Float
 
-from worldmodel.export.quantisation.editing import array_of, constant, drop_unused, node_before
+from worldmodel.export.quantisation.graph_edits import array_of, constant, drop_unused, node_before
 from worldmodel.export.quantisation.linears import Linear, given
 
 Kind = Literal["int8", "fp8"]

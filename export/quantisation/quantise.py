@@ -1,7 +1,7 @@
 """An ONNX graph in fp32, fp16 or bf16 to one whose linears compute in 8 bits."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,12 @@ import onnx_ir as ir
 
 from worldmodel.errors import InputError
 from worldmodel.export.onnx_files import EXTERNAL, check, save
-from worldmodel.export.quantisation import linears as naming
-from worldmodel.export.quantisation.calibration import Inputs, Range, record_ranges
-from worldmodel.export.quantisation.linears import Linear, count_blocks, kept_wide, linears_of
+from worldmodel.export.quantisation.linears import Linear, count_blocks, kept_wide, linears_of, wide_blocks
+from worldmodel.export.quantisation.options import PLAIN, QuantisationOptions
 from worldmodel.export.quantisation.qdq import INT8_LARGEST, Kind, insert
 from worldmodel.export.quantisation.record import Layer, QuantisationRecord
 from worldmodel.export.quantisation.smoothquant import Factors, smooth
+from worldmodel.export.quantisation.tensor_ranges import Inputs, TensorRange, record_ranges
 
 TINY = 1e-30
 
@@ -37,10 +37,7 @@ def quantise(
     path_out: Path,
     kind: Kind,
     calibration: Iterable[Inputs],
-    keep: Collection[str] = (),
-    alpha: float | None = None,
-    percentile: float | None = None,
-    rounding: float | None = None,
+    options: QuantisationOptions = PLAIN,
 ) -> QuantisationRecord:
     """Write `path_out`, checked in full, with the linears of the transformer blocks in 8 bits.
 
@@ -49,54 +46,38 @@ def quantise(
     Args:
         kind: "int8" (any chip) or "fp8" (E4M3: compute capability 8.9 and newer).
         calibration: samples, arrays by input name; held in memory, and run on the CPU.
-        keep: further linears that stay as they are, by name, with * and ? as in file names.
-        alpha: strength of SmoothQuant, 0 to 1; None leaves it out.
-        percentile: of the magnitudes of each input at which it saturates, such as 99.99; None for the largest.
-        rounding: linears whose input INT8 would round by a larger share of its root mean square than this stay as
-            they are; such inputs have a few values far above all others. None keeps none; FP8 has steps that grow with
-            the values, and no such linears.
 
     Raises:
-        InputError: an option out of range, a graph without transformer linears, or samples that do not fit it.
+        InputError: a graph without transformer linears, or samples that do not fit it.
     """
-    check_options(alpha, percentile, rounding)
     model, samples = ir.load(path_in), list(calibration)
     linears = linears_of(model)
-    kept = kept_wide(linears, keep)
-    inputs = _others(linears, kept, path_in)
-    seen = record_ranges(path_in, set(inputs.values()), samples)
-    roundings = _roundings(path_in, inputs, seen, samples, alpha, percentile)
-    if kind == "int8" and rounding is not None:
-        kept |= _too_coarse(inputs, roundings, rounding)
-        inputs = _others(linears, kept, path_in)
-    _, smoothing = _smoothed(model, linears, inputs, seen, alpha)
+    kept = kept_wide(linears, options.keep)
+    inputs = _inputs_of_others(linears, kept, path_in)
+    measured = record_ranges(path_in, set(inputs.values()), samples)
+    roundings = _roundings(path_in, inputs, measured, samples, options)
+    if kind == "int8" and options.rounding is not None:
+        kept |= _too_coarse(inputs, roundings, options.rounding)
+        inputs = _inputs_of_others(linears, kept, path_in)
+    _, smoothing = _smoothed(model, linears, inputs, measured, options.alpha)
     chosen = [linear for linear in linears if linear.name in inputs]
     scales = insert(model, chosen, kind, {name: roundings[tensor].saturates for name, tensor in inputs.items()})
     _write(model, path_out)
     layers = {name: Layer(quantised=False, why_not=reason) for name, reason in kept.items()}
     for name, tensor in inputs.items():
         saturates = roundings[tensor].saturates
-        layers[name] = Layer(True, None, seen[tensor].largest, saturates, scales[name], smoothing.get(name))
+        layers[name] = Layer(True, None, measured[tensor].largest, saturates, scales[name], smoothing.get(name))
     blocks = count_blocks(linears)
     return QuantisationRecord(
-        path_out.name, kind, len(samples), percentile, alpha, rounding, blocks, naming.wide_blocks(blocks),
-        _bytes(path_in), _bytes(path_out), {linear.name: layers[linear.name] for linear in linears},
+        path_out.name, kind, len(samples), options.percentile, options.alpha, options.rounding, blocks,
+        wide_blocks(blocks), _bytes(path_in), _bytes(path_out),
+        {linear.name: layers[linear.name] for linear in linears},
     )  # fmt: skip
 
 
-def check_options(alpha: float | None, percentile: float | None, rounding: float | None) -> None:
-    """`InputError` for a value out of range; see `quantise`."""
-    if alpha is not None and not 0 <= alpha <= 1:
-        raise InputError(f"smoothing={alpha}: use a number from 0 (all in the activations) to 1 (all in the weights)")
-    if percentile is not None and not 0 < percentile <= 100:
-        raise InputError(f"percentile={percentile}: use a number up to 100, such as 99.99, or leave it out")
-    if rounding is not None and not rounding > 0:
-        raise InputError(f"rounding={rounding}: use a share above 0, such as 0.02, or leave it out")
-
-
-def _others(linears: list[Linear], kept: Mapping[str, str], path: Path) -> dict[str, str]:
+def _inputs_of_others(linears: list[Linear], kept: Mapping[str, str], path: Path) -> dict[str, str]:
     """Input of each linear that is not kept, by the linear's name."""
-    inputs = {one.name: str(one.input.name) for one in linears if one.name not in kept}
+    inputs = {linear.name: str(linear.input.name) for linear in linears if linear.name not in kept}
     if not inputs:
         raise InputError(
             f"{path}: no linear to quantise in it; give the step graph of a transformer, keep fewer of its linears, or"
@@ -116,30 +97,35 @@ def _too_coarse(inputs: Mapping[str, str], roundings: Mapping[str, Rounding], li
 
 
 def _smoothed(
-    model: ir.Model, linears: list[Linear], inputs: Mapping[str, str], seen: Mapping[str, Range], alpha: float | None
+    model: ir.Model,
+    linears: list[Linear],
+    inputs: Mapping[str, str],
+    measured: Mapping[str, TensorRange],
+    alpha: float | None,
 ) -> tuple[dict[str, Factors], dict[str, str]]:
     if alpha is None:
         return {}, {}
-    return smooth(model, linears, set(inputs), {tensor: one.channels for tensor, one in seen.items()}, alpha)
+    return smooth(model, linears, set(inputs), {tensor: held.channels for tensor, held in measured.items()}, alpha)
 
 
 def _roundings(
     path: Path,
     inputs: Mapping[str, str],
-    seen: Mapping[str, Range],
+    measured: Mapping[str, TensorRange],
     samples: list[Inputs],
-    alpha: float | None,
-    percentile: float | None,
+    options: QuantisationOptions,
 ) -> dict[str, Rounding]:
     """Of each tensor, once it is smoothed; tried on a graph that is thrown away."""
     tried = ir.load(path)
-    factors, _ = _smoothed(tried, linears_of(tried), inputs, seen, alpha)
-    ranges = record_ranges(path, seen, samples, factors) if factors else seen
-    found = {}
-    for tensor, one in ranges.items():
-        saturates = one.largest if percentile is None else one.percentile(percentile)
-        found[tensor] = Rounding(saturates, saturates / INT8_LARGEST / math.sqrt(12) / max(one.rms, TINY))
-    return found
+    factors, _ = _smoothed(tried, linears_of(tried), inputs, measured, options.alpha)
+    # A division changes how large a tensor is, so that what was measured before it holds no longer.
+    ranges = record_ranges(path, measured, samples, factors) if factors else measured
+    roundings = {}
+    for tensor, held in ranges.items():
+        saturates = held.largest if options.percentile is None else held.percentile(options.percentile)
+        # The error of rounding to steps is spread evenly over a step: its root mean square is a step over sqrt(12).
+        roundings[tensor] = Rounding(saturates, saturates / INT8_LARGEST / math.sqrt(12) / max(held.rms, TINY))
+    return roundings
 
 
 def _write(model: ir.Model, path: Path) -> None:

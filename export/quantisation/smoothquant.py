@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from jaxtyping import Float32
 
-from worldmodel.export.quantisation.editing import array_of, constant, node_before
+from worldmodel.export.quantisation.graph_edits import array_of, constant, node_before
 from worldmodel.export.quantisation.linears import Linear, given
 
 Factors = Float32[np.ndarray, " K"]

@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 from worldmodel.conventions import ConventionsName
 from worldmodel.errors import InputError
+from worldmodel.export.runtime.consistency import files_misfit, parts_misfit, ports_misfit, schedules_misfit
+from worldmodel.export.runtime.manifest_fields import Checkpoint, Part, Precision, Schedule, SelfTest
 from worldmodel.files import written_whole
 from worldmodel.settings import from_document
 
@@ -29,79 +31,6 @@ NAME = "manifest.json"
 SCHEMA = 1
 AGAIN = "export the artifact again"
 UNSEALED = "0" * 64
-
-PrecisionName = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What was exported: its name and the sha256 of its transformer, its VAE and the prompts baked in."""
-
-    name: str
-    transformer_sha256: str
-    vae_sha256: str
-    prompt_sha256: str
-
-
-@dataclass(frozen=True)
-class Precision:
-    """In which numbers each part computes; its interface stays uint8 and float32."""
-
-    encoder: PrecisionName
-    step: PrecisionName
-    decoder: PrecisionName
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The loop of N steps as in the module's formula.
-
-    Attributes:
-        sigmas: [N], where the step is evaluated.
-        source: [N], the coefficient of the source after each step.
-        velocity: N rows; row i has the i + 1 coefficients of the velocities so far.
-    """
-
-    sigmas: tuple[float, ...]
-    source: tuple[float, ...]
-    velocity: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output of a part: numpy's name of its dtype, and its shape, where a free axis is a name ("B")."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One ONNX file (its weights may lie beside it in `<file>.data`) with its inputs and outputs in their order."""
-
-    file: str
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-
-
-@dataclass(frozen=True)
-class SelfTest:
-    """What the artifact predicted where it was made, from frames that follow from a seed.
-
-    Attributes:
-        seed: of the frames, see `worldmodel.export.runtime.self_test.observed_frames`.
-        steps: of the prediction.
-        sha256: of its uint8 pixels [B, F, H, W, 3] by ONNX Runtime on a CPU; another machine may round differently.
-        thumbnail: base64 of uint8 [B, F, 4, 4, 3], the means of 4 x 4 blocks of each frame.
-        tolerance: largest difference of a thumbnail, in levels of 255, that passes.
-    """
-
-    seed: int
-    steps: int
-    sha256: str
-    thumbnail: str
-    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -157,16 +86,25 @@ class Manifest:
 
     def schedule(self, steps: int | None = None) -> Schedule:
         """The loop of this many steps (`default_steps` for None); `InputError` where the artifact has none of it."""
-        found = self.schedules.get(str(self.default_steps if steps is None else steps))
-        if found is None:
+        schedule = self.schedules.get(str(self.default_steps if steps is None else steps))
+        if schedule is None:
             offered = ", ".join(sorted(self.schedules, key=int))
             raise InputError(f"steps={steps}: this artifact holds schedules of {offered}; use one of them")
-        return found
+        return schedule
 
     def files_of(self, *parts: str) -> list[str]:
         """The files of these parts, weights beside them included; all parts for none."""
         names = [self.parts[part].file for part in parts or self.parts]
         return [name for file in names for name in (file, f"{file}.data") if name == file or name in self.files]
+
+    def misfit(self) -> str | None:
+        """What does not fit together, in words; None where all is well."""
+        return (
+            parts_misfit(self.parts)
+            or ports_misfit(self.parts)
+            or files_misfit(self.parts, self.files)
+            or schedules_misfit(self.schedules, self.default_steps)
+        )
 
     @staticmethod
     def read(path: str | Path) -> "Manifest":
@@ -176,17 +114,15 @@ class Manifest:
             InputError: not there, unreadable, changed since it was written, of another schema, with a key too many or
                 too few, a value of another type, or with parts, files or schedules that do not fit together.
         """
-        from worldmodel.export.runtime.consistency import misfit  # which itself speaks of `Manifest`
-
         path = Path(path) / NAME if Path(path).is_dir() else Path(path)
         if not path.is_file():
             raise InputError(f"{path}: no such file; give the folder that `worldmodel export` wrote")
         content = unsealed(path)
-        found = content.get("schema")
-        if found != SCHEMA:
-            raise InputError(f"{path}: schema {found}, this worldmodel reads schema {SCHEMA}; {AGAIN} with it")
+        schema = content.get("schema")
+        if schema != SCHEMA:
+            raise InputError(f"{path}: schema {schema}, this worldmodel reads schema {SCHEMA}; {AGAIN} with it")
         manifest = from_document(Manifest, content, str(path), AGAIN)
-        if problem := misfit(manifest):
+        if problem := manifest.misfit():
             raise InputError(f"{path}: {problem}; {AGAIN}")
         return manifest
 
@@ -196,9 +132,7 @@ class Manifest:
         Raises:
             InputError: parts, files or schedules do not fit together.
         """
-        from worldmodel.export.runtime.consistency import misfit  # which itself speaks of `Manifest`
-
-        if problem := misfit(self):
+        if problem := self.misfit():
             raise InputError(f"manifest of {self.checkpoint.name}: {problem}; give values that fit together")
         path = Path(path) / NAME if Path(path).is_dir() else Path(path)
         with written_whole(path) as partial:
@@ -221,8 +155,8 @@ def unsealed(path: Path) -> dict[str, Any]:
         content = None
     if not isinstance(content, dict):
         raise InputError(f"{path}: not a JSON object; {AGAIN}")
-    said = content.pop("sha256", None)
-    zeroed = text.replace(f'"sha256": "{said}"', f'"sha256": "{UNSEALED}"', 1)
-    if said != hashlib.sha256(zeroed.encode()).hexdigest():
+    digest = content.pop("sha256", None)
+    zeroed = text.replace(f'"sha256": "{digest}"', f'"sha256": "{UNSEALED}"', 1)
+    if digest != hashlib.sha256(zeroed.encode()).hexdigest():
         raise InputError(f"{path}: was changed after it was written (its sha256 does not fit); {AGAIN}")
     return content

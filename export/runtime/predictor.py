@@ -17,7 +17,7 @@ import numpy as np
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import Backend, open_backend
-from worldmodel.export.runtime.manifest import Schedule
+from worldmodel.export.runtime.manifest_fields import Schedule
 from worldmodel.export.runtime.self_test import SelfTestResult, compare, observed_frames
 
 FEEDS = ("frames", "latents")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldmodel.export.runtime.manifest import SelfTest
+from worldmodel.export.runtime.manifest_fields import SelfTest
 
 CELL = 8
 BLOCKS = 4

@@ -12,11 +12,11 @@ import small_artifact as small
 
 from worldmodel.cli.main import main
 from worldmodel.errors import InputError
-from worldmodel.export.engine_process import Order, build_apart, machine_apart, order_of
+from worldmodel.export.engine_process import BuildRequest, build_apart, machine_apart, request_of
 from worldmodel.export.engines import BuildConfig, build, chosen_parts, engine_folder, is_current, profile, with_part
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.engine_files import Build, Machine, plans_for
-from worldmodel.export.runtime.manifest import Port
+from worldmodel.export.runtime.manifest_fields import Port
 
 ORIN = Machine("Orin", "8.7", "10.3.0")
 PARTS = ("encoder", "step", "decoder")
@@ -143,7 +143,7 @@ def test_neither_torch_nor_hydra_is_imported(artifact: Artifact) -> None:
 
 def test_a_missing_builder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"step.onnx: no Python module no_such_builder here"):
-        build_apart(Order("no_such_builder", str(tmp_path / "step.onnx"), str(tmp_path / "step.plan")))
+        build_apart(BuildRequest("no_such_builder", str(tmp_path / "step.onnx"), str(tmp_path / "step.plan")))
 
 
 def test_a_builder_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -154,5 +154,5 @@ def test_a_builder_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_orders_survive_json() -> None:
-    order = Order("tensorrt", "a.onnx", "a.plan", workspace_bytes=7, shapes={"x": ((1, 2), (3, 2), (3, 2))})
-    assert order_of(json.loads(json.dumps(asdict(order)))) == order
+    request = BuildRequest("tensorrt", "a.onnx", "a.plan", workspace_bytes=7, shapes={"x": ((1, 2), (3, 2), (3, 2))})
+    assert request_of(json.loads(json.dumps(asdict(request)))) == request

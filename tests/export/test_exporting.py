@@ -34,7 +34,8 @@ from worldmodel.export.graphs.parts import BakedPrompts
 from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.onnx_files import export_onnx
 from worldmodel.export.precision import cast
-from worldmodel.export.runtime.manifest import Manifest, Part
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.export.runtime.manifest_fields import Part
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.sessions import open_session
 from worldmodel.export.sampling import follow, linear_schedule

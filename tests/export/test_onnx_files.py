@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from worldmodel.errors import InputError
 from worldmodel.export import onnx_files
 from worldmodel.export.onnx_files import check, export_onnx, part_of
-from worldmodel.export.runtime.manifest import Part, Port
+from worldmodel.export.runtime.manifest_fields import Part, Port
 from worldmodel.files import file_sha256
 
 

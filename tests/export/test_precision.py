@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.copies import shared_copy
 from worldmodel.export.graphs.families import graphs_of
-from worldmodel.export.precision import InFloat32, Range, beyond_half, cast, recorded
+from worldmodel.export.precision import InFloat32, LayerRange, beyond_half, cast, recorded
 
 
 class Loud(nn.Module):
@@ -43,7 +43,7 @@ def test_layers_beyond_half_stay_in_float32_and_only_they() -> None:
 
 
 def test_what_is_not_finite_is_beyond() -> None:
-    ranges = {"nan": Range(1.0, float("nan")), "inf": Range(float("inf"), 1.0), "well": Range(2e4, 3e4)}
+    ranges = {"nan": LayerRange(1.0, float("nan")), "inf": LayerRange(float("inf"), 1.0), "well": LayerRange(2e4, 3e4)}
     assert beyond_half(ranges) == ["nan", "inf"]
 
 

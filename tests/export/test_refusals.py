@@ -21,7 +21,8 @@ from worldmodel.cli.main import main
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends import tensorrt
 from worldmodel.export.runtime.backends.engine_files import Build, Machine, source_sha256
-from worldmodel.export.runtime.manifest import Manifest, Precision, PrecisionName, sealed
+from worldmodel.export.runtime.manifest import Manifest, sealed
+from worldmodel.export.runtime.manifest_fields import Precision, PrecisionName
 from worldmodel.files import file_sha256
 
 Harm = Callable[[Path], object]

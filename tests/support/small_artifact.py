@@ -15,14 +15,8 @@ import onnx
 import onnx.parser
 from onnx import numpy_helper
 
-from worldmodel.export.runtime.manifest import (
-    Checkpoint,
-    Manifest,
-    Part,
-    Port,
-    Precision,
-    Schedule,
-)
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.export.runtime.manifest_fields import Checkpoint, Part, Port, Precision, Schedule
 from worldmodel.files import file_sha256
 
 B, F, H, W = 2, 9, 16, 24

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
-from worldmodel.viewing.recording import camera_entity, reference_camera
+from worldmodel.viewing.entities import camera_entity, reference_camera
 from worldmodel.viewing.rollout import Rollout, short_name
 
 if TYPE_CHECKING:
@@ -56,15 +56,15 @@ def _layout(rollout: Rollout) -> "rrb.Container":
     import rerun.blueprint as rrb
 
     pictures = [_pictures(rollout, method) for method in rollout.methods]
-    shown = pictures[0] if len(pictures) == 1 else rrb.Tabs(_side_by_side(rollout), *pictures)
+    main = pictures[0] if len(pictures) == 1 else rrb.Tabs(_side_by_side(rollout), *pictures)
     rest = [*_rig_view(rollout), *_curve_views(rollout), _settings_view()]
     if len(rollout.cameras) == 1:
-        return rrb.Horizontal(shown, rrb.Vertical(*rest), column_shares=[2.6, 1])
+        return rrb.Horizontal(main, rrb.Vertical(*rest), column_shares=[2.6, 1])
     rows, columns = _grid_size(rollout)
     height, width = rollout.observed_NFCHW.shape[-2:]
     above = rows * (WIDTH / columns * height / width + TITLE)
     below = max(HEIGHT - above, LEAST_BELOW)
-    return rrb.Vertical(shown, rrb.Horizontal(*rest), row_shares=[min(above, HEIGHT - below), below])
+    return rrb.Vertical(main, rrb.Horizontal(*rest), row_shares=[min(above, HEIGHT - below), below])
 
 
 def _grid_size(rollout: Rollout) -> tuple[int, int]:
@@ -96,16 +96,16 @@ def _side_by_side(rollout: Rollout) -> "rrb.Grid":
     import rerun.blueprint as rrb
 
     truth = [] if rollout.truth_NTCHW is None else [(rollout.methods[0], "truth", "truth")]
-    shown = [*truth, *((method, "predicted", method) for method in rollout.methods)]
+    videos = [*truth, *((method, "predicted", method) for method in rollout.methods)]
     if len(rollout.cameras) <= 3:
-        cells = [(camera, *one) for camera in rollout.ring for one in shown]
+        cells = [(camera, *video) for camera in rollout.ring for video in videos]
     else:
-        cells = [(camera, *one) for one in shown for camera in rollout.ring]
+        cells = [(camera, *video) for video in videos for camera in rollout.ring]
     views = [
         _picture_view(rollout, method, Cell(camera, what), f"{title} {short_name(rollout.cameras[camera])}")
         for camera, method, what, title in cells
     ]
-    columns = len(rollout.cameras) if len(rollout.cameras) > 3 else len(shown)
+    columns = len(rollout.cameras) if len(rollout.cameras) > 3 else len(videos)
     return rrb.Grid(*views, grid_columns=columns, name="side by side")
 
 

@@ -23,6 +23,8 @@ import numpy as np
 
 from worldmodel.files import written_whole
 from worldmodel.measure.frame_scores import psnr_per_frame
+from worldmodel.viewing.blueprint import default_blueprint
+from worldmodel.viewing.entities import camera_entity, reference_camera
 from worldmodel.viewing.images import ERROR_WHITE, MEDIA_TYPES, encode_image
 from worldmodel.viewing.rollout import Rollout, short_name
 from worldmodel.viewing.sequences import FrameSequence, camera_sequences
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     import rerun as rr
 
 APPLICATION = "worldmodel_rollout"
-REFERENCE_CAMERA = "CAM_FRONT"
 OBSERVED_COLOUR, FUTURE_COLOUR = (170, 170, 170), (80, 170, 255)
 COLOURS = (
     (80, 170, 255), (255, 150, 50), (110, 210, 110), (235, 100, 170), (240, 220, 80), (90, 220, 220), (175, 140, 255),
@@ -51,8 +52,6 @@ def write_recording(path: str | Path, rollout: Rollout, *, image_format: str = "
         InputError: the name does not end in .rrd, or `image_format` is neither `jpeg` nor `png`.
     """
     import rerun as rr
-
-    from worldmodel.viewing.blueprint import default_blueprint
 
     path = Path(path)
     log.info("%s: about %.1f MB", path, estimate_bytes(rollout, quality, image_format=image_format) / 1e6)
@@ -81,13 +80,6 @@ def estimate_bytes(rollout: Rollout, quality: int = 90, *, image_format: str = "
             encoded = [len(encode_image(sequence.frame(index), image_format, quality)) for index in samples]
             total += BYTES_PER_SEQUENCE + sequence.length * (np.mean(encoded) + BYTES_PER_IMAGE)
     return int(total)
-
-
-def camera_entity(camera: str) -> str:
-    """Entity path of one camera; everything the camera saw or a model drew for it lies below."""
-    import rerun as rr
-
-    return f"world/ego_vehicle/{rr.escape_entity_path_part(camera)}"
 
 
 def settings_text(rollout: Rollout) -> str:
@@ -125,11 +117,6 @@ def _log_vehicle(stream: "rr.RecordingStream", rollout: Rollout) -> None:
     ):
         strip = rr.LineStrips3D([piece[:, :3, 3]], colors=[colour], radii=[0.1])
         stream.log(f"world/trajectory/{name}", strip, static=True)
-
-
-def reference_camera(rollout: Rollout) -> int:
-    """Number of the camera whose times and poses stand for the vehicle's."""
-    return rollout.cameras.index(REFERENCE_CAMERA) if REFERENCE_CAMERA in rollout.cameras else 0
 
 
 def _log_rig(stream: "rr.RecordingStream", rollout: Rollout, camera: int) -> None:

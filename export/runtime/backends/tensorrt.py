@@ -58,7 +58,7 @@ class TensorRTBackend:
         self._arena = self._cuda.device_memory(size)
         self._spare = Spare(self._cuda)
         self._parts = {
-            part: Loaded(trt, self._cuda, engine, (self._arena, size), self._spare, cuda_graph and part == GRAPHED)
+            part: Loaded(trt, engine, (self._arena, size), self._spare, cuda_graph and part == GRAPHED)
             for part, engine in engines.items()
         }
 
@@ -82,7 +82,7 @@ class Spare:
     """Device memory of kept outputs: it is used again, by size, when nobody holds the output any more."""
 
     def __init__(self, cuda: Cuda) -> None:
-        self._cuda = cuda
+        self.cuda = cuda
         self._free: dict[int, list[int]] = defaultdict(list)
         self._all: list[int] = []
 
@@ -90,7 +90,7 @@ class Spare:
         """Memory of `size` bytes, used before or new."""
         free = self._free[size]
         if not free:
-            free.append(self._cuda.device_memory(size))
+            free.append(self.cuda.device_memory(size))
             self._all.append(free[-1])
         value = OnDevice(free.pop(), size)
         weakref.finalize(value, free.append, value.address)
@@ -99,7 +99,7 @@ class Spare:
     def close(self) -> None:
         """Free all of it; kept outputs must not be used any more."""
         for address in self._all:
-            self._cuda.free(address)
+            self.cuda.free(address)
         self._all.clear()
         self._free.clear()
 
@@ -107,10 +107,8 @@ class Spare:
 class Loaded:
     """An engine with its context and buffers, which are made at the first run and again when a shape changes."""
 
-    def __init__(
-        self, trt: ModuleType, cuda: Cuda, engine: Any, arena: tuple[int, int], spare: Spare, graphed: bool
-    ) -> None:
-        self._trt, self._cuda, self._engine = trt, cuda, engine
+    def __init__(self, trt: ModuleType, engine: Any, arena: tuple[int, int], spare: Spare, graphed: bool) -> None:
+        self._trt, self._cuda, self._engine = trt, spare.cuda, engine
         self._context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         self._context.set_device_memory(*arena)
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]

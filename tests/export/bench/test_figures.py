@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import small_artifact as small
 
-from worldmodel.export.bench.config import BenchConfig, Entry, entries_of
+from worldmodel.export.bench.config import BenchConfig, BenchEntry, entries_of
 from worldmodel.export.bench.figures import Figures, disk_of, figures_of, timing
-from worldmodel.export.bench.measurement import Measured, Memory, Rollout
+from worldmodel.export.bench.measurement import Measured, Memory, RolloutTime
 from worldmodel.export.bench.report import machine_line, part_table, process_table, reasons, shown, whole_table
 from worldmodel.export.runtime.artifact import Artifact
 
 
 @pytest.fixture(scope="module")
-def entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
+def entry(tmp_path_factory: pytest.TempPathFactory) -> BenchEntry:
     folder = tmp_path_factory.mktemp("bench") / "artifact"
     small.write_artifact(folder)
     return entries_of(BenchConfig((str(folder),), ("onnxruntime",)), [Artifact.open(folder)])[0]
@@ -23,7 +23,7 @@ def entry(tmp_path_factory: pytest.TempPathFactory) -> Entry:
 def measured(scale: float, memory: float = 100.0) -> Measured:
     """A process whose machine was `scale` times slower."""
     parts = {"encoder": (0.2 * scale,), "step": (0.1 * scale, 0.3 * scale, 0.2 * scale), "decoder": (0.4 * scale,)}
-    rollouts = {"frames": Rollout(4 * scale, 2), "latents": Rollout(3 * scale, 1)}
+    rollouts = {"frames": RolloutTime(4 * scale, 2), "latents": RolloutTime(3 * scale, 1)}
     return Measured(
         scale, 0.5, parts, (1.5 * scale,), rollouts, Memory(10, memory, 2 * memory, None), {"onnxruntime": "1"}, None
     )
@@ -40,7 +40,7 @@ def test_statistics_are_numpys_over_all_runs() -> None:
     assert timing(own, [(), (), ()]).speedup is None
 
 
-def test_ratios_are_taken_within_a_round(entry: Entry) -> None:
+def test_ratios_are_taken_within_a_round(entry: BenchEntry) -> None:
     """A machine that is ten times slower in one round changes the medians, not the ratios."""
     own, reference = [measured(1), measured(10), measured(1)], [measured(3), measured(30), None]
     found = figures_of(entry, own, reference, entry.artifact)
@@ -52,12 +52,12 @@ def test_ratios_are_taken_within_a_round(entry: Entry) -> None:
     assert found.rollouts["latents"].encoder_calls == 1 and found.rollouts["frames"].seconds == pytest.approx(4)
 
 
-def test_memory_is_the_most_of_all_rounds(entry: Entry) -> None:
+def test_memory_is_the_most_of_all_rounds(entry: BenchEntry) -> None:
     rounds = [measured(1, memory) for memory in (100, 300, 200)]
     assert figures_of(entry, rounds, rounds, entry.artifact).memory == Memory(10, 300, 600, None)
 
 
-def test_disk_counts_weights_beside_a_graph(entry: Entry) -> None:
+def test_disk_counts_weights_beside_a_graph(entry: BenchEntry) -> None:
     folder = entry.artifact.folder
     size = {path.name: path.stat().st_size / 1e6 for path in folder.glob("*.onnx*")}
     found = disk_of(entry.artifact, entry.artifact)
@@ -65,7 +65,7 @@ def test_disk_counts_weights_beside_a_graph(entry: Entry) -> None:
     assert found.all_mb == pytest.approx(sum(size.values()))
 
 
-def figures(entry: Entry) -> list[Figures]:
+def figures(entry: BenchEntry) -> list[Figures]:
     """A reference and one that is twice as fast and lacks a part."""
     slow, fast = [measured(2)], [measured(1)]
     first = figures_of(entry, slow, slow, entry.artifact)
@@ -73,7 +73,7 @@ def figures(entry: Entry) -> list[Figures]:
     return [first, replace(second, parts={"step": second.parts["step"]}, prediction=None, times_real_time=None)]
 
 
-def test_tables_can_be_read(entry: Entry) -> None:
+def test_tables_can_be_read(entry: BenchEntry) -> None:
     both = figures(entry)
     parts, whole, process = part_table(both), whole_table(both, 2), process_table(both)
     for text in (parts, whole, process):
@@ -86,7 +86,7 @@ def test_tables_can_be_read(entry: Entry) -> None:
     assert "GPU MB" in process_table(gpu) and "| 512 |" in process_table(gpu).replace("   ", "")
 
 
-def test_without_rollouts_there_are_no_columns_of_them(entry: Entry) -> None:
+def test_without_rollouts_there_are_no_columns_of_them(entry: BenchEntry) -> None:
     assert "chunks" not in whole_table([replace(one, rollouts={}) for one in figures(entry)], 0)
 
 

@@ -13,7 +13,8 @@ import pytest
 import small_artifact as small
 
 from worldmodel.cli.main import main
-from worldmodel.export.runtime.manifest import Manifest, Precision
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.export.runtime.manifest_fields import Precision
 
 SHORT = ["threads=1", "warmup=0", "iterations=1", "rounds=1"]
 OTHER = "cd" * 32

@@ -13,8 +13,9 @@ from worldmodel.errors import InputError
 from worldmodel.export.check import tensorrt_rtx
 from worldmodel.export.check.targets import TARGETS, TargetName
 from worldmodel.export.check.verb import CheckConfig, check
-from worldmodel.export.quantisation import quantise
-from worldmodel.export.runtime.manifest import Manifest, Precision
+from worldmodel.export.quantisation import QuantisationOptions, quantise
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.export.runtime.manifest_fields import Precision
 from worldmodel.files import file_sha256
 
 MakeArtifact = Callable[..., Path]
@@ -67,7 +68,8 @@ def test_every_graph_builds_with_a_step_in_fp8_for_a_chip_that_has_it(
     (tmp_path / "step.onnx.data").unlink(missing_ok=True)
     normal = np.random.default_rng(0).standard_normal
     latents = normal((manifest.cameras, *manifest.latents), np.float32)
-    quantise(step, tmp_path / "step.onnx", "fp8", [{"latents": latents, "sigma": np.ones(1, np.float32)}], alpha=0.5)
+    samples = [{"latents": latents, "sigma": np.ones(1, np.float32)}]
+    quantise(step, tmp_path / "step.onnx", "fp8", samples, QuantisationOptions(alpha=0.5))
     files = {path.name: file_sha256(path) for path in tmp_path.iterdir()}
     replace(manifest, files=files, precision=Precision("fp16", "fp8", "fp16")).write(tmp_path)
     assert built_parts(tmp_path, "thor") == ["encoder", "step", "decoder"]

@@ -10,7 +10,8 @@ import small_artifact as small
 from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.check.verb import CheckConfig, check
-from worldmodel.export.runtime.manifest import Manifest, Precision
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.export.runtime.manifest_fields import Precision
 from worldmodel.files import file_sha256
 
 

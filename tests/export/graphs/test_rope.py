@@ -5,6 +5,7 @@ import torch
 from diffusers.models.transformers.transformer_ltx import LTXAttention, LTXVideoRotaryPosEmbed
 from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor, WanRotaryPosEmbed
 
+from worldmodel.backbones.backbone import LatentGeometry
 from worldmodel.backbones.ltx import frame_coords, video_coords
 from worldmodel.export.graphs.copies import shared_copy
 from worldmodel.export.graphs.rope import FixedRotation, LTXRotation, RotarySelfAttention, WanRotation
@@ -38,7 +39,7 @@ def test_ltx_is_equal_bit_for_bit(width: int) -> None:
     expected = attention(x, image_rotary_emb=rope(x, video_coords=coords))
     turned = shared_copy(attention)
     turned.set_processor(RotarySelfAttention())
-    rotation = LTXRotation(rope, 2, temporal=8, spatial=32, frame_rate=10.0)
+    rotation = LTXRotation(rope, 2, LatentGeometry(128, temporal=8, spatial=32), frame_rate=10.0)
     assert torch.equal(turned(x, image_rotary_emb=rotation.of_coords(coords)), expected)
     for found, own in zip(rotation(LATENTS), rotation.of_coords(coords), strict=True):
         torch.testing.assert_close(found, own, rtol=0, atol=2e-6)

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from block_graphs import Blocks
 
 from worldmodel.errors import InputError
-from worldmodel.export.quantisation import quantise
+from worldmodel.export.quantisation import QuantisationOptions, quantise
 from worldmodel.export.runtime.sessions import open_session, session_options
 
 StepFile = Callable[..., Path]
@@ -55,7 +56,7 @@ def test_velocity_of_a_transformer(
 
 def test_half_precision_around_it(step_file: StepFile, samples_for: Callable[..., Samples], tmp_path: Path) -> None:
     step = step_file("wan", "fp16")
-    record = quantise(step, tmp_path / "int8.onnx", "int8", samples_for(step, 3, 0), alpha=0.5)
+    record = quantise(step, tmp_path / "int8.onnx", "int8", samples_for(step, 3, 0), QuantisationOptions(alpha=0.5))
     assert difference(tmp_path / "int8.onnx", step_file("wan"), samples_for(step, 3, 1)) <= 3e-2
     assert {layer.smoothing for layer in record.layers.values()} >= {"folded"}
     scales = [one for one in onnx.load(str(tmp_path / "int8.onnx")).graph.initializer if one.name.endswith("_scale")]
@@ -65,7 +66,7 @@ def test_half_precision_around_it(step_file: StepFile, samples_for: Callable[...
 def test_one_linear_is_the_integer_product_by_hand(tmp_path: Path) -> None:
     blocks = Blocks(blocks=1)
     path, samples = blocks.save(tmp_path / "wide.onnx"), blocks.samples(2)
-    record = quantise(path, tmp_path / "int8.onnx", "int8", samples, keep=["*down"])
+    record = quantise(path, tmp_path / "int8.onnx", "int8", samples, QuantisationOptions(("*down",)))
     assert record.quantised == ["net.blocks.0.up"]
     layer = record.layers["net.blocks.0.up"]
     wide = onnx.load(str(path))
@@ -114,7 +115,7 @@ def test_every_linear_runs_in_integers_on_a_cpu(
 def test_first_and_last_blocks_and_what_lies_outside_stay_wide(tmp_path: Path) -> None:
     blocks = Blocks(blocks=30, width=8, hidden=8)
     path = blocks.save(tmp_path / "wide.onnx")
-    record = quantise(path, tmp_path / "int8.onnx", "int8", blocks.samples(1), keep=["*.blocks.7.*"])
+    record = quantise(path, tmp_path / "int8.onnx", "int8", blocks.samples(1), QuantisationOptions(("*.blocks.7.*",)))
     wide = {name: layer.why_not for name, layer in record.layers.items() if not layer.quantised}
     expected = {f"net.blocks.{block}.{part}" for block in (0, 1, 2, 7, 27, 28, 29) for part in ("up", "down")}
     assert set(wide) == expected | {"net.embed", "net.proj_out"}
@@ -127,19 +128,21 @@ def test_linears_that_would_be_rounded_coarsely_stay_wide(tmp_path: Path) -> Non
     blocks = Blocks(loud=1, hidden=256)
     path, samples = blocks.save(tmp_path / "wide.onnx"), blocks.samples(4)
     free = quantise(path, tmp_path / "all.onnx", "int8", samples)
-    kept = quantise(path, tmp_path / "some.onnx", "int8", samples, rounding=0.02)
+    exact = QuantisationOptions(rounding=0.02)
+    kept = quantise(path, tmp_path / "some.onnx", "int8", samples, exact)
     wide = {name: layer.why_not for name, layer in kept.layers.items() if name in free.quantised and layer.why_not}
     assert 0 < len(wide) < len(free.quantised)
     assert all(reason.startswith("8 bits would round its input by ") for reason in wide.values())
-    fewer = quantise(path, tmp_path / "smooth.onnx", "int8", samples, rounding=0.02, alpha=0.8)
+    fewer = quantise(path, tmp_path / "smooth.onnx", "int8", samples, replace(exact, alpha=0.8))
     assert set(fewer.quantised) > set(kept.quantised), "smoothing takes the outliers away"
-    assert quantise(path, tmp_path / "fp8.onnx", "fp8", samples, rounding=0.02).quantised == free.quantised
+    assert quantise(path, tmp_path / "fp8.onnx", "fp8", samples, exact).quantised == free.quantised
 
 
 def test_record_is_json_that_says_what_was_done(tmp_path: Path) -> None:
     blocks = Blocks()
     path = blocks.save(tmp_path / "wide.onnx")
-    record = quantise(path, tmp_path / "int8.onnx", "int8", blocks.samples(), alpha=0.5, percentile=99.9)
+    options = QuantisationOptions(alpha=0.5, percentile=99.9)
+    record = quantise(path, tmp_path / "int8.onnx", "int8", blocks.samples(), options)
     record.write(tmp_path / "calibration.json")
     said = json.loads((tmp_path / "calibration.json").read_text())
     assert (said["graph"], said["kind"], said["samples"], said["percentile"]) == ("int8.onnx", "int8", 3, 99.9)
@@ -161,15 +164,16 @@ def test_record_is_json_that_says_what_was_done(tmp_path: Path) -> None:
             "calibration sample 1 does not fit the graph",
         ),
         ({"calibration": [{"latents": np.full((1, 24, 32), np.nan, np.float32)}]}, "is not finite"),
-        ({"keep": ["*.blocks.9.*"]}, r"keep=\*.blocks.9.\*: no linear of this graph has such a name"),
-        ({"keep": ["*"]}, "no linear to quantise in it"),
+        ({"keep": ("*.blocks.9.*",)}, r"keep=\*.blocks.9.\*: no linear of this graph has such a name"),
+        ({"keep": ("*",)}, "no linear to quantise in it"),
     ],
     ids=str,
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_written(keys: dict, said: str, tmp_path: Path) -> None:
     blocks = Blocks()
     path = blocks.save(tmp_path / "wide.onnx")
-    given = {"kind": "int8", "calibration": blocks.samples(1)} | keys
+    samples = keys.get("calibration", blocks.samples(1))
+    chosen = {name: value for name, value in keys.items() if name != "calibration"}
     with pytest.raises(InputError, match=said):
-        quantise(path, tmp_path / "int8.onnx", **given)
+        quantise(path, tmp_path / "int8.onnx", "int8", samples, QuantisationOptions(**chosen))
     assert not (tmp_path / "int8.onnx").exists()

@@ -8,10 +8,10 @@ import onnx_ir as ir
 import pytest
 from block_graphs import Blocks
 
-from worldmodel.export.quantisation import quantise
-from worldmodel.export.quantisation.calibration import record_ranges
+from worldmodel.export.quantisation import QuantisationOptions, quantise
 from worldmodel.export.quantisation.linears import kept_wide, linears_of
 from worldmodel.export.quantisation.smoothquant import groups_of, smooth
+from worldmodel.export.quantisation.tensor_ranges import record_ranges
 from worldmodel.export.runtime.sessions import open_session
 
 Samples = list[dict[str, np.ndarray]]
@@ -65,7 +65,7 @@ def test_outliers_are_shared(tmp_path: Path) -> None:
     path, samples = blocks.save(tmp_path / "wide.onnx"), blocks.samples(4)
     exact, found = outputs(path, samples), {}
     for name, alpha in (("plain", None), ("smooth", 0.5)):
-        quantise(path, tmp_path / f"{name}.onnx", "int8", samples, keep=["*down"], alpha=alpha)
+        quantise(path, tmp_path / f"{name}.onnx", "int8", samples, QuantisationOptions(("*down",), alpha))
         found[name] = relative(outputs(tmp_path / f"{name}.onnx", samples), exact)
     assert found["smooth"] < found["plain"] / 5, found
 

@@ -22,7 +22,8 @@ import pytest
 import small_artifact as small
 
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.export.runtime.manifest import Manifest, Schedule, sealed
+from worldmodel.export.runtime.manifest import Manifest, sealed
+from worldmodel.export.runtime.manifest_fields import Schedule
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import note, observed_frames, thumbnail
 from worldmodel.files import file_sha256

@@ -10,7 +10,8 @@ import pytest
 import small_artifact as small
 
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.manifest import Manifest, Port, Schedule, SelfTest, sealed
+from worldmodel.export.runtime.manifest import Manifest, sealed
+from worldmodel.export.runtime.manifest_fields import Port, Schedule, SelfTest
 
 Change = Callable[[dict[str, Any]], Any]
 

@@ -12,7 +12,8 @@ import small_artifact as small
 
 from worldmodel.errors import InputError
 from worldmodel.export.runtime import sessions
-from worldmodel.export.runtime.manifest import Manifest, Precision
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.export.runtime.manifest_fields import Precision
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.sessions import open_session, products_saturate, saturates_here, session_options
 

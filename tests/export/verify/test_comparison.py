@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import small_artifact as small
 
-from worldmodel.export.runtime.manifest import Manifest, Precision
+from worldmodel.export.runtime.manifest import Manifest
+from worldmodel.export.runtime.manifest_fields import Precision
 from worldmodel.export.verify.comparison import Comparison, compared_frames, compared_latents, guidance_factor
 
 

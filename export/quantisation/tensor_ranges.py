@@ -18,7 +18,7 @@ import onnx_ir as ir
 from jaxtyping import Float32
 
 from worldmodel.errors import InputError
-from worldmodel.export.runtime.manifest import Schedule
+from worldmodel.export.runtime.manifest_fields import Schedule
 from worldmodel.export.runtime.sessions import open_session, session_options
 
 Inputs = Mapping[str, np.ndarray]
@@ -29,7 +29,7 @@ BINS_PER_OCTAVE, LOWEST, HIGHEST = 64, -40, 24  # of log2 |x|
 
 
 @dataclass
-class Range:
+class TensorRange:
     """What one tensor held over all samples.
 
     Attributes:
@@ -70,7 +70,7 @@ def record_ranges(
     tensors: Collection[str],
     samples: Iterable[Inputs],
     divided_by: Mapping[str, np.ndarray] | None = None,
-) -> dict[str, Range]:
+) -> dict[str, TensorRange]:
     """Ranges of these tensors of the graph at `path` over all samples.
 
     Args:
@@ -82,11 +82,11 @@ def record_ranges(
             Runtime's CPU cannot run.
     """
     session, steps = _measuring_session(path, tensors, divided_by or {})
-    found: dict[str, Range] = {}
+    found: dict[str, TensorRange] = {}
     number = 0
     for number, sample in enumerate(samples, start=1):
         for name, (channels, values) in _measured(session, steps, sample, number).items():
-            found.setdefault(name, Range(np.zeros_like(channels))).add(channels, values)
+            found.setdefault(name, TensorRange(np.zeros_like(channels))).add(channels, values)
     if not number:
         raise InputError("calibration without a sample: give at least one, better some hundred from the dataset")
     return found

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +16,8 @@ from torch import Tensor, nn
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.families import Graph
 from worldmodel.export.graphs.wan_vae_stream import FirstFrame, NextFrames, streamed
-from worldmodel.export.precision import Range, beyond_half, recorded
-from worldmodel.export.quantisation import QuantisationRecord, quantise
-from worldmodel.export.quantisation.calibration import along_schedule
-from worldmodel.export.quantisation.qdq import Kind
-from worldmodel.export.runtime.manifest import Schedule
+from worldmodel.export.precision import LayerRange, beyond_half, recorded
+from worldmodel.export.runtime.manifest_fields import Schedule
 from worldmodel.export.sampling import follow
 
 NAME = "ranges.json"
@@ -32,7 +28,7 @@ class Calibration:
     """Latents that predictions start from, and the largest magnitudes at each layer, by part and layer."""
 
     sources: list[Float32[np.ndarray, "B C f h w"]]
-    ranges: dict[str, dict[str, Range]]
+    ranges: dict[str, dict[str, LayerRange]]
 
     def beyond_half(self, part: str) -> list[str]:
         """Layers of this part that stay in float32 in an fp16 graph."""
@@ -40,10 +36,10 @@ class Calibration:
 
     def write(self, folder: Path) -> Path:
         """Ranges as JSON: part -> layer -> {"input": largest magnitude, "output": ...}."""
-        shown = {
-            part: {layer: asdict(found) for layer, found in layers.items()} for part, layers in self.ranges.items()
+        content = {
+            part: {layer: asdict(largest) for layer, largest in layers.items()} for part, layers in self.ranges.items()
         }
-        (folder / NAME).write_text(json.dumps(shown, indent=1) + "\n")
+        (folder / NAME).write_text(json.dumps(content, indent=1) + "\n")
         return folder / NAME
 
 
@@ -63,12 +59,12 @@ def calibrate(
     return Calibration([source.numpy() for source in sources], ranges)
 
 
-def _decoded(made: dict[str, nn.Module], reached: list[Float[Tensor, "B C f h w"]]) -> dict[str, dict[str, Range]]:
+def _decoded(made: dict[str, nn.Module], reached: list[Float[Tensor, "B C f h w"]]) -> dict[str, dict[str, LayerRange]]:
     if "decoder" in made:
-        with recorded(made["decoder"]) as found:
+        with recorded(made["decoder"]) as decoder_ranges:
             for latents in reached:
                 made["decoder"](latents)
-        return {"decoder": found}
+        return {"decoder": decoder_ranges}
     first, following = made["decoder_first"], made["decoder_next"]
     assert isinstance(first, FirstFrame) and isinstance(following, NextFrames)
     with recorded(first) as of_first, recorded(following) as of_following:
@@ -80,14 +76,3 @@ def _decoded(made: dict[str, nn.Module], reached: list[Float[Tensor, "B C f h w"
 def random_sources(shape: Sequence[int]) -> Calibration:
     """For random weights: one draw of normal latents, and no ranges."""
     return Calibration([np.random.default_rng(0).standard_normal(shape, np.float32)], {})
-
-
-def quantise_step(
-    wide: Path, path: Path, kind: Kind, calibration: Calibration, schedule: Schedule, **options: Any
-) -> QuantisationRecord:
-    """Write the step in 8 bits as `path`, from the graph `wide` in fp32 or fp16 and all that it meets.
-
-    Args:
-        **options: of `quantise`.
-    """
-    return quantise(wide, path, kind, along_schedule(wide, calibration.sources, schedule), **options)

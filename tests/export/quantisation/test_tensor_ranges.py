@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 from block_graphs import Blocks
 
-from worldmodel.export.quantisation.calibration import Range, along_schedule, record_ranges, spacing
-from worldmodel.export.runtime.manifest import Schedule
+from worldmodel.export.quantisation.tensor_ranges import TensorRange, along_schedule, record_ranges, spacing
+from worldmodel.export.runtime.manifest_fields import Schedule
 
 TENSORS = ["blocks.0/normed", "blocks.2/gelu"]
 
@@ -57,11 +57,11 @@ def test_weights_may_lie_beside_the_graph(tmp_path: Path) -> None:
 
 
 def test_a_rare_giant_is_beyond_the_percentile() -> None:
-    found = Range(np.zeros(4))
+    found = TensorRange(np.zeros(4))
     values = np.concatenate([np.linspace(0.5, 1, 99_999), [300]])
     found.add(np.full(4, 300.0), values)
     assert found.largest == 300 and found.percentile(99.9) == pytest.approx(1, rel=0.02)
-    zeros = Range(np.zeros(2))
+    zeros = TensorRange(np.zeros(2))
     zeros.add(np.zeros(2), np.zeros(10))
     assert zeros.percentile(99) == zeros.largest == 0
 
