@@ -15,7 +15,7 @@ from worldmodel.export.chips import CHIPS, Chip
 from worldmodel.export.flops import work_of_artifact, work_of_family
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest_fields import PrecisionName
-from worldmodel.measure.flops import Work, base_of
+from worldmodel.measure.flops import PartWork, base_of
 from worldmodel.measure.report import publish
 from worldmodel.models.published import published_chunk
 from worldmodel.settings import Count, NotNegative, Positive, Settings, Text
@@ -83,7 +83,7 @@ class Floor:
 class Job:
     """What is asked of a chip: work, precision and runs a chunk of each part, and the seconds that a chunk lasts."""
 
-    work: Mapping[str, Work]
+    work: Mapping[str, PartWork]
     precision: Mapping[str, str]
     runs: Mapping[str, int]
     lasts: float
@@ -160,7 +160,7 @@ def floor_of(chip: Chip, job: Job) -> Floor:
     return Floor(chip.name, seconds, bound, chunk, latent, chunk / job.lasts, weights)
 
 
-def part_limits(chip: Chip, work: Work, precision: str) -> dict[str, float]:
+def part_limits(chip: Chip, work: PartWork, precision: str) -> dict[str, float]:
     """Seconds that computing and that moving takes at the chip's peak."""
     rate, base = chip.rate(precision), chip.rate(base_of(precision))
     assert rate is not None and base is not None
@@ -168,7 +168,7 @@ def part_limits(chip: Chip, work: Work, precision: str) -> dict[str, float]:
     return {"compute": computing, "memory": work.bytes(precision) / chip.bandwidth}
 
 
-def _weight_bytes(work: Work, precision: str) -> int:
+def _weight_bytes(work: PartWork, precision: str) -> int:
     return work.bytes(precision) - work.io_bytes
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.measure.flops import NOTHING, Work, work_of_call, work_of_graph
+from worldmodel.measure.flops import NOTHING, PartWork, work_of_call, work_of_graph
 
 FAMILIES = ("ltx", "wan")
 BAKED = re.compile(r"(^|\.)(attn2\.(to_k|to_v|norm_k)|caption_projection|text_embedder)(\.|$)")
@@ -24,7 +24,7 @@ def work_of_family(
     guided: bool = False,
     prompt_tokens: int = 1,
     baked: bool = True,
-) -> dict[str, Work]:
+) -> dict[str, PartWork]:
     """Encoder, step and decoder of the published model, counted on torch's meta device: no weights are made.
 
     Args:
@@ -83,12 +83,12 @@ def _quantised_linears(module: Any, constant: re.Pattern[str]) -> dict[str, int]
     return {name: weights for name, (block, weights) in linears.items() if ends <= block < blocks - ends}
 
 
-def work_of_artifact(artifact: Artifact) -> dict[str, Work]:
+def work_of_artifact(artifact: Artifact) -> dict[str, PartWork]:
     """The same, by part, from the ONNX files; `InputError` where one is missing or altered, or its shapes are free."""
     return {part: work_of_file(path) for part, path in artifact.onnx_files(artifact.parts).items()}
 
 
-def work_of_file(path: Path) -> Work:
+def work_of_file(path: Path) -> PartWork:
     """Work of one ONNX file of fixed shapes."""
     from worldmodel.export.check.rules import load_graph
 

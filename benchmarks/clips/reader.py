@@ -26,11 +26,10 @@ from worldmodel.errors import InputError
 
 def open_clips(
     chosen: ClipList,
-    root: str | Path,
+    root: str | Path | VideoFiles,
     size: tuple[int, int],
     observed_frames: int | None = None,
     resample: str = "area",
-    videos: VideoFiles | None = None,
     video_reader: str = "pyav",
 ) -> Dataset[PixelPair]:
     """A lazy sequence with one `PixelPair` per clip, in the list's order; it pickles into worker processes.
@@ -38,11 +37,10 @@ def open_clips(
     Clips of nuScenes-format data have calibration, poses and paths, from the same tables that the list was built from.
 
     Args:
-        root: data folder, as in `ClipsConfig`.
+        root: data folder, as in `ClipsConfig`; or where the videos of openvid-val are, if not simply below a folder.
         size: (H, W) of the frames: centre crop to the aspect, antialiased resize.
         observed_frames: how many frames of a clip are given, the rest is the future; by default the list's.
         resample: ``area``, or ``vista`` (LANCZOS from full size, as Vista reads pictures); see `read_image`.
-        videos: where the videos of openvid-val are, if not simply below `root`.
         video_reader: what reads them, pyav or decord.
 
     Raises:
@@ -55,9 +53,13 @@ def open_clips(
         )
     if resample not in RESAMPLES:
         raise InputError(f"resample={resample!r} is unknown; use one of {', '.join(RESAMPLES)}")
-    if chosen.tables:
-        return PictureClips(chosen, Path(root), size, observed, resample)
-    return VideoClips(chosen, videos or root, size, observed, resample, reader_class(video_reader))
+    if not chosen.tables:
+        files, reader = locate(chosen, root), reader_class(video_reader)
+        sources = [reader(files[chosen.file_of(clip.lead.frames[0])[0]]) for clip in chosen.clips]
+        return VideoClips(chosen, sources, size, observed, resample)
+    if isinstance(root, VideoFiles):
+        raise InputError(f"{chosen.label}: its frames are pictures; give the folder of its tables")
+    return PictureClips(chosen, Path(root), size, observed, resample)
 
 
 class PictureClips(Dataset[PixelPair]):
@@ -92,13 +94,10 @@ class VideoClips(Dataset[PixelPair]):
     """Clips of videos, at each video's own rate."""
 
     def __init__(
-        self, chosen: ClipList, videos: VideoFiles | str | Path, size: tuple[int, int], observed: int, resample: str,
-        opened: type[VideoReader],
-    ) -> None:  # fmt: skip
-        files = locate(chosen, videos)
-        frames = [[chosen.file_of(frame) for frame in clip.lead.frames] for clip in chosen.clips]
-        self._sources = [opened(files[listed[0][0]]) for listed in frames]
-        self._numbers = [[number for _, number in listed] for listed in frames]
+        self, chosen: ClipList, sources: list[VideoReader], size: tuple[int, int], observed: int, resample: str
+    ) -> None:
+        self._sources = sources
+        self._numbers = [[chosen.file_of(frame)[1] for frame in clip.lead.frames] for clip in chosen.clips]
         self._scenes = [clip.scene for clip in chosen.clips]
         self.size, self.observed_frames, self.resample = size, observed, resample
 

@@ -39,7 +39,7 @@ class Spec:
         frame_rate: what the network is told, frames a second; None where it is not told.
         licences: of code and weights.
         batch: most clips at once; None is any number.
-        sees_truth: it is shown the future: a ceiling, not a prediction.
+        sees_truth: it sees the future: an upper bound, not a prediction.
         remarks: where this differs from the published set-up, and what the paper leaves open; one sentence each.
         backbone: family of the pretrained model, for methods that run on several: ltx, wan, tiny.
         conventions: of this package's own methods: paper or published, see `worldmodel.conventions`.

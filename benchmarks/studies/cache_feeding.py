@@ -37,7 +37,7 @@ from worldmodel.benchmarks.studies.results import publish
 from worldmodel.datasets.openvid import VideoFiles, read_list, video_pairs
 from worldmodel.files import save_tensors
 from worldmodel.measure import machine
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 from worldmodel.training.chunks import ClipPairs, Pool, collate
 from worldmodel.training.latent_cache import CARD, CacheCard, LatentCache, shard_file
 from worldmodel.training.latents import LatentEncoder
@@ -86,8 +86,8 @@ def write_videos(folder: Path) -> dict[str, ClipPairs]:
             encode_video(folder / str(group) / f"{number}.mp4", pictures, options)
     for group in GROUPS:
         place = folder / str(group)
-        found = video_pairs(read_list(place), VideoFiles([place]), FRAMES, FRAMES, STRIDE, SIZE, folder / "cuts")
-        pairs[f"groups of {group}"] = ClipPairs([found], str(place))
+        chunk_pairs = video_pairs(read_list(place), VideoFiles([place]), FRAMES, FRAMES, STRIDE, SIZE, folder / "cuts")
+        pairs[f"groups of {group}"] = ClipPairs([chunk_pairs], str(place))
     return pairs
 
 
@@ -151,7 +151,7 @@ def feed(
 def cpu_seconds() -> float:
     """Of this process and of its children that have ended."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def measure(
@@ -171,21 +171,21 @@ def measure(
         decoded = partial(feed, pairs, batch_size, len(pairs) // batch_size, WORKERS)
         ways[f"video, {name}, decoded"] = decoded
         ways[f"video, {name}, decoded and encoded"] = partial(decoded, encoder=encoder)
-    found: dict[str, list[Fed]] = {name: [] for name in ways}
+    passes: dict[str, list[Fed]] = {name: [] for name in ways}
     for number in range(rounds):
         for name, way in ways.items():
             if "forgotten" in name:
                 forgotten.append(forget(shards))
-            found[name].append(way(number))
-    return found, forgotten
+            passes[name].append(way(number))
+    return passes, forgotten
 
 
 # --- results --------------------------------------------------------------------------------------------------------
-def rows_of(found: dict[str, list[Fed]]) -> list[dict[str, Any]]:
+def rows_of(passes_of: dict[str, list[Fed]]) -> list[Record]:
     """Median rates of each way, and how many times those of each way from video they are, by clock and by CPU time."""
-    rows: list[dict[str, Any]] = []
-    for name, passes in found.items():
-        rates = sorted(TOKENS * each.pairs / each.seconds for each in passes)
+    rows: list[Record] = []
+    for name, passes in passes_of.items():
+        rates = sorted(TOKENS * fed.pairs / fed.seconds for fed in passes)
         rows.append(
             {
                 "from": name,
@@ -193,19 +193,19 @@ def rows_of(found: dict[str, list[Fed]]) -> list[dict[str, Any]]:
                 "tokens_per_s": median(rates),
                 "least": rates[0],
                 "most": rates[-1],
-                "tokens_per_cpu_s": median(TOKENS * each.pairs / each.cpu_seconds for each in passes),
+                "tokens_per_cpu_s": median(TOKENS * fed.pairs / fed.cpu_seconds for fed in passes),
             }
         )
     for row in rows:
         row["times"] = {
-            other["from"]: {key: row[key] / other[key] for key in ("tokens_per_s", "tokens_per_cpu_s")}
-            for other in rows
-            if other["from"].startswith("video") and row["from"].startswith("cache")
+            beside["from"]: {key: row[key] / beside[key] for key in ("tokens_per_s", "tokens_per_cpu_s")}
+            for beside in rows
+            if beside["from"].startswith("video") and row["from"].startswith("cache")
         }
     return rows
 
 
-def text_of(rows: list[dict[str, Any]], cache_bytes: int, forgotten: Sequence[float], rounds: int, batch: int) -> str:
+def text_of(rows: list[Record], cache_bytes: int, forgotten: Sequence[float], rounds: int, batch: int) -> str:
     """The tables for people, and a line that says which ratios meet the goal."""
     rates = [
         {
@@ -219,8 +219,8 @@ def text_of(rows: list[dict[str, Any]], cache_bytes: int, forgotten: Sequence[fl
     ratios = [
         {"cache": row["from"]}
         | {
-            other.removeprefix("video, "): f"{times['tokens_per_s']:.0f} ({times['tokens_per_cpu_s']:.0f})"
-            for other, times in row["times"].items()
+            source.removeprefix("video, "): f"{times['tokens_per_s']:.0f} ({times['tokens_per_cpu_s']:.0f})"
+            for source, times in row["times"].items()
         }
         for row in rows
         if row["times"]
@@ -231,9 +231,9 @@ def text_of(rows: list[dict[str, Any]], cache_bytes: int, forgotten: Sequence[fl
         "in the system's memory. Films are in the system's memory."
     )
     short = [
-        f"{row['from']} against {other.removeprefix('video, ')}"
+        f"{row['from']} against {source.removeprefix('video, ')}"
         for row in rows
-        for other, times in row["times"].items()
+        for source, times in row["times"].items()
         if times["tokens_per_s"] < GOAL
     ]
     verdict = f"Goal, at least {GOAL} times the tokens a second: "
@@ -250,9 +250,9 @@ def compare(chosen: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="cache-feeding-", dir=chosen.folder) as work:
         cache = write_cache(Path(work) / "cache", chosen.pairs)
         videos = write_videos(Path(work) / "films")
-        found, forgotten = measure(cache, videos, chosen.batch_size, chosen.epochs, chosen.rounds)
+        passes, forgotten = measure(cache, videos, chosen.batch_size, chosen.epochs, chosen.rounds)
         cache_bytes = sum(file.stat().st_size for file in cache.folder.iterdir())
-    rows = rows_of(found)
+    rows = rows_of(passes)
     result = {
         "benchmark": "cache_feeding", "tokens_per_pair": TOKENS, "batch_size": chosen.batch_size, "pairs": chosen.pairs,
         "cache_bytes": cache_bytes, "in_memory_before_forgotten": forgotten, "rounds": chosen.rounds, "rows": rows,

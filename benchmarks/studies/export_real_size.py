@@ -17,16 +17,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from worldmodel.benchmarks.studies.results import publish
 from worldmodel.measure import machine
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 
 PACKAGES = ("torch", "diffusers", "onnx", "tensorrt-rtx-cu12-bindings")
 
 
-def last_line(*words: str) -> dict[str, Any]:
+def last_line(*words: str) -> Record:
     """The JSON that a verb ends with, and the wall seconds that it took; its other lines are printed."""
     begun = time.perf_counter()
     command = [sys.executable, "-m", "worldmodel.cli.main", *words]
@@ -36,7 +35,7 @@ def last_line(*words: str) -> dict[str, Any]:
     return json.loads(line) | {"wall_s": round(time.perf_counter() - begun, 1)}
 
 
-def measured(family: str, precision: str, target: str, folder: Path) -> dict[str, Any]:
+def measured(family: str, precision: str, target: str, folder: Path) -> Record:
     """Export and check one family of the published size below `folder`."""
     out = folder / f"{family}-{precision}"
     exported = last_line(
@@ -49,32 +48,32 @@ def measured(family: str, precision: str, target: str, folder: Path) -> dict[str
     return {"family": family, "precision": precision, "exported": exported, "sizes_mb": sizes, "checked": checked}
 
 
-def rows_of(found: dict[str, Any]) -> list[dict[str, Any]]:
+def rows_of(family: Record) -> list[Record]:
     """One row a part."""
-    exported, built = found["exported"], found["checked"]["tensorrt_rtx"]
+    exported, built = family["exported"], family["checked"]["tensorrt_rtx"]
     return [
         {
-            "family": found["family"],
+            "family": family["family"],
             "part": part,
             "export s ↓": f"{exported['seconds'][part]:.0f}",
-            "ONNX MB ↓": f"{sum(size for name, size in found['sizes_mb'].items() if name.startswith(f'{part}.')):.0f}",
-            "parse and build s ↓": f"{one['seconds']:.0f}",
-            "its peak GB ↓": f"{one['peak_memory_mb'] / 1e3:.1f}",
-            "plan MB ↓": f"{one['bytes'] / 1e6:.0f}",
+            "ONNX MB ↓": f"{sum(size for name, size in family['sizes_mb'].items() if name.startswith(f'{part}.')):.0f}",
+            "parse and build s ↓": f"{part_built['seconds']:.0f}",
+            "its peak GB ↓": f"{part_built['peak_memory_mb'] / 1e3:.1f}",
+            "plan MB ↓": f"{part_built['bytes'] / 1e6:.0f}",
         }
-        for part, one in built.items()
+        for part, part_built in built.items()
     ]
 
 
-def text_of(result: dict[str, Any]) -> str:
+def text_of(result: Record) -> str:
     """The table for people."""
-    said = []
-    for found in result["found"]:
-        exported = found["exported"]
-        said.append(
-            f"{found['family']}: the whole export {exported['wall_s'] / 60:.1f} minutes with a peak of "
+    times = []
+    for family in result["found"]:
+        exported = family["exported"]
+        times.append(
+            f"{family['family']}: the whole export {exported['wall_s'] / 60:.1f} minutes with a peak of "
             f"{exported['peak_memory_mb']['host'] / 1e3:.1f} GB, {exported['megabytes'] / 1e3:.2f} GB of files; "
-            f"checking and building {found['checked']['wall_s'] / 60:.1f} minutes."
+            f"checking and building {family['checked']['wall_s'] / 60:.1f} minutes."
         )
     return "\n\n".join(
         [
@@ -82,8 +81,8 @@ def text_of(result: dict[str, Any]) -> str:
             f"Random weights, {result['precision']}, one camera, 17 frames of 256 x 384 (LTX-Video 2B) and 240 x 416 "
             "(Wan 2.1 1.3B), the empty prompt baked in. Built by TensorRT-RTX on the CPU for the stand-in of target="
             f"{result['target']}; no engine was run.",
-            table_of([row for found in result["found"] for row in rows_of(found)]),
-            *said,
+            table_of([row for family in result["found"] for row in rows_of(family)]),
+            *times,
         ]
     )
 

@@ -13,7 +13,6 @@ Shape legend: N samples, D dimensions.
 import argparse
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from worldmodel.benchmarks.metrics.frechet import frechet_distance, frechet_dist
 from worldmodel.benchmarks.studies.results import publish
 from worldmodel.errors import MissingDependency
 from worldmodel.measure import machine
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 
 CASES = ((64, 2000), (400, 2000), (400, 256), (768, 2000), (2048, 2500), (2048, 1000))
 OURS, SCIPY = "one root L: eigenvalues of L1^T S2 L1 (ours)", "scipy.linalg.sqrtm"
@@ -50,14 +49,14 @@ def by_eigenvalues(one: Gaussian, other: Gaussian) -> float:
     return float((one[0] - other[0]).square().sum() + one[1].trace() + other[1].trace() - 2 * overlap)
 
 
-def measure(dimensions: int, samples: int, rounds: int) -> list[dict[str, Any]]:
+def measure(dimensions: int, samples: int, rounds: int) -> list[Record]:
     """Least seconds and relative error of each way."""
     sets = [features(dimensions, samples, seed) for seed in (0, 1)]
-    one, other = ((x.mean(0), x.T.cov()) for x in sets)
+    first, second = ((x.mean(0), x.T.cov()) for x in sets)
     ways: dict[str, Callable[[], float]] = {
-        SCIPY: lambda: by_sqrtm(one, other),
-        "torch.linalg.eigvals (torchmetrics)": lambda: by_eigenvalues(one, other),
-        OURS: lambda: frechet_distance(*one, *other),
+        SCIPY: lambda: by_sqrtm(first, second),
+        "torch.linalg.eigvals (torchmetrics)": lambda: by_eigenvalues(first, second),
+        OURS: lambda: frechet_distance(*first, *second),
     }
     if samples < dimensions:
         ways["features kept (ours)"] = lambda: frechet_distance_of_features(*sets)
@@ -81,7 +80,7 @@ def measure(dimensions: int, samples: int, rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def text_of(rows: list[dict[str, Any]], rounds: int) -> str:
+def text_of(rows: list[Record], rounds: int) -> str:
     """The table for people, and whether the goal is met."""
     lines = [
         {

@@ -32,7 +32,7 @@ from worldmodel.flow.inversion import midpoint
 from worldmodel.flow.solvers import Evaluations, Integration, Velocity
 from worldmodel.measure import machine
 from worldmodel.measure.hashes import folder_hash
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 from worldmodel.models.open import checkpoint_folder, trained_chunk
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import signed_from_uint8
@@ -62,7 +62,7 @@ def follow(velocity: Velocity, x: Latents, sigmas: Sequence[float]) -> Integrati
     return Integration(x, total)
 
 
-def round_trip(velocity: Velocity, x_target: Latents, steps: int, shift: float = 1.0) -> dict[str, Any]:
+def round_trip(velocity: Velocity, x_target: Latents, steps: int, shift: float = 1.0) -> Record:
     """There and back along the same sigmas: the error of every chunk, and evaluations a step."""
     sigmas = grid(steps, shift)
     there = follow(velocity, x_target, sigmas)
@@ -77,7 +77,7 @@ def relative(found: Latents, true: Latents) -> list[float]:
     return ((found - true).flatten(1).norm(dim=1) / true.flatten(1).norm(dim=1)).tolist()
 
 
-def sweep(velocity: Velocity, x_target: Latents, steps: Sequence[int], shift: float = 1.0) -> list[dict[str, Any]]:
+def sweep(velocity: Velocity, x_target: Latents, steps: Sequence[int], shift: float = 1.0) -> list[Record]:
     """A round trip for each number of steps."""
     return [round_trip(velocity, x_target, number, shift) for number in steps]
 
@@ -103,30 +103,30 @@ class SmoothedTime(nn.Module):
 
     def forward(self, timestep_B: Tensor, **others: Any) -> tuple[Tensor, Tensor]:
         spread = (timestep_B[:, None] + self.shifts.to(timestep_B)).flatten()
-        found = self.embed(spread, **{**others, "batch_size": len(spread)})
-        modulation, embedded = (each.unflatten(0, (len(timestep_B), -1)).mean(1) for each in found)
+        embeddings = self.embed(spread, **{**others, "batch_size": len(spread)})
+        modulation, embedded = (embedding.unflatten(0, (len(timestep_B), -1)).mean(1) for embedding in embeddings)
         return modulation, embedded
 
 
-def smooth_fields(backbone: Backbone, velocity: Velocity, x_target: Latents, steps: Sequence[int]) -> dict[str, Any]:
+def smooth_fields(backbone: Backbone, velocity: Velocity, x_target: Latents, steps: Sequence[int]) -> Record:
     """Round trips through the network told one sigma everywhere, and with its embedding of sigma averaged."""
     network: Any = backbone.transformer
-    found = {"timestep frozen at 500": sweep(lambda x, s: velocity(x, torch.full_like(s, 0.5)), x_target, steps)}
+    sweeps = {"timestep frozen at 500": sweep(lambda x, s: velocity(x, torch.full_like(s, 0.5)), x_target, steps)}
     embed = network.time_embed
     network.time_embed = SmoothedTime(embed, SMOOTHING)
-    found[f"timestep embedding averaged over sigma ± {SMOOTHING}"] = sweep(velocity, x_target, steps)
+    sweeps[f"timestep embedding averaged over sigma ± {SMOOTHING}"] = sweep(velocity, x_target, steps)
     network.time_embed = embed
-    return found
+    return sweeps
 
 
-def roughness(velocity: Velocity, x_target: Latents, noise: Latents) -> list[dict[str, Any]]:
+def roughness(velocity: Velocity, x_target: Latents, noise: Latents) -> list[Record]:
     """Change of the velocity over distances in sigma, relative to the velocity; mean over chunks, on straight paths."""
-    found = []
+    changes = []
     for sigma in SIGMAS:
         x = sigma * noise + (1 - sigma) * x_target
         here, *there = (velocity(x, x.new_full((len(x),), sigma + far)) for far in (0, *DISTANCES))
-        found.append({"sigma": sigma, "change": [float(np.mean(relative(far, here))) for far in there]})
-    return found
+        changes.append({"sigma": sigma, "change": [float(np.mean(relative(far, here))) for far in there]})
+    return changes
 
 
 # --- results --------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def toy_chunks(
         return backbone.encode(signed_from_uint8(frames)).mean_BCfhw, chosen[0].frame_rate
 
 
-def measure(backbone: Backbone, x_target: Latents, frame_rate: float, steps: Sequence[int]) -> dict[str, Any]:
+def measure(backbone: Backbone, x_target: Latents, frame_rate: float, steps: Sequence[int]) -> Record:
     """Round trips by grid and steps, how the velocity changes, and round trips of smooth fields with few steps."""
     velocity = velocity_of(backbone, frame_rate)
     grids = {name: sweep(velocity, x_target, steps, shift) for name, shift in GRIDS.items()}
@@ -154,7 +154,7 @@ def measure(backbone: Backbone, x_target: Latents, frame_rate: float, steps: Seq
     return {"grids": grids, "roughness": changes, "fields": smooth_fields(backbone, velocity, x_target, FEW)}
 
 
-def trips_text(title: str, found: dict[str, list[dict[str, Any]]]) -> str:
+def trips_text(title: str, found: dict[str, list[Record]]) -> str:
     """A row per grid or field, a column per number of steps: mean error, the order seen since the last, the worst."""
     rows = []
     for name, trips in found.items():
@@ -168,14 +168,14 @@ def trips_text(title: str, found: dict[str, list[dict[str, Any]]]) -> str:
     return table_of(rows)
 
 
-def verdict(name: str, trips: Sequence[dict[str, Any]]) -> str:
+def verdict(name: str, trips: Sequence[Record]) -> str:
     """From how many steps on every chunk reaches the goal."""
     missed = [trip["steps"] for trip in trips if max(trip["errors"]) >= GOAL]
     within = [trip["steps"] for trip in trips if trip["steps"] > max(missed, default=0)]
     return f"Goal, below {GOAL:g} for every chunk, {name}: {f'from {within[0]} steps on' if within else 'missed'}."
 
 
-def text_of(found: dict[str, Any]) -> str:
+def text_of(found: Record) -> str:
     """Everything for people."""
     first = next(iter(found["grids"].values()))[0]
     changes = [

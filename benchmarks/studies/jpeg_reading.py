@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -27,7 +26,7 @@ from worldmodel.datasets.resize import crop_box
 from worldmodel.errors import InputError
 from worldmodel.files import media_url
 from worldmodel.measure import machine
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 
 SOURCE, SIZE = (900, 1600), (256, 384)
 ROUNDS = 5
@@ -53,14 +52,14 @@ def make_pictures(footage: Path, folder: Path, every: int, per_video: int, grain
 
 
 def _frames(video: Path, every: int, number: int) -> list[Image.Image]:
-    found: list[Image.Image] = []
+    frames: list[Image.Image] = []
     with av.open(media_url(video)) as container:
         for place, frame in enumerate(container.decode(video=0)):
             if place % every == 0:
-                found.append(frame.to_image())
-            if len(found) == number:
+                frames.append(frame.to_image())
+            if len(frames) == number:
                 break
-    return found
+    return frames
 
 
 def _fit(frame: Image.Image) -> Image.Image:
@@ -94,7 +93,7 @@ READERS: dict[str, Reader] = {
 }
 
 
-def measure(paths: list[Path]) -> list[dict[str, Any]]:
+def measure(paths: list[Path]) -> list[Record]:
     """CPU time per picture and agreement with LANCZOS of every reader, taken in turn."""
     best = dict.fromkeys(READERS, float("inf"))
     for _ in range(ROUNDS):
@@ -135,12 +134,12 @@ def compare(footage: Path, keep: bool) -> None:
             kilobytes = float(np.mean([path.stat().st_size for path in paths])) / 1e3
             rows = measure(paths)
             sets.append({"set": label, "grain": grain, "pictures": len(paths), "mean_kb": kilobytes, "readers": rows})
-    text = "# Reading 1600 x 900 JPEGs to 256 x 384\n\n" + "\n\n".join(_text(each) for each in sets)
+    text = "# Reading 1600 x 900 JPEGs to 256 x 384\n\n" + "\n\n".join(_text(figures) for figures in sets)
     result = {"benchmark": "jpeg_reading", "source": SOURCE, "size": SIZE, "rounds": ROUNDS, "sets": sets}
     publish("jpeg_reading", text, result | {"machine": about}, keep)
 
 
-def _text(measured: dict[str, Any]) -> str:
+def _text(measured: Record) -> str:
     rows = [
         {
             "reader": row["reader"],
@@ -159,7 +158,7 @@ def _text(measured: dict[str, Any]) -> str:
     return f"{head}\n\n{table_of(rows)}"
 
 
-def _decibels(row: dict[str, Any]) -> str:
+def _decibels(row: Record) -> str:
     if row["psnr_mean_db"] is None:
         return "equal, bit for bit"
     return f"{row['psnr_mean_db']:.1f} (least {row['psnr_least_db']:.1f})"

@@ -7,13 +7,13 @@ Cameras fire as the real ones do, 50, 100, 100 ms apart, each at its own phase; 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from worldmodel.datasets.timing import LIDAR_TURN_S
 from worldmodel.datasets.toyworld.firing import triggered_turns
 from worldmodel.datasets.toyworld.rig import RIG
+from worldmodel.measure.report import Record
 
 VERSION = "v1.0-trainval"
 FIRES_S = {camera.channel: camera.fires_s for camera in RIG}
@@ -113,7 +113,7 @@ def _tokens(rng: np.random.Generator, number: int) -> list[str]:
     return [digits[start : start + 32] for start in range(0, len(digits), 32)]
 
 
-def _write(folder: Path, name: str, records: list[dict[str, Any]]) -> dict[str, int]:
+def _write(folder: Path, name: str, records: list[Record]) -> dict[str, int]:
     (folder / f"{name}.json").write_text(json.dumps(records, indent=0))
     return {name: len(records)}
 
@@ -122,7 +122,7 @@ def _write_fixed(folder: Path, tokens: dict[str, list[str]]) -> dict[str, int]:
     fixed, logs = tokens["fixed"], tokens["log"]
     log = {"vehicle": "n015", "date_captured": "2018-07-18", "location": "singapore-onenorth"}
     maps = {"token": fixed[36], "log_tokens": logs, "category": "semantic_prior", "filename": "maps/m.png"}
-    tables: dict[str, list[dict[str, Any]]] = {
+    tables: dict[str, list[Record]] = {
         "log": [{"token": token, "logfile": f"n015-{i}"} | log for i, token in enumerate(logs)],
         "map": [maps],
         "visibility": [{"token": str(level), "level": f"v{level}", "description": ""} for level in range(1, 5)],

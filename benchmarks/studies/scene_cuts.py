@@ -25,7 +25,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -37,7 +36,7 @@ from worldmodel.datasets.video.cuts import CutRule, Distances, Look, compared, c
 from worldmodel.datasets.video.dissolves import DissolveRule, dissolves
 from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.measure import machine
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 
 MODES = {  # pictures held, pictures skipped, shortest and longest shot
     "as it is": (1, 1, 16, 48),
@@ -57,11 +56,11 @@ Case = tuple[Distances, set[int]]  # of a video, and where its cuts are
 
 def score(cases: Iterable[Case], rule: CutRule) -> dict[str, float]:
     """Precision and recall over several videos."""
-    found = true = right = 0
+    count = true = right = 0
     for video, cuts in cases:
-        said = set(cuts_of(video, rule))
-        found, true, right = found + len(said), true + len(cuts), right + len(said & cuts)
-    return {"cuts": true, "precision": right / max(found, 1), "recall": right / max(true, 1)}
+        frames = set(cuts_of(video, rule))
+        count, true, right = count + len(frames), true + len(cuts), right + len(frames & cuts)
+    return {"cuts": true, "precision": right / max(count, 1), "recall": right / max(true, 1)}
 
 
 def generated(folder: Path) -> list[Case]:
@@ -99,7 +98,7 @@ def dissolved(videos: list[np.ndarray], length: int, skipped: int) -> dict[str, 
     Args:
         videos: small pictures [F, h, w].
     """
-    chance, found, true, false = random.Random(100 * length + skipped), 0, 0, 0
+    chance, hits, true, false = random.Random(100 * length + skipped), 0, 0, 0
     share = (np.arange(1, length + 1) / (length + 1))[:, None, None]
     for _ in range(VIDEOS):
         pieces: list[np.ndarray] = []
@@ -115,32 +114,32 @@ def dissolved(videos: list[np.ndarray], length: int, skipped: int) -> dict[str, 
                 pieces += [last[:-length], last[-length:] * (1 - share) + piece[:length] * share]
                 piece = piece[length:]
             pieces.append(piece)
-        said = dissolves(np.concatenate(pieces).astype(np.uint8), (), DissolveRule())
+        spans = dissolves(np.concatenate(pieces).astype(np.uint8), (), DissolveRule())
         made = [range(end - length, end) for end in ends]
-        found += sum(any(a.start < b.stop and b.start < a.stop for a in said) for b in made)
-        false += sum(not any(a.start < b.stop and b.start < a.stop for b in made) for a in said)
+        hits += sum(any(a.start < b.stop and b.start < a.stop for a in spans) for b in made)
+        false += sum(not any(a.start < b.stop and b.start < a.stop for b in made) for a in spans)
         true += len(made)
-    return {"frames": length, "times as fast": skipped, "dissolves": true, "recall ↑": found / true, "false": false}
+    return {"frames": length, "times as fast": skipped, "dissolves": true, "recall ↑": hits / true, "false": false}
 
 
-def on_published(footage: Path) -> list[dict[str, Any]]:
+def on_published(footage: Path) -> list[Record]:
     """One row per clip: what was published, what of it is abrupt, what the rule says."""
     rows = []
     for path, numbers in published_cuts(footage).items():
         source = VideoReader(path)
-        said = cuts_of(distances(source), CutRule())
-        found = [number for number in numbers if any(abs(number - cut) <= 1 for cut in said)]
+        ours = cuts_of(distances(source), CutRule())
+        hits = [number for number in numbers if any(abs(number - cut) <= 1 for cut in ours)]
         rows.append(
             {
                 "clip": path.stem,
                 "frames": len(source.index()),
                 "published": numbers,
                 "abrupt": [number for number in numbers if abrupt(source, number)],
-                "found": found,
+                "found": hits,
                 "gradual": [[part.start, part.stop] for part in gradual_parts(source)],
-                "also_found": [cut for cut in said if all(abs(cut - number) > 1 for number in numbers)],
+                "also_found": [cut for cut in ours if all(abs(cut - number) > 1 for number in numbers)],
                 "also_found_abrupt": [
-                    cut for cut in said if all(abs(cut - number) > 1 for number in numbers) and abrupt(source, cut)
+                    cut for cut in ours if all(abs(cut - number) > 1 for number in numbers) and abrupt(source, cut)
                 ],
             }
         )
@@ -165,7 +164,7 @@ def compare(footage: Path, keep: bool) -> None:
         f"{rule.around} frames, not returning.",
         f"Generated films: {drawn['cuts']} cuts, precision {drawn['precision']:.3f}, recall {drawn['recall']:.3f}.",
     ]
-    result: dict[str, Any] = {"benchmark": "scene_cuts", "rule": asdict(rule), "generated": drawn}
+    result: Record = {"benchmark": "scene_cuts", "rule": asdict(rule), "generated": drawn}
     if videos := without_cuts(footage):
         start = time.process_time()
         seen = [list(looks(VideoReader(path)))[1:] for path in videos]  # one begins with a black frame
@@ -185,7 +184,7 @@ def compare(footage: Path, keep: bool) -> None:
     publish("scene_cuts", "# Scene cuts\n\n" + "\n\n".join(text), result | {"machine": about}, keep)
 
 
-def _on_splices(videos: list[np.ndarray]) -> list[dict[str, Any]]:
+def _on_splices(videos: list[np.ndarray]) -> list[Record]:
     rows = []
     for name, mode in MODES.items():
         cases = splices(videos, *mode)
@@ -193,13 +192,13 @@ def _on_splices(videos: list[np.ndarray]) -> list[dict[str, Any]]:
     return rows
 
 
-def _on_dissolves(videos: list[list[Look]]) -> list[dict[str, Any]]:
+def _on_dissolves(videos: list[list[Look]]) -> list[Record]:
     shape = Counter(video[0].small_HW.shape for video in videos).most_common(1)[0][0]
     small = [np.stack([look.small_HW for look in video]) for video in videos if video[0].small_HW.shape == shape]
     return [dissolved(small, length, skipped) for length in (6, 12, 24) for skipped in (1, 3)]
 
 
-def _uncut_text(result: dict[str, Any], videos: int) -> str:
+def _uncut_text(result: Record, videos: int) -> str:
     uncut = result["uncut"]
     return (
         f"{videos} real films without cuts, {uncut['frames']} frames: {uncut['said']} false. Decoding and comparing "
@@ -207,7 +206,7 @@ def _uncut_text(result: dict[str, Any], videos: int) -> str:
     )
 
 
-def _splices_text(rows: list[dict[str, Any]]) -> str:
+def _splices_text(rows: list[Record]) -> str:
     lines = []
     for mode in MODES:
         own = {row["distance"]: f"{row['precision']:.3f} / {row['recall']:.3f}" for row in rows if row["mode"] == mode}
@@ -215,7 +214,7 @@ def _splices_text(rows: list[dict[str, Any]]) -> str:
     return f"Splices of these films, {VIDEOS} x {SHOTS} shots each, precision / recall ↑:\n\n{table_of(lines)}"
 
 
-def _published_text(rows: list[dict[str, Any]]) -> str:
+def _published_text(rows: list[Record]) -> str:
     lines = [
         {
             "clip": row["clip"],

@@ -26,7 +26,7 @@ from worldmodel.benchmarks.studies.results import publish
 from worldmodel.flow.couplings import Coupling
 from worldmodel.measure import machine
 from worldmodel.measure.hashes import folder_hash
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 from worldmodel.models.open import checkpoint_folder
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.attention import fastest_attention
@@ -56,9 +56,9 @@ class Turn:
     def __init__(self, config: TrainConfig, backbone: Backbone, cache: LatentCache) -> None:
         self.config = config
         self.objective = objective_of(config, backbone)
-        self.trained = [one for one in self.objective.parameters() if one.requires_grad]
+        self.trained = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.optimizer = adamw(config, self.trained)
-        self.read: Iterator[dict[str, Any]] = iter(batches(cache, config.batch_size, ENDLESS, 0, config.seed))
+        self.read: Iterator[Record] = iter(batches(cache, config.batch_size, ENDLESS, 0, config.seed))
 
     def step(self) -> None:
         """Read, forward, backward, clip, AdamW."""
@@ -83,16 +83,16 @@ def turns(backbone: Backbone, folder: Path, size: tuple[int, int], batch_size: i
     backbone.transformer.requires_grad_(True).train()  # type: ignore[attr-defined]
     latents = backbone.geometry.latent_shape(FRAMES, *size)
     caches = {kept: write_cache(folder / str(kept), 8 * batch_size, latents, kept) for kept in (False, True)}
-    found = {}
+    turns_by_name = {}
     for name, (objective, rho) in OBJECTIVES.items():
         config: Any = {"objective": objective, "rho": rho, "batch_size": batch_size, "precision": precision}
-        found[name] = Turn(TrainConfig(DataConfig("latents"), **config), backbone, caches[rho > 0])
-    return found
+        turns_by_name[name] = Turn(TrainConfig(DataConfig("latents"), **config), backbone, caches[rho > 0])
+    return turns_by_name
 
 
 def measure(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[str, list[float]]]:
     """CPU and clock seconds of every way by round, after `WARM_UP` rounds."""
-    found: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "clock": []} for name in ways}
+    times: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "clock": []} for name in ways}
     with fastest_attention(torch.device("cpu")):
         for number in range(-WARM_UP, rounds):
             for name in list(ways)[:: 1 if number % 2 else -1]:
@@ -101,11 +101,11 @@ def measure(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, dict[s
                 taken = {"cpu": time.process_time() - cpu, "clock": time.perf_counter() - clock}
                 if number >= 0:
                     for kind, seconds in taken.items():
-                        found[name][kind].append(seconds)
-    return found
+                        times[name][kind].append(seconds)
+    return times
 
 
-def rows_of(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
+def rows_of(found: dict[str, dict[str, list[float]]]) -> list[Record]:
     """Median seconds, and median and quartiles of the ratio to Algorithm 3 in the same round."""
     rows = []
     for name, taken in found.items():
@@ -127,7 +127,7 @@ def rows_of(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
     return rows
 
 
-def text_of(result: dict[str, Any]) -> str:
+def text_of(result: Record) -> str:
     """The table for people, and whether the goal is met."""
     lines = [
         {
@@ -140,15 +140,15 @@ def text_of(result: dict[str, Any]) -> str:
         for row in result["rows"]
     ]
     ratio = next(row["ratio"] for row in result["rows"] if row["objective"] == ALGORITHM_1)
-    one, three = (1e3 * result["prepare_cpu_s"][name] for name in (ALGORITHM_1, ALGORITHM_3))
+    inverted, plain = (1e3 * result["prepare_cpu_s"][name] for name in (ALGORITHM_1, ALGORITHM_3))
     step = 1e3 * next(row["cpu_s"] for row in result["rows"] if row["objective"] == ALGORITHM_3)
     facts = [
         "# Cost of a training step",
         f"{result['batch_size']} pairs a step, {result['tokens']} tokens each, autocast {result['precision']}; one "
         f"thread, {result['rounds']} interleaved rounds.",
         table_of(lines),
-        f"All that differs between Algorithms 1 and 3, reading a batch and coupling it, alone: {one:.2f} and "
-        f"{three:.2f} CPU-ms, so {(one - three) / step:+.2%} of a step.",
+        f"All that differs between Algorithms 1 and 3, reading a batch and coupling it, alone: {inverted:.2f} and "
+        f"{plain:.2f} CPU-ms, so {(inverted - plain) / step:+.2%} of a step.",
         f"Goal, Algorithm 1 at most {GOAL} × Algorithm 3: {ratio:.3f}, {'met' if ratio <= GOAL else 'missed'}.",
     ]
     return "\n\n".join(facts)
@@ -161,13 +161,13 @@ def compare(chosen: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="step-cost-") as work:
         ways = turns(backbone, Path(work), SIZE, chosen.batch_size, chosen.precision)
-        found = measure({name: turn.step for name, turn in ways.items()}, chosen.rounds)
+        times = measure({name: turn.step for name, turn in ways.items()}, chosen.rounds)
         both = {name: ways[name].prepare for name in (ALGORITHM_1, ALGORITHM_3)}
         prepared = {name: median(taken["cpu"]) for name, taken in measure(both, PREPARED).items()}
     result = {
         "benchmark": "step_cost", "tokens": backbone.geometry.tokens(FRAMES, *SIZE), "batch_size": chosen.batch_size,
         "precision": chosen.precision, "rounds": chosen.rounds, "checkpoint_sha256": folder_hash(checkpoint),
-        "rows": rows_of(found), "prepare_cpu_s": prepared,
+        "rows": rows_of(times), "prepare_cpu_s": prepared,
     }  # fmt: skip
     publish("step_cost", text_of(result), result | {"machine": about}, chosen.keep)
 

@@ -3,8 +3,8 @@
     python -m worldmodel.benchmarks.studies.tiny_model [--root data/toyworld] [--checkpoint tiny] [--keep]
 
 Every camera of every validation scene, cut into observed and future chunks of the trained length. For each number of
-evaluations: PSNR and SSIM over all future frames, beside repeating the last frame (floor) and the truth sent through
-the VAE (ceiling). Scores are means over frames of each frame's own score.
+evaluations: PSNR and SSIM over all future frames, beside repeating the last frame (the baseline) and the truth sent
+through the VAE (the upper bound). Scores are means over frames of each frame's own score.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from worldmodel.datasets.pairs import PixelPair
 from worldmodel.measure import machine
 from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last
 from worldmodel.measure.hashes import folder_hash
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.models.round_trip import vae_round_trip
@@ -43,29 +43,29 @@ def scores_of_pair(pipeline: FlowFramesPipeline, pair: PixelPair, numbers: tuple
     return {name: frame_scores(video, pair.future_NGCHW) for name, video in videos.items()}
 
 
-def measure(root: Path, checkpoint: Path, numbers: tuple[int, ...], every: int = 1) -> dict[str, Any]:
+def measure(root: Path, checkpoint: Path, numbers: tuple[int, ...], every: int = 1) -> Record:
     """Scores by method, in all and by scene, of the validation scenes at `root`; of every so manieth pair."""
     pipeline = open_pipeline(checkpoint)
     length, size = trained_chunk(checkpoint, pipeline.backbone.name)
     index = open_index(root, "v1.0-toy")
     pairs = chunk_pairs(index, split="val", observed_frames=length, future_frames=length, stride=2 * length, size=size)
-    found: dict[str, dict[str, list[FrameScores]]] = {}
+    scores: dict[str, dict[str, list[FrameScores]]] = {}
     began = time.perf_counter()
     taken = range(0, len(pairs), every)
     for number in taken:
         for name, score in scores_of_pair(pipeline, pairs[number], numbers).items():
-            found.setdefault(name, {}).setdefault(pairs.scene(number), []).append(score)
+            scores.setdefault(name, {}).setdefault(pairs.scene(number), []).append(score)
     return {
         "clips": len(taken) * len(pairs.cameras),
         "scenes": sorted({pairs.scene(number) for number in taken}),
         "frames": length,
         "size": list(size),
         "seconds": round(time.perf_counter() - began, 1),
-        "methods": {name: _summary(scenes) for name, scenes in found.items()},
+        "methods": {name: _summary(scenes) for name, scenes in scores.items()},
     }
 
 
-def _summary(scenes: dict[str, list[FrameScores]]) -> dict[str, Any]:
+def _summary(scenes: dict[str, list[FrameScores]]) -> Record:
     everything = [score for scores in scenes.values() for score in scores]
     return {
         "psnr_db": _mean([score.psnr_NT for score in everything]),
@@ -91,12 +91,12 @@ def main() -> None:
     checkpoint = checkpoint_folder(arguments.checkpoint)
     result = measure(arguments.root, checkpoint, EVALUATIONS, arguments.every)
     result |= {"checkpoint_sha256": folder_hash(checkpoint), "machine": machine.describe(("torch", "diffusers"))}
-    floor = result["methods"]["repeat last"]["psnr_db"]
+    baseline = result["methods"]["repeat last"]["psnr_db"]
     rows = [
         {
             "method": name,
             "PSNR (dB) ↑": scores["psnr_db"],
-            "above repeating (dB)": round(scores["psnr_db"] - floor, 2),
+            "above repeating (dB)": round(scores["psnr_db"] - baseline, 2),
             "SSIM ↑": scores["ssim"],
         }
         for name, scores in result["methods"].items()

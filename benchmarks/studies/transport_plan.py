@@ -36,7 +36,7 @@ from worldmodel.files import written_whole
 from worldmodel.flow.couplings import squared_distances, transport_plan
 from worldmodel.measure import machine
 from worldmodel.measure.hashes import folder_hash
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
 from worldmodel.pixels import signed_from_uint8
 
@@ -98,30 +98,30 @@ def chance(cost_NN: Float64[Tensor, "N N"], video_N: Int[Tensor, " N"], permitte
     return total / SHUFFLES
 
 
-def plans(latents_ND: Float[Tensor, "N D"], video_N: Int[Tensor, " N"]) -> list[dict[str, Any]]:
+def plans(latents_ND: Float[Tensor, "N D"], video_N: Int[Tensor, " N"]) -> list[Record]:
     """By mask: the target of each source, what share goes where, and the chance level of the first of them."""
     cost_NN = squared_distances(latents_ND, latents_ND)
-    found = []
+    solved = []
     for name, permitted_NN in masks(video_N).items():
         plan_NN = transport_plan(masked(cost_NN, permitted_NN))
         share = shares(plan_NN, video_N, permitted_NN)
         share["next_by_chance"] = chance(cost_NN, video_N, permitted_NN)
         rounded = {key: round(value, 4) for key, value in share.items()}
-        found.append({"mask": name, "target_of_source": plan_NN.argmax(dim=1).tolist()} | rounded)
-    return found
+        solved.append({"mask": name, "target_of_source": plan_NN.argmax(dim=1).tolist()} | rounded)
+    return solved
 
 
 # --- chunks ---------------------------------------------------------------------------------------------------------
 def drawn(names: Sequence[str], read: Callable[[str], Chunks | None], number: int, seed: int) -> Clips:
     """`number` videos in random order of `names`, without those that `read` finds too short."""
-    found: Clips = {}
+    clips: Clips = {}
     for name in random.Random(seed).sample(names, len(names)):
-        if len(found) < number and (chunks := read(name)) is not None:
-            found[name] = chunks
-    if len(found) < number:
-        short = f"{len(found)} of {len(names)} videos have {LEAST} chunks, {number} are needed"
+        if len(clips) < number and (chunks := read(name)) is not None:
+            clips[name] = chunks
+    if len(clips) < number:
+        short = f"{len(clips)} of {len(names)} videos have {LEAST} chunks, {number} are needed"
         raise InputError(f"{short}: give more videos, or a smaller --number or --frames")
-    return {name: found[name] for name in names if name in found}
+    return {name: clips[name] for name in names if name in clips}
 
 
 def scene_clips(root: Path, version: str, camera: str, length: int, size: tuple[int, int], most: int) -> Source:
@@ -176,7 +176,7 @@ def encoded(backbone: Backbone, chunks_KFCHW: Chunks) -> Float[Tensor, "K D"]:
     return torch.cat([backbone.encode(video).mean_BCfhw.flatten(1).cpu() for video in videos])
 
 
-def measure(backbone: Backbone, label: str, clips: Clips) -> dict[str, Any]:
+def measure(backbone: Backbone, label: str, clips: Clips) -> Record:
     """Plans and shares of one set of videos."""
     counts = [len(chunks) for chunks in clips.values()]
     video_N = owners(counts)
@@ -190,7 +190,7 @@ def measure(backbone: Backbone, label: str, clips: Clips) -> dict[str, Any]:
 
 
 # --- results --------------------------------------------------------------------------------------------------------
-def draw(sets: Sequence[dict[str, Any]], out: Path) -> None:
+def draw(sets: Sequence[Record], out: Path) -> None:
     """A row of plans per set, a column per mask; red lines between videos, as in the paper."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -209,7 +209,7 @@ def draw(sets: Sequence[dict[str, Any]], out: Path) -> None:
         figure.savefig(partial, format="png", dpi=110)
 
 
-def _heat_map(axes: Any, plan: dict[str, Any], counts: list[int]) -> None:
+def _heat_map(axes: Any, plan: Record, counts: list[int]) -> None:
     from matplotlib.colors import ListedColormap
 
     axes.imshow(_cells(plan, counts), cmap=ListedColormap(COLOURS), vmin=0, vmax=3)
@@ -224,7 +224,7 @@ def _heat_map(axes: Any, plan: dict[str, Any], counts: list[int]) -> None:
     axes.set_title(f"{plan['mask']}\n{shares}", fontsize=10)
 
 
-def _cells(plan: dict[str, Any], counts: list[int]) -> Int[np.ndarray, "N N"]:
+def _cells(plan: Record, counts: list[int]) -> Int[np.ndarray, "N N"]:
     """Which of `COLOURS` each cell has."""
     video_N = owners(counts)
     cells_NN = (~masks(video_N)[plan["mask"]]).long().numpy()
@@ -233,7 +233,7 @@ def _cells(plan: dict[str, Any], counts: list[int]) -> Int[np.ndarray, "N N"]:
     return cells_NN
 
 
-def rows_of(sets: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+def rows_of(sets: Sequence[Record]) -> list[dict[str, str]]:
     """The table's rows."""
     return [
         {

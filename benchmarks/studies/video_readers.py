@@ -60,8 +60,8 @@ def plain_pyav(path: Path, spans: list[range], size: Size) -> list[np.ndarray]:
 
     cv2.setNumThreads(1)
     return [
-        np.stack([cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA) for rgb in whole])
-        for whole in _sought(path, spans, lambda frame: frame.to_ndarray(format="rgb24"))
+        np.stack([cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA) for rgb in frames])
+        for frames in _sought(path, spans, lambda frame: frame.to_ndarray(format="rgb24"))
     ]
 
 
@@ -91,9 +91,9 @@ def _sought(
 
 def available() -> dict[str, Reader]:
     """Readers whose packages are installed."""
-    found: dict[str, Reader] = {"`VideoReader.read_spans`": ours}
+    readers: dict[str, Reader] = {"`VideoReader.read_spans`": ours}
     if find_spec("decord"):
-        found["decord, scaled in decoding"] = with_decord
+        readers["decord, scaled in decoding"] = with_decord
     if find_spec("cv2"):
-        found |= {"OpenCV VideoCapture, AREA": with_opencv, "plain PyAV, full RGB, AREA": plain_pyav}
-    return found | {"plain PyAV, `reformat`": plain_pyav_reformat}
+        readers |= {"OpenCV VideoCapture, AREA": with_opencv, "plain PyAV, full RGB, AREA": plain_pyav}
+    return readers | {"plain PyAV, `reformat`": plain_pyav_reformat}

@@ -21,7 +21,6 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -33,7 +32,7 @@ from worldmodel.benchmarks.studies.video_readers import Reader, available, with_
 from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.files import media_url
 from worldmodel.measure import machine
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 
 SOURCE, SIZE = (720, 1280), (256, 384)
 FRAMES, LENGTHS, ROUNDS = 750, (34, 82), 3
@@ -77,9 +76,9 @@ def cpu_ms(readers: dict[str, Reader], videos: list[Path], length: int, together
     return {name: sum(best[name, n] for n in range(openings)) / (openings * together) * 1e3 for name in readers}
 
 
-def measure_speed(readers: dict[str, Reader], videos: dict[str, list[Path]]) -> list[dict[str, Any]]:
+def measure_speed(readers: dict[str, Reader], videos: dict[str, list[Path]]) -> list[Record]:
     """One row per reader, video, length and number of pairs per opening; factors against decord with one pair."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Record] = []
     for video, paths in videos.items():
         for length in LENGTHS:
             costs = {together: cpu_ms(readers, paths, length, together) for together in OPENINGS}
@@ -101,8 +100,8 @@ def reference_frames(path: Path, size: tuple[int, int]) -> np.ndarray:
         with av.open(media_url(path)) as container:
             frames = [frame.reformat(size[1], size[0], "rgb24", interpolation="AREA") for frame in container.decode()]
         return np.stack([frame.to_ndarray() for frame in frames])
-    shown = ["-fps_mode", "passthrough", "-vf", f"scale={size[1]}:{size[0]}:flags=area", "-pix_fmt", "rgb24"]
-    command = [program, "-v", "error", "-i", str(path), *shown, "-f", "rawvideo", "-"]
+    options = ["-fps_mode", "passthrough", "-vf", f"scale={size[1]}:{size[0]}:flags=area", "-pix_fmt", "rgb24"]
+    command = [program, "-v", "error", "-i", str(path), *options, "-f", "rawvideo", "-"]
     raw = subprocess.run(command, capture_output=True, check=True).stdout
     return np.frombuffer(raw, np.uint8).reshape(-1, *size, 3)
 
@@ -128,7 +127,7 @@ def _is(frames_FHWC: np.ndarray, number: int, read_HWC: np.ndarray) -> bool:
     return int(error.argmin()) == number - first and 10 * np.log10(255**2 / (error.min() + 1e-9)) > LEAST_DB
 
 
-def measure_exactness(readers: dict[str, Reader], folder: Path) -> list[dict[str, Any]]:
+def measure_exactness(readers: dict[str, Reader], folder: Path) -> list[Record]:
     """Wrong starts of every reader, one row per video."""
     pictures, rows = list(moving_pictures(180, *SMALL)), []
     for name, write in NASTY.items():
@@ -161,7 +160,7 @@ def compare(footage: Path, keep: bool) -> None:
     publish("video_reading", f"# Reading chunk pairs from video\n\n{text}", result | {"machine": about}, keep)
 
 
-def _speed_text(rows: list[dict[str, Any]], readers: list[str]) -> str:
+def _speed_text(rows: list[Record], readers: list[str]) -> str:
     head = (
         f"CPU-ms per pair, to {SIZE[0]} x {SIZE[1]}, and how many times decord's speed with one pair per opening; "
         f"random openings, the best of {ROUNDS} interleaved rounds, one decoder thread, files in the page cache."
@@ -177,11 +176,11 @@ def _speed_text(rows: list[dict[str, Any]], readers: list[str]) -> str:
     return "\n\n".join([head, *tables])
 
 
-def _cell(row: dict[str, Any]) -> str:
+def _cell(row: Record) -> str:
     return f"{row['cpu_ms']:.0f}" + (f" (x{row['factor']:.2f})" if row["factor"] else "")
 
 
-def _exact_text(rows: list[dict[str, Any]], judge: str) -> str:
+def _exact_text(rows: list[Record], judge: str) -> str:
     lines = [{"film": row["film"], "frames": row["frames"]} | row["wrong"] for row in rows]
     return f"Wrong starts of {STARTS} (34 frames each), against {judge} ↓:\n\n{table_of(lines)}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from worldmodel.benchmarks.suites.report import with_spread
 from worldmodel.benchmarks.suites.results import Figure, Results, Row
-from worldmodel.measure.report import markdown_table
+from worldmodel.measure.report import Record, markdown_table
 
 
 def comparison(a: Results, b: Results) -> str:
@@ -33,7 +33,7 @@ def differing(a: Any, b: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]
         yield where, a, b
 
 
-def _settings(results: Results) -> dict[str, Any]:
+def _settings(results: Results) -> Record:
     """All that says what was measured, the rows' by their labels."""
     rows = {row.label: {"spec": row.spec, "weights": row.weights} for row in results.rows}
     measures = {name: asdict(measure) for name, measure in results.metrics.items()}

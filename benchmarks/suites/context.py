@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from accelerate import PartialState
@@ -23,6 +22,7 @@ from worldmodel.benchmarks.suites.plan import RowSpec, row_specs
 from worldmodel.benchmarks.suites.references import ClipSample, References
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.files import cache_folder
+from worldmodel.measure.report import Record
 
 OBSERVED = 17
 
@@ -59,7 +59,7 @@ class EvalContext:
         return self.config.resampling if reader == "pyav" else f"{self.config.resampling}, {reader}"
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Record:
         """What a resumed benchmark must have in common with this one."""
         config = self.config
         return {

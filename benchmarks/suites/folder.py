@@ -12,13 +12,13 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from worldmodel.benchmarks.suites.compare import differing
 from worldmodel.benchmarks.suites.predictions import Predictions
 from worldmodel.benchmarks.suites.scoring import Scores
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
+from worldmodel.measure.report import Record
 
 SETTINGS = "settings.json"
 
@@ -29,7 +29,7 @@ class BenchmarkFolder:
     def __init__(self, out: str | Path) -> None:
         self.out = Path(out)
 
-    def prepare(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> None:
+    def prepare(self, settings: Record, resume: bool, overwrite: bool) -> None:
         """Make the folder, or open the one that holds the same benchmark.
 
         Raises:
@@ -72,7 +72,7 @@ class RowFolder:
         self.folder = folder
         self.predictions, self.scores = Predictions(folder / "predictions"), Scores(folder / "scores")
 
-    def write_metadata(self, spec: dict[str, Any], weights: dict[str, str]) -> None:
+    def write_metadata(self, spec: Record, weights: dict[str, str]) -> None:
         """Write row.json, or compare with the one that is there; raises `InputError` where the weights differ."""
         card, path = {"spec": spec, "weights": weights}, self.folder / "row.json"
         card = json.loads(json.dumps(card))
@@ -84,7 +84,7 @@ class RowFolder:
         with written_whole(path) as part:
             part.write_text(json.dumps(card, indent=1) + "\n")
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> Record:
         """What `write_metadata` wrote: `spec` and `weights`."""
-        metadata: dict[str, Any] = json.loads((self.folder / "row.json").read_text())
+        metadata: Record = json.loads((self.folder / "row.json").read_text())
         return metadata

@@ -1,10 +1,8 @@
 """Results as a Markdown page for people."""
 
-from typing import Any
-
 from worldmodel.benchmarks.published import SOURCE
 from worldmodel.benchmarks.suites.results import Figure, Measure, Results, Row
-from worldmodel.measure.report import markdown_table
+from worldmodel.measure.report import Record, markdown_table
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "zero": " → 0"}
 
@@ -117,7 +115,7 @@ def _methods(rows: list[Row]) -> list[str]:
 
 
 def _method(row: Row) -> str:
-    spec: dict[str, Any] = row.spec
+    spec: Record = row.spec
     licences = spec["licences"]
     height, width = spec["size"]
     parts = [f"{height}x{width}", spec["canvas"], *spec["remarks"]]

@@ -7,10 +7,10 @@ differs from run to run of the same thing is in `times` and `machine`. `comparab
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
+from worldmodel.measure.report import Record
 from worldmodel.settings import from_document
 
 SCHEMA = 1
@@ -46,7 +46,7 @@ class Measure:
     unit: str
     better: str
     spread: str = ""
-    protocol: dict[str, Any] = field(default_factory=dict)
+    protocol: Record = field(default_factory=dict)
 
 
 @dataclass
@@ -63,9 +63,9 @@ class Row:
     """
 
     label: str
-    spec: dict[str, Any]
+    spec: Record
     weights: dict[str, str] = field(default_factory=dict)
-    evaluations: dict[str, Any] = field(default_factory=dict)
+    evaluations: Record = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
     by_camera: dict[str, dict[str, float]] = field(default_factory=dict)
     by_frame: dict[str, list[float]] = field(default_factory=dict)
@@ -86,17 +86,17 @@ class Results:
     """
 
     suite: str
-    settings: dict[str, Any]
+    settings: Record
     metrics: dict[str, Measure]
     rows: list[Row]
     asked: list[str] = field(default_factory=list)
-    clips: dict[str, Any] = field(default_factory=dict)
+    clips: Record = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    times: dict[str, Any] = field(default_factory=dict)
-    machine: dict[str, Any] = field(default_factory=dict)
+    times: Record = field(default_factory=dict)
+    machine: Record = field(default_factory=dict)
     schema: int = SCHEMA
 
-    def comparable(self) -> dict[str, Any]:
+    def comparable(self) -> Record:
         """What two runs of the same thing must agree on."""
         document = asdict(self)
         return {name: value for name, value in document.items() if name not in ("times", "machine")}

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import torch
 
@@ -19,6 +18,7 @@ from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
 from worldmodel.benchmarks.suites.references import ClipSample, References
 from worldmodel.benchmarks.suites.results import Figure, Measure, Row
 from worldmodel.benchmarks.suites.scoring import feature_name, pairwise_scores
+from worldmodel.measure.report import Record
 
 
 class ResultsTable:
@@ -147,7 +147,7 @@ def _by_frame(title: str, metric: FrechetDistance) -> dict[str, list[float]]:
     return {title: [distance(real.only(every_S, frame), predicted.only(every_S, frame)) for frame in frames]}
 
 
-def _printed(figure: MetricFigure) -> dict[str, Any]:
+def _printed(figure: MetricFigure) -> Record:
     """What is printed of a protocol: all that is set, and what a reader must know."""
     protocol = asdict(figure.protocol)
     settings = {name: value for name, value in protocol.items() if value not in ("", 0, 0.0, False, "none")}

@@ -48,8 +48,10 @@ class Family:
 LTX = Family(128, 8, 32, (480, 832), (41, 57, 73, 89, 137), (32, 8, 16), (64, 96), (9, 17, 25, 33, 41))
 WAN = Family(16, 4, 8, (480, 832), (9, 13, 17, 21, 33), (16, 4, 8), (64, 96), (9, 13, 17, 21, 33))
 SVD = Family(4, 1, 8, (576, 1024), (8, 10, 13, 16, 24), (4, 1, 8), (64, 128), (4, 5, 6, 8, 10))
+Options = dict[str, Any]
+"""Of a method, by key."""
 RANDOM = {"weights": "random"}
-ROWS: dict[str, tuple[Family, str, dict[str, Any]]] = {
+ROWS: dict[str, tuple[Family, str, Options]] = {
     "flowframes_ltxv": (LTX, "flowframes", {"checkpoint": "random", "family": "ltx"}),
     "ltxv_condition": (LTX, "ltxv_condition", RANDOM),
     "flowframes_wan": (WAN, "flowframes", {"checkpoint": "random", "family": "wan"}),
@@ -72,7 +74,7 @@ def options_at(
     guided: bool,
     given: Mapping[str, Any],
     protocol: MemoryProtocol = PAPER.memory,
-) -> dict[str, Any]:
+) -> Options:
     """Options of a row at the `which`th volume, or, with None, as the paper's Table 4 runs it."""
     family, method, options = _row(label)
     options = dict(options)
@@ -97,17 +99,17 @@ def method_of(label: str) -> str:
     return _row(label)[1]
 
 
-def _lengths(family: Family, method: str, frames: int) -> dict[str, Any]:
+def _lengths(family: Family, method: str, frames: int) -> Options:
     """As many frames predicted as observed."""
     if method == "flowframes":
         return {"frames": frames}
-    lengths: dict[str, Any] = {"observed_frames": frames, "future_frames": frames}
+    lengths: Options = {"observed_frames": frames, "future_frames": frames}
     if method in CAUSAL:
         lengths["block"] = (frames - 1) // family.temporal + 1
     return lengths | ({"given": frames} if family is SVD else {})
 
 
-def _row(label: str) -> tuple[Family, str, dict[str, Any]]:
+def _row(label: str) -> tuple[Family, str, Options]:
     if label not in ROWS:
         raise InputError(f"methods.{label}: memory and latency know {', '.join(ROWS)}; choose among these")
     return ROWS[label]

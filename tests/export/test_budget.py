@@ -13,10 +13,10 @@ from worldmodel.export.budget import BudgetConfig, Job, budget, chosen, floor_of
 from worldmodel.export.chips import CHIPS, Chip
 from worldmodel.export.flops import work_of_artifact, work_of_family, work_of_file
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.measure.flops import Work
+from worldmodel.measure.flops import PartWork
 
 CHIP = Chip("test", 8, bandwidth=1e9, peak={"fp16": 1e12, "int8": 4e12}, known="by hand")
-HALF = Work(flops=2e12, linear_flops=1e12, weights=10**9, linear_weights=9 * 10**8, io_bytes=10**6)
+HALF = PartWork(flops=2e12, linear_flops=1e12, weights=10**9, linear_weights=9 * 10**8, io_bytes=10**6)
 
 # Measured when the exporter was designed: TFLOP of encoder, one step without guidance and decoder of the real modules.
 MEASURED = {
@@ -95,7 +95,7 @@ def test_free_shapes_cannot_be_counted(tmp_path: Path) -> None:
 def test_floors_by_hand() -> None:
     assert part_limits(CHIP, HALF, "fp16") == pytest.approx({"compute": 2.0, "memory": 2.001})
     assert part_limits(CHIP, HALF, "int8") == pytest.approx({"compute": 1.25, "memory": 1.101})
-    small_part = Work(1e12, 0, 0, 0, 0)
+    small_part = PartWork(1e12, 0, 0, 0, 0)
     job = Job(
         {"encoder": small_part, "step": HALF, "decoder": small_part},
         {"encoder": "fp16", "step": "int8", "decoder": "fp16"},

@@ -24,7 +24,7 @@ NOTHING = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True)
-class Work:
+class PartWork:
     """One run of one part.
 
     Attributes:
@@ -57,7 +57,7 @@ def work_of_call(
     io_bytes: int,
     constant: re.Pattern[str] = NOTHING,
     linears: Mapping[str, int] | None = None,
-) -> Work:
+) -> PartWork:
     """Work of one call, which runs `module` among others; on torch's meta device nothing is computed for it.
 
     Args:
@@ -72,7 +72,7 @@ def work_of_call(
     root, linears = type(module).__name__, linears or {}
     # A submodule's FLOPs are in its parent's count too, so only the outermost constant ones are taken away.
     outermost = [name for name in by_module if constant.search(name) and not constant.search(name.rpartition(".")[0])]
-    return Work(
+    return PartWork(
         flops=float(counter.get_total_flops() - sum(by_module[name] for name in outermost)),
         linear_flops=float(sum(by_module.get(f"{root}.{name}", 0) for name in linears)),
         weights=sum(weight.numel() for name, weight in module.named_parameters() if not constant.search(name)),
@@ -81,7 +81,7 @@ def work_of_call(
     )
 
 
-def work_of_graph(model: Any, path: Path, linears: Collection[Any]) -> Work:
+def work_of_graph(model: Any, path: Path, linears: Collection[Any]) -> PartWork:
     """Work of one `onnx_ir.Model` of fixed shapes, read from `path`; `linears` are its MatMul nodes in 8 bits.
 
     Raises:
@@ -93,7 +93,7 @@ def work_of_graph(model: Any, path: Path, linears: Collection[Any]) -> Work:
     flops = {id(node): _node_flops(node, path) for node in model.graph}
     stored = [value.const_value for value in model.graph.initializers.values()]
     ports = [*model.graph.inputs, *model.graph.outputs]
-    return Work(
+    return PartWork(
         flops=float(sum(flops.values())),
         linear_flops=float(sum(flops[node] for node in quantised)),
         weights=sum(weight.size for weight in stored if weight is not None and weight.dtype != ir.DataType.INT64),

@@ -8,6 +8,9 @@ from typing import Any
 
 from worldmodel.files import written_whole
 
+Record = dict[str, Any]
+"""A row of a table by its columns, or a JSON document."""
+
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table as short as it can be."""

@@ -18,16 +18,16 @@ from worldmodel.training import TrainConfig
 
 def everything(configs: dict[tuple[str, int], TrainConfig], jobs: int, clips: int) -> dict[str, dict[str, Result]]:
     """Results by variant and seed; `jobs` runs at a time, each with one thread."""
-    found: dict[str, dict[str, Result]] = {name: {} for name, _ in configs}
+    results: dict[str, dict[str, Result]] = {name: {} for name, _ in configs}
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("forkserver")) as pool:
         for config in cached_first(configs):  # before several runs would decode, encode and invert the same at once
             list(pool.map(write_share, [config] * jobs, range(jobs), [jobs] * jobs))
         waiting = {pool.submit(run_and_score, config, clips): key for key, config in configs.items()}
         for future in as_completed(waiting):
             name, seed = waiting[future]
-            found[name][str(seed)] = future.result()
+            results[name][str(seed)] = future.result()
             print(f"done: {name}, seed {seed}", flush=True)
-    return found
+    return results
 
 
 def cached_first(configs: dict[tuple[str, int], TrainConfig]) -> list[TrainConfig]:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from worldmodel.files import written_whole
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 
 COLOURS = ("tab:gray", "tab:red", "tab:orange", "tab:blue", "tab:green")
-Result = dict[str, Any]
+Result = Record
 
 
 def text(result: Result) -> str:
@@ -26,7 +26,7 @@ def text(result: Result) -> str:
     return f"{head}\n\n{table_of(rows)}"
 
 
-def _row(name: str, runs: list[Result]) -> dict[str, Any]:
+def _row(name: str, runs: list[Result]) -> Record:
     def spread(pick: Callable[[Result], float], digits: int = 2) -> str:
         values = np.array([pick(run) for run in runs])
         return f"{values.mean():.{digits}f} ± {values.std(ddof=1) if len(values) > 1 else 0:.{digits}f}"
@@ -75,7 +75,7 @@ def _panel(axes: Any, result: Result, curve: Callable[[Result], tuple[Any, Any]]
     """Mean over seeds as a line, the range of the seeds as a band."""
     for (name, runs), colour in zip(result["variants"].items(), COLOURS, strict=False):
         curves = [curve(run) for run in runs.values()]
-        values = np.array([each[1] for each in curves])
+        values = np.array([curve[1] for curve in curves])
         axes.plot(curves[0][0], values.mean(axis=0), color=colour, label=name, linewidth=1.6)
         axes.fill_between(curves[0][0], values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel=x, ylabel=y, title=title)
@@ -89,13 +89,13 @@ def _loss(run: Result) -> tuple[Any, Any]:
 
 
 def _by_step(figure: str) -> Callable[[Result], tuple[Any, Any]]:
-    return lambda run: ([int(step) for step in run["by_step"]], [one[figure] for one in run["by_step"].values()])
+    return lambda run: ([int(step) for step in run["by_step"]], [scores[figure] for scores in run["by_step"].values()])
 
 
 def _by_evaluations(figure: str) -> Callable[[Result], tuple[Any, Any]]:
     return lambda run: (
         [int(number) for number in run["by_evaluations"]],
-        [one[figure] for one in run["by_evaluations"].values()],
+        [scores[figure] for scores in run["by_evaluations"].values()],
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.measure.frame_scores import psnr_per_frame, repeat_last
+from worldmodel.measure.report import Record
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
 from worldmodel.training.attention import fastest_attention
@@ -62,26 +63,26 @@ def _encoded(pipeline: FlowFramesPipeline, video_KFCHW: Tensor) -> Tensor:
     return torch.cat([pipeline.backbone.encode(chunk).mean_BCfhw for chunk in chunks])
 
 
-def score_run(out: Path, pipeline_class: type[FlowFramesPipeline], clips: HeldOut) -> dict[str, Any]:
+def score_run(out: Path, pipeline_class: type[FlowFramesPipeline], clips: HeldOut) -> Record:
     """All figures of a finished run."""
     pipeline = pipeline_class.from_pretrained(out / "pipeline", dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     with half_precision():
-        found: dict[str, Any] = {
+        scores: Record = {
             "by_evaluations": {str(number): chunk_scores(pipeline, clips, number) for number in EVALUATIONS},
             "psnr_db_by_frame": rollout_psnr(pipeline, clips, 5),
         }
-    return found | {"by_step": scores_by_step(pipeline, out, clips)}
+    return scores | {"by_step": scores_by_step(pipeline, out, clips)}
 
 
 def scores_by_step(pipeline: FlowFramesPipeline, out: Path, clips: HeldOut) -> dict[str, dict[str, float]]:
     """Scores at 5 evaluations of the averaged weights in each checkpoint of a run."""
-    found = {}
+    by_step = {}
     for folder in checkpoints_of(out):
         _put_average(pipeline, folder)
         with half_precision():
-            found[str(int(folder.name.partition("-")[2]))] = chunk_scores(pipeline, clips, 5)
-    return found
+            by_step[str(int(folder.name.partition("-")[2]))] = chunk_scores(pipeline, clips, 5)
+    return by_step
 
 
 @contextmanager
@@ -95,7 +96,7 @@ def _put_average(pipeline: FlowFramesPipeline, folder: Path) -> None:
     averaged = load_file(folder / "average.safetensors")
     prefix = "transformer."
     pipeline.transformer.load_state_dict(
-        {name.removeprefix(prefix): one for name, one in averaged.items()}, strict=False
+        {name.removeprefix(prefix): tensor for name, tensor in averaged.items()}, strict=False
     )
 
 
@@ -112,7 +113,7 @@ def chunk_scores(pipeline: FlowFramesPipeline, clips: HeldOut, evaluations: int)
         output_type="latent", callback_on_step_end=note,
     )  # fmt: skip
     truth = clips.future_KGCHW[:, : clips.frames]
-    frames = torch.cat([_decoded(pipeline, one[None]) for one in path[-1]])
+    frames = torch.cat([_decoded(pipeline, latents[None]) for latents in path[-1]])
     return {
         "psnr_db": round(float(psnr_per_frame(frames, truth).mean()), 3),
         "sharpness": round(float(edges(frames) / edges(truth)), 4),
@@ -168,7 +169,7 @@ def rollout_psnr(pipeline: FlowFramesPipeline, clips: HeldOut, evaluations: int)
     return np.mean(rows, axis=0).round(3).tolist()
 
 
-def floor(clips: HeldOut) -> dict[str, Any]:
+def baseline(clips: HeldOut) -> Record:
     """Repeating the last observed frame."""
     repeated = repeat_last(clips.observed_KFCHW, clips.future_KGCHW.shape[1])
     by_frame = psnr_per_frame(repeated, clips.future_KGCHW).mean(axis=0)

@@ -3,19 +3,19 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from worldmodel.benchmarks.studies.miniature import scores
 from worldmodel.files import written_whole
+from worldmodel.measure.report import Record
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import TrainConfig, data
 from worldmodel.training.latents import LatentEncoder
 from worldmodel.training.objectives import FLOWS
 from worldmodel.training.trainer import open_pipeline, train
 
-Result = dict[str, Any]
+Result = Record
 
 
 def write_share(config: TrainConfig, which: int, of: int) -> None:
@@ -38,13 +38,13 @@ def run_and_score(config: TrainConfig, clips: int) -> Result:
         base = FlowFramesPipeline.from_pretrained(out / "pipeline")
         assert config.data.root is not None
         held_out = scores.held_out(Path(config.data.root), base, config.data.size, clips)
-        found = scores.score_run(out, FLOWS[config.objective].pipeline_class, held_out)
+        scored = scores.score_run(out, FLOWS[config.objective].pipeline_class, held_out)
         log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-        found["loss"] = [[line["step"], line["loss"], line["unexplained"]] for line in log]
-        found["floor"] = scores.floor(held_out)
-        found["seconds"] = log[-1]["seconds"]
+        scored["loss"] = [[line["step"], line["loss"], line["unexplained"]] for line in log]
+        scored["floor"] = scores.baseline(held_out)
+        scored["seconds"] = log[-1]["seconds"]
         with written_whole(kept) as part:
-            part.write_text(json.dumps(found))
+            part.write_text(json.dumps(scored))
     result: Result = json.loads(kept.read_text())
     return result
 

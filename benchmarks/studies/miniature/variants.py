@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from worldmodel.measure.report import Record
 from worldmodel.training import DataConfig, OptimizerConfig, TrainConfig
 
-VARIANTS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, Record] = {
     "from scratch, inherent + inversion": {"from_scratch": True},
     "fine-tuned, independent": {"objective": "independent"},
     "fine-tuned, inherent": {"rho": 0.0},

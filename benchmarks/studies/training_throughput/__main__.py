@@ -24,10 +24,10 @@ def compare(chosen: argparse.Namespace) -> None:
     backbone = build(chosen.size, device)
     most = chosen.most or MOST[device.type]
     with fastest_attention(device):
-        found = measure(backbone, SIZES[chosen.size][1], device, chosen.seconds, chosen.compile, most)
-    found["skipped"] = skipped(device, chosen.compile)
-    result = {"benchmark": "training_throughput", "size": chosen.size, "device": device_name(device), **found}
-    text = text_of(found, chosen.size, result["device"])
+        figures = measure(backbone, SIZES[chosen.size][1], device, chosen.seconds, chosen.compile, most)
+    figures["skipped"] = skipped(device, chosen.compile)
+    result = {"benchmark": "training_throughput", "size": chosen.size, "device": device_name(device), **figures}
+    text = text_of(figures, chosen.size, result["device"])
     publish("training_throughput", text, result | {"machine": about}, chosen.keep)
 
 

@@ -1,16 +1,14 @@
 """What was found, for people."""
 
-from typing import Any
-
 import torch
 
 from worldmodel.benchmarks.studies.training_throughput.timing import MOST
-from worldmodel.measure.report import table_of
+from worldmodel.measure.report import Record, table_of
 
 GOAL = 0.45
 
 
-def text_of(found: dict[str, Any], size: str, device: str) -> str:
+def text_of(found: Record, size: str, device: str) -> str:
     """The table for people, the ceilings and the verdict."""
     lines = [line_of(row) for row in found["rows"]]
     rates = ", ".join(f"{name} {rate:.3g}" for name, rate in found["ceilings_tflop_per_s"].items())
@@ -30,7 +28,7 @@ def text_of(found: dict[str, Any], size: str, device: str) -> str:
     return "\n\n".join(["# Training throughput", *facts])
 
 
-def line_of(row: dict[str, Any]) -> dict[str, str]:
+def line_of(row: Record) -> dict[str, str]:
     """One row of the table; dashes where nothing fitted."""
     formats = {
         "step_s": ("s a step ↓", "{:.3f}"), "samples_per_s": ("samples/s ↑", "{:.2f}"),

@@ -10,6 +10,7 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks.studies.training_throughput.flops import SampleFlops, ceilings, flops_of
 from worldmodel.benchmarks.studies.training_throughput.steps import Step, TrainingSteps, plain_step
 from worldmodel.benchmarks.studies.training_throughput.timing import fits, largest_batch, timed
+from worldmodel.measure.report import Record
 
 FRAMES = 17
 
@@ -25,7 +26,7 @@ class Rig:
     device: torch.device
     seconds: float
 
-    def row(self, what: str, make: Callable[[int], Step], compiled: bool, start: int, most: int) -> dict[str, Any]:
+    def row(self, what: str, make: Callable[[int], Step], compiled: bool, start: int, most: int) -> Record:
         """Rates of one way to train at its largest batch; batch 0 and no rates where even `start` does not fit."""
         with torch.compiler.set_stance("default" if compiled else "force_eager"):
             batch = largest_batch(lambda number: fits(make, number, self.device), start, most)
@@ -40,7 +41,7 @@ class Rig:
         return found | {"samples_per_s": samples, "tokens_per_s": samples * self.tokens, "tflop_per_s": tflop}
 
 
-def flowframes_rows(rig: Rig, compiles: bool, most: int) -> list[dict[str, Any]]:
+def flowframes_rows(rig: Rig, compiles: bool, most: int) -> list[Record]:
     """Training steps, with gradient checkpointing off and on, eager and compiled."""
     network: Any = rig.backbone.transformer
     training, rows = TrainingSteps(rig.backbone, rig.latents, rig.device), []
@@ -54,7 +55,7 @@ def flowframes_rows(rig: Rig, compiles: bool, most: int) -> list[dict[str, Any]]
     return rows
 
 
-def plain_rows(rig: Rig, compiles: bool, batch: int) -> list[dict[str, Any]]:
+def plain_rows(rig: Rig, compiles: bool, batch: int) -> list[Record]:
     """Plain diffusers at `batch`, or at half of it and so on where that does not fit."""
     rows = []
     for compiled in (False, True)[: 1 + compiles]:
@@ -69,7 +70,7 @@ def plain_rows(rig: Rig, compiles: bool, batch: int) -> list[dict[str, Any]]:
 
 def measure(
     backbone: Backbone, size: tuple[int, int], device: torch.device, seconds: float, compiles: bool, most: int
-) -> dict[str, Any]:
+) -> Record:
     """Every way to train, plain diffusers at the first compiled way's batch, and the ceilings."""
     network: Any = backbone.transformer
     latents = backbone.geometry.latent_shape(FRAMES, *size)
@@ -86,7 +87,7 @@ def measure(
     return {
         "tokens": rig.tokens,
         "latents": list(latents),
-        "parameters": sum(one.numel() for one in network.parameters()),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
         "forward_tflop_per_sample": rig.flops.forward / 1e12,
         "step_tflop_per_sample": rig.flops.step / 1e12,
         "counted_over_formula": rig.flops.counted / rig.flops.step,
@@ -96,7 +97,7 @@ def measure(
     }
 
 
-def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+def ratios(rows: list[Record]) -> dict[str, float]:
     """Samples a second of the best FlowFrames step over those of each plain row."""
     ours = [row["samples_per_s"] for row in rows if row["batch"] and row["what"].startswith("FlowFrames")]
     plain = {row["what"]: row["samples_per_s"] for row in rows if row["batch"] and row["what"].startswith("plain")}

@@ -22,7 +22,7 @@ class TrainingSteps:
         self.config = TrainConfig(DataConfig("latents"))
         self.latents, self.device = latents, device
         self.objective = objective_of(self.config, backbone)
-        self.trained = [one for one in self.objective.parameters() if one.requires_grad]
+        self.trained = [weight for weight in self.objective.parameters() if weight.requires_grad]
         self.optimizer = adamw(self.config, self.trained)
 
     def step(self, batch: int) -> Step:

@@ -152,7 +152,7 @@ def test_videos(videos: tuple[Path, ClipList], resample: str) -> None:
 
 def test_videos_that_are_not_there(videos: tuple[Path, ClipList], tmp_path: Path) -> None:
     folder, chosen = videos
-    assert len(open_clips(chosen, "unused", SIZE, videos=VideoFiles([folder]))) == 2
+    assert len(open_clips(chosen, VideoFiles([folder]), SIZE)) == 2
     with pytest.raises(InputError, match=r"1 of 2 files are not below .*, such as short.mp4; fetch"):
         open_clips(chosen, folder / "part", SIZE)
 

@@ -1,4 +1,4 @@
-"""FlowFrames and the floors as methods, and how methods are found by name."""
+"""FlowFrames and the baselines as methods, and how methods are found by name."""
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
