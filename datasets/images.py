@@ -105,7 +105,7 @@ def _turned(data: bytes) -> bool:
     if b"Exif\0\0" not in data[: 2**16]:
         return False
     with Image.open(io.BytesIO(data)) as opened:
-        return opened.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return bool(opened.getexif().get(ExifTags.Base.Orientation, 1) != 1)
 
 
 def _read_other(data: bytes, size: tuple[int, int], resample: str) -> np.ndarray:

@@ -47,7 +47,7 @@ class _Collating:
         return next(failures, None) or self.collate(samples)
 
 
-def loader(dataset: Any, collate: Callable[[list[Any]], Any], workers: int, **options: Any) -> "DataLoader":
+def loader(dataset: Any, collate: Callable[[list[Any]], Any], workers: int, **options: Any) -> "DataLoader[Any]":
     """A `DataLoader` whose batches are to go through `raised`; without processes it raises errors where they arise."""
     from torch.utils.data import DataLoader  # here: the toy world's processes need no torch
 

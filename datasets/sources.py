@@ -139,7 +139,8 @@ class NuScenesSource:
         starts_WN = cut_tracks(tracks, rule, report)
         if not len(starts_WN):
             raise no_window(self.index, report)
-        return starts_WN[:, 0].tolist()
+        starts: list[int] = starts_WN[:, 0].tolist()
+        return starts
 
     def _start(
         self, tracks: list[NuScenesTrack], starts: list[int], start_s: float, rate: float

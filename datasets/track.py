@@ -62,7 +62,8 @@ class Track(ABC):
         inside = (starts >= 0) & (starts + length <= len(self))
         first = np.where(inside, starts, 0)
         last = np.minimum(first + length - 1, len(gaps_before) - 1)
-        return inside & (gaps_before[last] == gaps_before[first])
+        joined: np.ndarray = inside & (gaps_before[last] == gaps_before[first])
+        return joined
 
     def windows(self, length: int, stride: int = 1) -> list[int]:
         """First frames of windows of `length` frames without a gap: each the next possible one `stride` further on."""

@@ -59,7 +59,7 @@ def no_rows(table: RawTable) -> dict[str, Column]:
     return {name: _column(Path(), table, name, [], 0) for name in table.record.__struct_fields__}
 
 
-def _column(path: Path, table: RawTable, name: str, values: list, done: int) -> Column:
+def _column(path: Path, table: RawTable, name: str, values: list[Any], done: int) -> Column:
     if name == "token" or name in table.references:
         return token_keys(values)[0]
     if name in _FIXED:
@@ -73,7 +73,7 @@ def _column(path: Path, table: RawTable, name: str, values: list, done: int) -> 
     return pa.array(values, type=pa.string())
 
 
-def _numbers(path: Path, name: str, values: list, done: int) -> np.ndarray:
+def _numbers(path: Path, name: str, values: list[Any], done: int) -> np.ndarray:
     """Whole numbers of the column's type; time stamps may be float64."""
     limits = np.iinfo(_FIXED[name])
     try:
@@ -90,7 +90,7 @@ def _numbers(path: Path, name: str, values: list, done: int) -> np.ndarray:
         ) from None
 
 
-def _intrinsics(path: Path, values: list, done: int) -> np.ndarray:
+def _intrinsics(path: Path, values: list[Any], done: int) -> np.ndarray:
     none = (np.nan,) * 9  # lidar and radar have none
     bad = [number for number, matrix in enumerate(values) if matrix and len(matrix) != 3]
     if bad:

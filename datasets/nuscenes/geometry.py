@@ -40,4 +40,5 @@ def extrinsics(index: NuScenesIndex, rows: np.ndarray) -> Float64[np.ndarray, "R
 def intrinsics(index: NuScenesIndex, rows: np.ndarray) -> Float64[np.ndarray, "R 3 3"]:
     """Pinhole matrices in pixels of the original pictures for each `sample_data` row."""
     calibrated = index.column("sample_data", "calibrated_sensor_token")[rows]
-    return index.column("calibrated_sensor", "camera_intrinsic")[calibrated].reshape(-1, 3, 3)
+    matrices: np.ndarray = index.column("calibrated_sensor", "camera_intrinsic")[calibrated].reshape(-1, 3, 3)
+    return matrices

@@ -55,7 +55,7 @@ class NuScenesIndex:
             ) from None
         self._columns: dict[tuple[str, str], np.ndarray] = {}
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type["NuScenesIndex"], tuple[Path, str, Path]]:
         return NuScenesIndex, (self.root, self.version, self.folder)
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class NuScenesIndex:
 
     def rows(self, table: str) -> int:
         """Number of records of a table."""
-        return self._tables[table].num_rows
+        return int(self._tables[table].num_rows)
 
     def column(self, table: str, name: str) -> np.ndarray:
         """A numeric column without a copy: [rows] or, for vectors, [rows, k]; tokens as [rows, 16] uint8."""
@@ -74,17 +74,19 @@ class NuScenesIndex:
 
     def text(self, table: str, name: str, row: int | np.integer) -> str:
         """One value of a string column."""
-        return self._arrow(table, name)[int(row)].as_py()
+        text: str = self._arrow(table, name)[int(row)].as_py()
+        return text
 
     def texts(self, table: str, name: str) -> list[str]:
         """All values of a string column; meant for the small tables."""
-        return self._arrow(table, name).to_pylist()
+        texts: list[str] = self._arrow(table, name).to_pylist()
+        return texts
 
     def token(self, table: str, row: int | np.integer) -> str:
         """The record's token as it is written."""
         if "token_text" in self._tables[table].column_names:
             return self.text(table, "token_text", row)
-        return self.column(table, "token")[int(row)].tobytes().hex()
+        return bytes(self.column(table, "token")[int(row)]).hex()
 
     def row(self, table: str, token: str) -> int:
         """Row of the record with this token; raises InputError where there is none."""

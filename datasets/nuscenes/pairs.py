@@ -69,7 +69,7 @@ class NuScenesPairs(Dataset[PixelPair]):
     ) -> None:
         self.frames, self.rows, self.skip_bad = frames, rows, skip_bad
         self._report = NuScenesReport() if report is None else report
-        self._bad_P = torch.zeros(len(rows), dtype=torch.uint8).share_memory_()
+        self._bad_P: torch.Tensor = torch.zeros(len(rows), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -130,7 +130,7 @@ class NuScenesPairs(Dataset[PixelPair]):
         """Read every picture once, in `workers` processes; return the pairs without a bad one, named in its report."""
         rows_PNL = self.frame_rows()
         complaints = self._complaints(np.unique(rows_PNL), workers)
-        bad = np.isin(rows_PNL, list(complaints)).any(axis=(1, 2))
+        bad: np.ndarray = np.asarray(np.isin(rows_PNL, list(complaints)).any(axis=(1, 2)))
         return self._with(self.rows.subset(~bad), self._with_bad(complaints, int(bad.sum())))
 
     def _complaints(self, rows: np.ndarray, workers: int) -> dict[int, str]:

@@ -5,6 +5,7 @@ Shape legend: R records.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -14,7 +15,7 @@ from worldmodel.errors import InputError
 ORTHONORMAL = 1e-3  # how far a matrix' rows may be from unit length and from right angles
 
 
-def quaternions(path: Path, values: list, done: int) -> Float64[np.ndarray, "R 4"]:
+def quaternions(path: Path, values: list[Any], done: int) -> Float64[np.ndarray, "R 4"]:
     """The rotations of some records of a table, `done` of which came before.
 
     Raises:
@@ -37,14 +38,14 @@ def quaternions(path: Path, values: list, done: int) -> Float64[np.ndarray, "R 4
     )
 
 
-def _rotates(value: Sequence) -> bool:
+def _rotates(value: Sequence[Any]) -> bool:
     try:
         return bool(np.linalg.norm(_quaternion(value)) > 1e-3)
     except ValueError:
         return False
 
 
-def _quaternion(value: Sequence) -> np.ndarray:
+def _quaternion(value: Sequence[Any]) -> np.ndarray:
     """One rotation; raises ValueError where it is none."""
     numbers = np.array(value, dtype=np.float64)
     if numbers.shape == (4,):

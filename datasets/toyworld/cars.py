@@ -91,7 +91,8 @@ def _cabin_side(
 
 
 def _mix(pair: np.ndarray, at: float) -> np.ndarray:
-    return pair[0] * (1 - at) + pair[1] * at
+    point: np.ndarray = pair[0] * (1 - at) + pair[1] * at
+    return point
 
 
 def _lights(

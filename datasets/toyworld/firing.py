@@ -43,7 +43,8 @@ class Firing:
 
     def turns(self, camera: int) -> list[int]:
         """Turns in which camera n of `RIG` took a picture."""
-        return np.flatnonzero(self.taken_TN[:, camera]).tolist()
+        turns: list[int] = np.flatnonzero(self.taken_TN[:, camera]).tolist()
+        return turns
 
 
 def triggered_turns(turns: int, first: int = 0) -> Int64[np.ndarray, "K"]:

@@ -47,4 +47,4 @@ def _closed(bumps: np.ndarray) -> np.ndarray:
     grid = bumps.reshape(6, 9).copy()
     grid[:, -1] = grid[:, 0]
     grid[0], grid[-1] = grid[0, 0], grid[-1, 0]
-    return grid.ravel()
+    return np.ravel(grid)

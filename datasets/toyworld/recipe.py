@@ -49,7 +49,8 @@ class ToyWorldConfig(Settings):
     def recipe(self) -> dict[str, object]:
         """What decides the bytes: all but the number of processes."""
         kept = {key: value for key, value in asdict(self).items() if key != "workers"}
-        return json.loads(json.dumps({"generator": GENERATOR, **kept}))
+        recipe: dict[str, object] = json.loads(json.dumps({"generator": GENERATOR, **kept}))
+        return recipe
 
     def scenes(self) -> list[tuple[str, int, str]]:
         """(split, index within the split, name) of every scene."""
@@ -67,7 +68,8 @@ def read_recipe(root: Path) -> dict[str, object] | None:
     if not card.is_file():
         return None
     try:
-        return json.loads(card.read_text())["recipe"]
+        recipe: dict[str, object] = json.loads(card.read_text())["recipe"]
+        return recipe
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{card} is no recipe card: delete {root} and make the toy world again") from error
 

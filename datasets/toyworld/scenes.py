@@ -45,7 +45,8 @@ def _ego_progress(rng: np.random.Generator, kind: str, time: np.ndarray, seconds
 
 def _integrated(time: np.ndarray, speed: np.ndarray) -> np.ndarray:
     progress = np.cumsum(speed) * (time[1] - time[0])
-    return progress - np.interp(0.0, time, progress)
+    since_start: np.ndarray = progress - np.interp(0.0, time, progress)
+    return since_start
 
 
 def _main_road_scene(rng: np.random.Generator, kind: str, seconds: float) -> SceneScript:
@@ -71,7 +72,9 @@ def _main_road_scene(rng: np.random.Generator, kind: str, seconds: float) -> Sce
 def _curvature(rng: np.random.Generator, kind: str, s: np.ndarray, length: float) -> np.ndarray:
     """Curvature over the road, 1/metre: long gentle waves, or bends that add up to less than half a turn."""
     if kind != "curve":
-        return 0.0012 * np.sin(2 * np.pi * s / rng.uniform(180, 300) + rng.uniform(0, 6.28)) * rng.choice([0.0, 1.0])
+        wave = np.sin(2 * np.pi * s / rng.uniform(180, 300) + rng.uniform(0, 6.28))
+        gentle: np.ndarray = 0.0012 * wave * rng.choice([0.0, 1.0])
+        return gentle
     curvature = np.zeros_like(s)
     sign = rng.choice([-1.0, 1.0])
     centre = rng.uniform(0.2, 0.45) * max(length, 60.0)

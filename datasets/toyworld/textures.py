@@ -14,7 +14,8 @@ def smooth_noise(rng: np.random.Generator, size: int, waves: float) -> np.ndarra
     spectrum *= np.exp(-((radius / waves - 1.0) ** 2) / 0.35)
     spectrum[0, 0] = 0
     noise = np.fft.irfft2(spectrum, s=(size, size))
-    return noise / noise.std()
+    scaled: np.ndarray = noise / noise.std()
+    return scaled
 
 
 def blotches(rng: np.random.Generator, size: int, colour: np.ndarray, scales: dict[float, float]) -> np.ndarray:
@@ -23,7 +24,8 @@ def blotches(rng: np.random.Generator, size: int, colour: np.ndarray, scales: di
     level = sum((amplitude * smooth_noise(rng, size, waves) for waves, amplitude in scales.items()), flat)
     tint = 0.25 * sum((amplitude * smooth_noise(rng, size, waves) for waves, amplitude in scales.items()), flat)
     picture = np.asarray(colour)[None, None] * (1 + level[..., None] + tint[..., None] * np.array([1.0, 0.2, -1.0]))
-    return np.clip(picture, 0, 1)
+    clipped: np.ndarray = np.clip(picture, 0, 1)
+    return clipped
 
 
 def slabs(rng: np.random.Generator, size: int, colour: np.ndarray, count: int) -> np.ndarray:
@@ -34,7 +36,8 @@ def slabs(rng: np.random.Generator, size: int, colour: np.ndarray, count: int) -
     edge = np.minimum(np.arange(cell) + 0.5, cell - np.arange(cell) - 0.5)
     joint = 1 - 0.3 * np.exp(-((np.minimum(edge[:, None], edge[None]) / 2.0) ** 2))
     level = level * np.tile(joint, (count, count)) + 0.03 * smooth_noise(rng, size, 6)
-    return np.clip(np.asarray(colour)[None, None] * level[..., None], 0, 1)
+    picture: np.ndarray = np.clip(np.asarray(colour)[None, None] * level[..., None], 0, 1)
+    return picture
 
 
 def facade(rng: np.random.Generator, size: int, wall: np.ndarray, glass: np.ndarray) -> np.ndarray:
@@ -58,14 +61,16 @@ def facade(rng: np.random.Generator, size: int, wall: np.ndarray, glass: np.ndar
             box[:] = box * (1 - inner) + tone * inner
         strip = picture[row * cell : row * cell + cell // 10]
         strip *= 1 - band
-    return np.clip(picture, 0, 1)
+    clipped: np.ndarray = np.clip(picture, 0, 1)
+    return clipped
 
 
 def _soft_box(grid: np.ndarray, width: float, height: float, cell: int) -> np.ndarray:
     soft = 0.7 / cell
     across = np.clip((width / 2 - np.abs(grid)) / soft, 0, 1)
     down = np.clip((height / 2 - np.abs(grid)) / soft, 0, 1)
-    return (down[:, None] * across[None])[..., None]
+    mask: np.ndarray = (down[:, None] * across[None])[..., None]
+    return mask
 
 
 def cladding(rng: np.random.Generator, size: int, colour: np.ndarray) -> np.ndarray:
@@ -78,7 +83,8 @@ def cladding(rng: np.random.Generator, size: int, colour: np.ndarray) -> np.ndar
     door = _soft_box(grid, 0.5, 0.8, size // 2)
     corner = picture[size // 2 :, : size // 2]
     corner[:] = corner * (1 - door) + np.asarray(colour) * 0.45 * door
-    return np.clip(picture, 0, 1)
+    clipped: np.ndarray = np.clip(picture, 0, 1)
+    return clipped
 
 
 def clouds(rng: np.random.Generator, size: int, zenith: np.ndarray, horizon: np.ndarray, cover: float) -> np.ndarray:
@@ -89,4 +95,5 @@ def clouds(rng: np.random.Generator, size: int, zenith: np.ndarray, horizon: np.
     sky = np.asarray(horizon) * (1 - blend[..., None]) + np.asarray(zenith) * blend[..., None]
     mask = np.clip((noise - 1.3 + 2.6 * cover) / 1.1, 0, 1) * np.clip(elevation * 5, 0, 1)
     white = np.clip(np.asarray(horizon) * 1.04 + 0.06, 0, 1)
-    return np.clip(sky * (1 - 0.85 * mask[..., None]) + white * 0.85 * mask[..., None], 0, 1)
+    clouded: np.ndarray = np.clip(sky * (1 - 0.85 * mask[..., None]) + white * 0.85 * mask[..., None], 0, 1)
+    return clouded

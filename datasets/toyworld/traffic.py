@@ -15,7 +15,8 @@ def main_road_traffic(
     ego_lane = np.full_like(time, main.lane(outer))
 
     def ahead(shift_s: float, gap: float) -> np.ndarray:
-        return np.interp(time + shift_s, time, progress) + gap
+        along: np.ndarray = np.interp(time + shift_s, time, progress) + gap
+        return along
 
     def add(s: np.ndarray, left: np.ndarray | float, reverse: bool = False) -> None:
         low, high = main.line.span

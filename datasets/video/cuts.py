@@ -200,7 +200,8 @@ def small_picture(y: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "h w"]:
     down, across = (max(1, have // want) for have, want in zip(some.shape, SMALL, strict=True))
     rows, columns = some.shape[0] // down, some.shape[1] // across
     blocks = some[: rows * down, : columns * across].reshape(rows, down, columns, across)
-    return blocks.mean((1, 3)).astype(np.uint8)
+    means: np.ndarray = blocks.mean((1, 3)).astype(np.uint8)
+    return means
 
 
 def histogram(

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from worldmodel.datasets.resize import Picture
-from worldmodel.datasets.video.index import VideoIndex
+from worldmodel.datasets.video.index import VideoIndex, VideoPacket
 from worldmodel.errors import InputError
 
 B_PICTURE = 3  # FFmpeg's AV_PICTURE_TYPE_B; PyAV gives the bare number
@@ -20,7 +20,7 @@ MOST_WAITING = 17  # decoders hold 16 pictures at most; some HEVC encoders call 
 
 
 def decoded(
-    packets: Iterable[av.Packet], stream: av.VideoStream, wanted: set[int] | None = None
+    packets: Iterable[VideoPacket], stream: av.VideoStream, wanted: set[int] | None = None
 ) -> Iterator[av.VideoFrame | int | None]:
     """Frames in display order; where the decoder failed, the packet's stamp.
 
@@ -41,7 +41,7 @@ def decoded(
         return
 
 
-def leaves(packets: Iterable[av.Packet]) -> Iterator[tuple[av.Packet, bool]]:
+def leaves(packets: Iterable[VideoPacket]) -> Iterator[tuple[VideoPacket, bool]]:
     """Every packet, and whether by its place nothing should refer to it: shown before one that was decoded earlier,
     and not after the one that is decoded next.
 

@@ -130,4 +130,5 @@ def installed_decord() -> ModuleType:
         raise MissingDependency(
             f"video_reader=decord: it is not installed ({error}); run `pip install worldmodel[decord]`"
         ) from error
-    return decord
+    module: ModuleType = decord
+    return module

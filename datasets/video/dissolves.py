@@ -72,7 +72,8 @@ def _mixed(pixels_FP: Float32[np.ndarray, "F P"], span: int, rule: DissolveRule)
     product = ((before - before.mean(1, keepdims=True)) * (after - after.mean(1, keepdims=True))).mean(1)
     unlike = (product < rule.likeness * contrasts.prod(0)) & (wide <= rule.wide_residual)
     fading = contrasts.min(0) < rule.contrast * contrasts.max(0)
-    return (change >= rule.change) & (residual <= rule.residual) & (unlike | fading)
+    mixed: np.ndarray = (change >= rule.change) & (residual <= rule.residual) & (unlike | fading)
+    return mixed
 
 
 def _change_and_residual(pixels_FP: Float32[np.ndarray, "F P"], span: int) -> tuple[np.ndarray, np.ndarray]:

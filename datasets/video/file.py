@@ -27,6 +27,7 @@ from worldmodel.datasets.video.decode import Filling, decoded, trusted
 from worldmodel.datasets.video.index import (
     Packets,
     VideoIndex,
+    VideoPacket,
     counted_index,
     frames_of,
     goes_back,
@@ -164,7 +165,7 @@ class VideoFile:
         container: Any = stream.container  # of its two kinds the one for reading
         doubtful = index.rises and container.format.name == "avi"  # the next picture shows whether this one is in order
         number_of = {int(index.pts[frame]): frame for frame in run}
-        packets: Iterator[av.Packet] = container.demux(stream)
+        packets: Iterator[VideoPacket] = container.demux(stream)
         if index.stamped:
             stamps = dict.fromkeys((int(index.pts[start]), int(index.dts[start])))
             packets = packets_from(container, stream, list(stamps), bool(index.keys[start]))
@@ -216,7 +217,7 @@ def asked(path: Path, spans: Sequence[Numbers], frames: int) -> list[list[int]]:
 
 def packets_from(
     container: av.container.InputContainer, stream: av.VideoStream, stamps: list[int], key: bool
-) -> Iterator[av.Packet]:
+) -> Iterator[VideoPacket]:
     """Packets from the one that is shown at `stamps[0]` on; none if the container cannot seek there.
 
     MP4 seeks by display time, most others by decoding time; the two are tried in turn. The display time comes first:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -25,6 +26,10 @@ from worldmodel.errors import InputError
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 FURTHER = 32  # packets read past the last moment that is wanted; a picture is decoded at most 16 ahead of its display
 Stamps = Sequence[int | None]
+if TYPE_CHECKING:
+    VideoPacket = av.Packet[Any]
+else:
+    VideoPacket = av.Packet  # generic in its stub alone
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Packets:
     def __len__(self) -> int:
         return len(self.pts)
 
-    def add(self, packet: av.Packet) -> None:
+    def add(self, packet: VideoPacket) -> None:
         self.pts.append(packet.pts)
         self.dts.append(packet.dts)
         self.keys.append(packet.is_keyframe)
@@ -210,7 +215,8 @@ def evened(stamps: Stamps) -> np.ndarray:
     at, rising = at[own], rising[own]
     numbers = np.arange(len(stamps))
     before, after = np.minimum(numbers - at[0], 0), np.maximum(numbers - at[-1], 0)
-    return np.interp(numbers, at, rising) + usual * (before + after)
+    seconds: np.ndarray = np.interp(numbers, at, rising) + usual * (before + after)
+    return seconds
 
 
 def _checked(index: VideoIndex, path: Path) -> VideoIndex:

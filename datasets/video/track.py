@@ -62,12 +62,12 @@ class VideoTrack(Track):
         return places
 
     @cached_property
-    def times_s(self) -> Float64[np.ndarray, "K"]:
+    def times_s(self) -> Float64[np.ndarray, "K"]:  # type: ignore[override]  # found when asked for: it costs a pass
         """Seconds from the first frame."""
         return np.array([time_s for _, _, time_s in self._places])
 
     @cached_property
-    def joined(self) -> Bool[np.ndarray, "K-1"]:
+    def joined(self) -> Bool[np.ndarray, "K-1"]:  # type: ignore[override]  # the same
         """Steps without a gap, by the rule for cameras of any rate: see `is_gap`."""
         steps_s = np.diff(self.times_s)
         return ~is_gap(steps_s, 1 / self.step_s) if self.step_s else np.zeros(len(steps_s), dtype=bool)
