@@ -17,7 +17,6 @@ from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest_fields import PrecisionName
 from worldmodel.measure.flops import PartWork, base_of
 from worldmodel.measure.report import publish
-from worldmodel.models.published import published_chunk
 from worldmodel.settings import Count, NotNegative, Positive, Settings, Text
 
 
@@ -110,7 +109,9 @@ def job_of(config: BudgetConfig) -> tuple[Job, str]:
     """The work, and a line that says what it is."""
     if config.artifact is not None:
         return _job_of_artifact(config.artifact, config.steps)
-    _, (height, width) = published_chunk(config.family)
+    from worldmodel.models.families import FAMILIES  # and torch with it, which an artifact needs not
+
+    _, (height, width) = FAMILIES[config.family].chunk
     size = (config.frames, config.height or height, config.width or width)
     guided = config.guidance > 1
     work = work_of_family(config.family, size, config.cameras, guided, config.prompt_tokens)

@@ -154,9 +154,10 @@ def _manifest(job: ExportJob, parts: dict[str, Part]) -> Manifest:
     pipeline, folder = source.pipeline, job.folder
     if job.calibration is not None and job.calibration.ranges:
         job.calibration.write(folder)
+    family: Any = source.family.name  # one that the manifest's format lists
     return Manifest(
         schema=SCHEMA,
-        family=source.family,
+        family=family,
         checkpoint=Checkpoint(
             name=source.name,
             transformer_sha256=weights_hash(pipeline.transformer),

@@ -7,11 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.measure.flops import NOTHING, PartWork, work_of_call, work_of_graph
 
-FAMILIES = ("ltx", "wan")
 BAKED = re.compile(r"(^|\.)(attn2\.(to_k|to_v|norm_k)|caption_projection|text_embedder)(\.|$)")
 FOLDED = re.compile(r"(^|\.)(attn2|caption_projection|text_embedder)(\.|$)")
 """Modules that a baked prompt makes constant; with one token cross-attention is constant altogether."""
@@ -39,15 +37,13 @@ def work_of_family(
     """
     import torch
 
-    from worldmodel.backbones.random import random_backbone
+    from worldmodel.models.families import family_named
 
-    if family not in FAMILIES:
-        raise InputError(f"family={family}: choose {' or '.join(FAMILIES)}, or give artifact=FOLDER")
-    backbone: Any = random_backbone(family, "real", torch.float32, "meta")
+    backbone: Any = family_named(family).random_backbone("real", torch.float32, "meta")
     shape = backbone.geometry.latent_shape(*size)
-    if family == "wan":
+    if backbone.text_length is not None:
         backbone.text_length = prompt_tokens  # unpadded: equal keys are one key in the exported graph
-    batch, width = cameras * (1 + guided), backbone._prompt_width
+    batch, width = cameras * (1 + guided), backbone.prompt_width
     shapes = ((cameras, 3, *size), (cameras, *shape), (batch, *shape), (1, prompt_tokens, width), (batch,))
     video, latents, rows, prompt, sigma = (torch.empty(axes, device="meta") for axes in shapes)
     video_bytes, latents_bytes = video.numel(), 4 * latents.numel()

@@ -69,8 +69,5 @@ def _as_exported(manifest: Manifest, config: OriginalConfig) -> ExportConfig:
         "negative_prompt_embeds": config.negative_prompt_embeds,
     }
     name = config.checkpoint or manifest.checkpoint.name
-    words = name.split(" ")
-    if words[0] == "random" and len(words) == 3:
-        return ExportConfig(**known, weights="random", family=words[1], sizes=words[2])  # type: ignore[arg-type]
     base, _, transformer = name.partition(WITH_TRANSFORMER)
     return ExportConfig(**known, checkpoint=base, transformer=config.transformer or transformer or None)

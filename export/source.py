@@ -1,22 +1,20 @@
 """What is exported: a pipeline, the size of its chunks, and the prompts that are baked in."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from worldmodel.backbones.random import random_backbone
-from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.export.precision import FLOATS
 from worldmodel.flow.guidance import Prompt
+from worldmodel.models.checkpoint import random_weights, trained_chunk
+from worldmodel.models.families import Family, family_of
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.models.open import open_pipeline, place_of, trained_chunk
+from worldmodel.models.open import open_pipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.models.prompt_files import read_prompts
-from worldmodel.models.published import ChunkSize, published_chunk
 
 WITH_TRANSFORMER = " transformer="
 """Between a checkpoint and the transformer that took its own one's place, in the name of a source."""
@@ -32,12 +30,9 @@ class Source:
     prompts: BakedPrompts
 
     @property
-    def family(self) -> Literal["ltx", "wan", "tiny"]:
-        """As in the manifest; `tiny` is of LTX's classes."""
-        backbone = self.pipeline.backbone
-        if isinstance(backbone, WanBackbone):
-            return "wan"
-        return "tiny" if backbone.name == "tiny" else "ltx"
+    def family(self) -> Family:
+        """The record of the pipeline's networks."""
+        return family_of(self.pipeline.backbone)
 
 
 def open_source(config: ExportConfig) -> Source:
@@ -46,7 +41,9 @@ def open_source(config: ExportConfig) -> Source:
     Raises:
         InputError: a checkpoint that does not load, a size without a latent, or a prompt that does not fit.
     """
-    name, pipeline, (frames, (height, width)) = _random(config) if config.weights == "random" else _saved(config)
+    name = f"random {config.family} {config.sizes}" if config.weights == "random" else config.checkpoint
+    pipeline = _opened(name, config)
+    frames, (height, width) = trained_chunk(name, family_of(pipeline.backbone))
     chunk = Chunk(
         config.frames or frames,
         config.height or height,
@@ -59,6 +56,8 @@ def open_source(config: ExportConfig) -> Source:
     pipeline.backbone.geometry.check(chunk.frames, chunk.height, chunk.width)
     for part in (pipeline.vae, pipeline.transformer):
         part.requires_grad_(False).eval()
+    if config.transformer is not None:
+        name += f"{WITH_TRANSFORMER}{config.transformer}"
     return Source(name, pipeline, chunk, baked_prompts(pipeline, config))
 
 
@@ -73,21 +72,16 @@ def baked_prompts(pipeline: FlowFramesPipeline, config: ExportConfig) -> BakedPr
     return BakedPrompts.of(empty, prompt, negative, scale)
 
 
-def _saved(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
-    pipeline = open_pipeline(config.checkpoint, config.transformer, config.conventions, device="cpu")
+def _opened(checkpoint: str, config: ExportConfig) -> FlowFramesPipeline:
+    random, dtype = random_weights(checkpoint), None
+    if random is not None and random.sizes == "real":
+        # In float32 they would take twice the memory, and random weights have no digits to lose.
+        dtype = FLOATS.get(config.precision, torch.float16)
+    pipeline = open_pipeline(checkpoint, config.transformer, config.conventions, dtype=dtype, device="cpu")
     if isinstance(pipeline, NoiseConditionedPipeline):
         raise InputError(
             f"checkpoint={config.checkpoint}: is noise-conditioned (it starts from noise and is shown the observed "
             "chunk beside it), for which there are no graphs; export a FlowFrames checkpoint, such as tiny, or run "
             "this one by `worldmodel predict`"
         )
-    name = config.checkpoint + ("" if config.transformer is None else f"{WITH_TRANSFORMER}{config.transformer}")
-    return name, pipeline, trained_chunk(place_of(config.checkpoint), pipeline.backbone.name)
-
-
-def _random(config: ExportConfig) -> tuple[str, FlowFramesPipeline, ChunkSize]:
-    # Real sizes in float32 would take twice the memory, and random weights have no digits to lose.
-    dtype = FLOATS.get(config.precision, torch.float16) if config.sizes == "real" else torch.float32
-    pipeline = FlowFramesPipeline.from_backbone(random_backbone(config.family, config.sizes, dtype))
-    pipeline.following(config.conventions)
-    return f"random {config.family} {config.sizes}", pipeline, published_chunk(config.family)
+    return pipeline

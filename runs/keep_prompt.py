@@ -8,17 +8,17 @@ The source is a hub id or a folder in diffusers' layout, with `text_encoder` and
 import sys
 from pathlib import Path
 
-from worldmodel.backbones.loading import load_backbone
 from worldmodel.errors import UserError
 from worldmodel.files import replace_folder
+from worldmodel.models.families import family_of
+from worldmodel.models.open import open_backbone, open_text_encoder
 from worldmodel.models.pipeline import FlowFramesPipeline
-from worldmodel.training.captions import load_text_encoder
 
 
 def keep_prompt(source: str, out: Path) -> None:
     """The pipeline without text encoder in the folder `out`, in the dtype of the source."""
-    backbone = load_backbone(source)
-    encoder, tokenizer = load_text_encoder(source, backbone)
+    backbone = open_backbone(source)
+    encoder, tokenizer = open_text_encoder(source, family_of(backbone))
     pipeline = FlowFramesPipeline.from_backbone(backbone, text_encoder=encoder, tokenizer=tokenizer)
     pipeline.register_modules(text_encoder=None, tokenizer=None)
     part = out.with_name(f"{out.name}.part")

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -9,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from worldmodel.errors import InputError
 
@@ -231,6 +232,17 @@ def save_tensors(tensors: "dict[str, Tensor]", path: Path, said: dict[str, str] 
 
     with disk_errors(path):
         save_file(tensors, path, metadata=said)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises `InputError` that names the file."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error}); restore it") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: a JSON object is expected; restore it")
+    return value
 
 
 @contextmanager

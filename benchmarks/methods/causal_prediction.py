@@ -7,26 +7,25 @@ Shape legend: B clips, F observed frames, G predicted frames, H height, W width,
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import init_empty_weights
-from diffusers import WanTransformer3DModel
 from jaxtyping import Float
 from torch import Tensor
 
-from worldmodel.backbones import official_configs as configs
-from worldmodel.backbones.loading import load_wan_vae, read_json
-from worldmodel.backbones.official_keys import wan_transformer_key
-from worldmodel.backbones.random import random_backbone
-from worldmodel.backbones.wan import WanBackbone
-from worldmodel.backbones.weights import Weights, load_strictly
+from worldmodel.backbones.official import Config
+from worldmodel.backbones.wan.backbone import WanBackbone
+from worldmodel.backbones.wan.configs import WAN_21_13B
+from worldmodel.backbones.wan.official import TRANSFORMER, load_vae
+from worldmodel.backbones.weights import Weights
 from worldmodel.benchmarks.methods.causal_wan import CausalWan, FewSteps, continue_latents
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.errors import InputError
+from worldmodel.files import read_json
 from worldmodel.flow.guidance import Prompt
+from worldmodel.models.families import WAN
 from worldmodel.models.open import chosen_device
 from worldmodel.models.prompt_files import read_prompt
 from worldmodel.settings import Count, Device, Settings, Size, Text
@@ -172,27 +171,22 @@ def load_causal_prediction(recipe: Recipe, options: CausalOptions) -> CausalPred
     device, dtype = chosen_device(options.device), getattr(torch, options.dtype)
     backbone: Any
     if options.weights == "random":
-        backbone = random_backbone("wan", options.sizes, dtype, device)
+        backbone = WAN.random_backbone(options.sizes, dtype, device)
     else:
-        config = configs.WAN_21_13B if options.config is None else read_json(Path(options.config))
+        config: Config = WAN_21_13B if options.config is None else read_json(Path(options.config))
         for path, where in ((options.weights, recipe.where), (options.vae, VAE_WHERE)):
             if not Path(path).is_file():
                 raise InputError(f"{path}: no such file; {where}, or use weights=random for memory and latency")
         weights = GeneratorWeights(Path(options.weights), recipe.entry)
-        transformer = load_generator(weights, config["transformer"], dtype, device)
-        vae = load_wan_vae(Path(options.vae), config, dtype, device)
+        transformer = load_generator(weights, config, dtype, device)
+        vae = load_vae(Path(options.vae), config, dtype, device)
         backbone = WanBackbone(vae, transformer, text_length=config["transformer"].get("text_len", 512))
     return CausalPrediction(recipe, options, backbone, read_prompt(options.prompt, backbone.empty_prompt()[0]))
 
 
-def load_generator(
-    weights: Weights, config: configs.Config, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> WanTransformer3DModel:
+def load_generator(weights: Weights, config: Config, dtype: torch.dtype, device: torch.device) -> Any:
     """The network of an official file; `config` in Wan's words. `InputError` names the first key that differs."""
     for name in weights.names:
         if not name.startswith(PREFIX):
             raise InputError(f"{weights.path}: key {name} is not under {PREFIX!r}; use the official file")
-    with init_empty_weights(include_buffers=False):
-        module = WanTransformer3DModel(**configs.wan_transformer_arguments(config, weights.path)).eval()
-    load_strictly(module, weights, wan_transformer_key, PREFIX, dtype=dtype, device=device)
-    return module
+    return replace(TRANSFORMER, prefix=PREFIX).load(weights, config, dtype, device)

@@ -21,7 +21,7 @@ from diffusers.models.embeddings import apply_rotary_emb
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.benchmarks.methods.method import Noise
 from worldmodel.flow.guidance import Prompt
 from worldmodel.flow.solvers import Evaluations

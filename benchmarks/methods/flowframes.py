@@ -12,23 +12,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.random import random_backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.conventions import ConventionsName
 from worldmodel.errors import InputError
+from worldmodel.models.checkpoint import trained_chunk
+from worldmodel.models.families import FAMILIES, family_of
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.models.open import chosen_device, open_pipeline, place_of, trained_chunk
+from worldmodel.models.open import open_pipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.models.prompt_files import read_clip_prompts, read_prompts
 from worldmodel.pixels import signed_from_unit, unit_from_signed
 from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Size, Text
 
 CODE = "Apache-2.0 (this package)"
-WEIGHTS = {
-    "ltx": "OpenRAIL-M (LTX-Video 2b-v0.9.5)",
-    "wan": "Apache-2.0 (Wan 2.1)",
-    "tiny": "Apache-2.0 (trained on the toy world)",
-}
 NO_PROMPT = "The prompt is empty, so guidance would change nothing and is skipped."
 PROMPTS = "The paper names no prompt: here prompt and negative prompt are those of the given files."
 PUBLISHED = "Guidance goes from the published code's negative prompt to the clip's caption, the empty one without any."
@@ -150,27 +146,27 @@ def load_noise_conditioned(options: ModelOptions) -> FlowFramesMethod:
 
 def opened(kind: type[FlowFramesPipeline], options: ModelOptions) -> FlowFramesPipeline:
     """The model that `options` names, on its device; raises `InputError` where it cannot be had."""
-    dtype = getattr(torch, options.dtype)
-    conventions = {name: getattr(options, name) for name in ("decode_timestep", "decode_noise_scale", "fixed_rate")}
-    if options.checkpoint == "random":
-        backbone = random_backbone(options.family or "ltx", options.sizes, dtype, chosen_device(options.device))
-        pipeline = kind.from_backbone(backbone).following(options.conventions, **conventions)
-    else:
-        pipeline = open_pipeline(
-            options.checkpoint, options.transformer, options.conventions, kind=kind, family=options.family, dtype=dtype,
-            device=options.device, **conventions,
-        )  # fmt: skip
+    pipeline = open_pipeline(
+        _name_of(options), options.transformer, options.conventions, kind=kind, family=options.family,
+        dtype=getattr(torch, options.dtype), device=options.device, decode_timestep=options.decode_timestep,
+        decode_noise_scale=options.decode_noise_scale, fixed_rate=options.fixed_rate,
+    )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def chunk(options: ModelOptions, backbone: Backbone) -> tuple[tuple[int, int], int]:
     """Size and number of frames, each as asked for, else as trained, else the paper's."""
-    place = None if options.checkpoint == "random" else place_of(options.checkpoint)
-    frames, size = trained_chunk(place, backbone.name)
+    frames, size = trained_chunk(_name_of(options), family_of(backbone))
     return options.size or size, options.frames or frames
+
+
+def _name_of(options: ModelOptions) -> str:
+    """The checkpoint's name, with family and sizes where its weights are random."""
+    return f"random {options.family or 'ltx'} {options.sizes}" if options.checkpoint == "random" else options.checkpoint
 
 
 def licences(backbone: Backbone) -> Licences:
     """Of this package and of the backbone's weights."""
-    return Licences(CODE, WEIGHTS.get(backbone.name, "of whoever trained them"))
+    family = FAMILIES.get(backbone.name)
+    return Licences(CODE, "of whoever trained them" if family is None else family.weights_licence)

@@ -20,22 +20,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.loading import load_backbone
-from worldmodel.backbones.ltx import frame_coords
-from worldmodel.backbones.random import random_backbone
+from worldmodel.backbones.ltx.positions import frame_coords
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, skip_reason
 from worldmodel.flow.solvers import Evaluations
-from worldmodel.models.open import chosen_device
+from worldmodel.models.families import LTX
+from worldmodel.models.open import chosen_device, open_backbone
 from worldmodel.models.prompt_files import read_prompts
+from worldmodel.models.prompts import rows
 from worldmodel.pixels import unit_from_signed
-from worldmodel.prompts import rows
 from worldmodel.settings import Count, Device, NotNegative, Positive, Settings, Share, Size, Text
 
 WEIGHTS = "ltx-video-2b-v0.9.5.safetensors"
 WHERE = f"download {WEIGHTS} from huggingface.co/Lightricks/LTX-Video, or the folder Lightricks/LTX-Video-0.9.5"
-LICENCES = Licences("Apache-2.0 (LTX-Video, diffusers)", "OpenRAIL-M (LTX-Video 2b-v0.9.5)")
+LICENCES = Licences("Apache-2.0 (LTX-Video, diffusers)", LTX.weights_licence)
 
 
 @dataclass(frozen=True)
@@ -245,11 +244,11 @@ def load_ltxv_condition(options: LTXVConditionOptions) -> LTXVCondition:
     """Raises `InputError` for weights that are not there, and for the first missing, extra or misshapen key."""
     device, dtype = chosen_device(options.device), getattr(torch, options.dtype)
     if options.weights == "random":
-        backbone = random_backbone("ltx", options.sizes, dtype, device)
+        backbone = LTX.random_backbone(options.sizes, dtype, device)
     elif not Path(options.weights).exists():
         raise InputError(f"{options.weights}: no such file; {WHERE}, or use weights=random for memory and latency")
     else:
-        backbone = load_backbone(Path(options.weights), "ltx", dtype, device=device)
+        backbone = open_backbone(Path(options.weights), LTX.name, dtype, device)
     like_1LD = backbone.empty_prompt()[0]
     prompts = read_prompts(options.prompt, options.negative_prompt, like_1LD)
     return LTXVCondition(options, backbone, *prompts)

@@ -10,14 +10,13 @@ from diffusers import AutoencoderKLTemporalDecoder
 from torch import nn
 from transformers import CLIPVisionModelWithProjection
 
-from worldmodel.backbones.loading import read_json
 from worldmodel.backbones.random import drawn
 from worldmodel.backbones.weights import Weights
 from worldmodel.benchmarks.methods import vista_configs as configs
 from worldmodel.benchmarks.methods import vista_weights as official
 from worldmodel.benchmarks.methods.vista_unet import VistaUNet
 from worldmodel.errors import InputError
-from worldmodel.files import expanded
+from worldmodel.files import expanded, read_json
 from worldmodel.models.open import chosen_device
 from worldmodel.settings import Count, Device, Settings, Size, Text
 

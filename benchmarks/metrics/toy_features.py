@@ -32,7 +32,7 @@ class TinyFeatures(Extractor):
         """Load the shipped VAE, in float32."""
         from diffusers import AutoencoderKLLTXVideo
 
-        from worldmodel.backbones.loading import load_component
+        from worldmodel.backbones.components import load_component
         from worldmodel.backbones.weights import align_weights
         from worldmodel.checkpoints import shipped
 

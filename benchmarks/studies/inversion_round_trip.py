@@ -31,10 +31,10 @@ from worldmodel.errors import InputError
 from worldmodel.flow.inversion import midpoint
 from worldmodel.flow.solvers import Evaluations, Integration, Velocity
 from worldmodel.measure import machine
-from worldmodel.measure.hashes import folder_hash
 from worldmodel.measure.report import Record, table_of
-from worldmodel.models.open import checkpoint_folder, trained_chunk
-from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.models.checkpoint import checkpoint_hashes, trained_chunk
+from worldmodel.models.families import family_of
+from worldmodel.models.open import open_pipeline
 from worldmodel.pixels import signed_from_uint8
 
 STEPS = (10, 25, 50, 100, 200)
@@ -198,12 +198,14 @@ def text_of(found: Record) -> str:
 
 def compare(chosen: argparse.Namespace) -> None:
     """Measure, print the tables and the JSON line."""
-    about, checkpoint = machine.describe(("torch", "diffusers")), checkpoint_folder(chosen.checkpoint)
-    backbone = FlowFramesPipeline.from_pretrained(checkpoint, dtype=torch.float32).backbone
-    x_target, frame_rate = toy_chunks(backbone, chosen.root, chosen.chunks, *trained_chunk(checkpoint, backbone.name))
+    about, checkpoint = machine.describe(("torch", "diffusers")), chosen.checkpoint
+    backbone = open_pipeline(checkpoint, device="cpu").backbone
+    x_target, frame_rate = toy_chunks(
+        backbone, chosen.root, chosen.chunks, *trained_chunk(checkpoint, family_of(backbone))
+    )
     result = {
         "benchmark": "inversion_round_trip", "checkpoint": chosen.checkpoint, "chunks": chosen.chunks,
-        "checkpoint_sha256": folder_hash(checkpoint), "latents": list(x_target.shape[1:]), "goal": GOAL,
+        **checkpoint_hashes(checkpoint, None), "latents": list(x_target.shape[1:]), "goal": GOAL,
         **measure(backbone, x_target, frame_rate, chosen.steps),
     }  # fmt: skip
     publish("inversion_round_trip", text_of(result), result | {"machine": about}, chosen.keep)

@@ -25,10 +25,9 @@ from worldmodel.benchmarks.studies.cache_feeding import batches, write_cache
 from worldmodel.benchmarks.studies.results import publish
 from worldmodel.flow.couplings import Coupling
 from worldmodel.measure import machine
-from worldmodel.measure.hashes import folder_hash
 from worldmodel.measure.report import Record, table_of
-from worldmodel.models.open import checkpoint_folder
-from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.models.checkpoint import checkpoint_hashes
+from worldmodel.models.open import open_pipeline
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache
@@ -156,8 +155,8 @@ def text_of(result: Record) -> str:
 
 def compare(chosen: argparse.Namespace) -> None:
     """Measure, print the table and the JSON line."""
-    about, checkpoint = machine.describe(("torch", "diffusers", "pot")), checkpoint_folder(chosen.checkpoint)
-    backbone = FlowFramesPipeline.from_pretrained(checkpoint, dtype=torch.float32).backbone
+    about, checkpoint = machine.describe(("torch", "diffusers", "pot")), chosen.checkpoint
+    backbone = open_pipeline(checkpoint, device="cpu").backbone
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="step-cost-") as work:
         ways = turns(backbone, Path(work), SIZE, chosen.batch_size, chosen.precision)
@@ -166,7 +165,7 @@ def compare(chosen: argparse.Namespace) -> None:
         prepared = {name: median(taken["cpu"]) for name, taken in measure(both, PREPARED).items()}
     result = {
         "benchmark": "step_cost", "tokens": backbone.geometry.tokens(FRAMES, *SIZE), "batch_size": chosen.batch_size,
-        "precision": chosen.precision, "rounds": chosen.rounds, "checkpoint_sha256": folder_hash(checkpoint),
+        "precision": chosen.precision, "rounds": chosen.rounds, **checkpoint_hashes(checkpoint, None),
         "rows": rows_of(times), "prepare_cpu_s": prepared,
     }  # fmt: skip
     publish("step_cost", text_of(result), result | {"machine": about}, chosen.keep)

@@ -20,9 +20,10 @@ from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.measure import machine
 from worldmodel.measure.frame_scores import FrameScores, frame_scores, repeat_last
-from worldmodel.measure.hashes import folder_hash
 from worldmodel.measure.report import Record, table_of
-from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
+from worldmodel.models.checkpoint import checkpoint_hashes, trained_chunk
+from worldmodel.models.families import family_of
+from worldmodel.models.open import open_pipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.models.round_trip import vae_round_trip
 from worldmodel.pixels import to_uint8
@@ -43,10 +44,10 @@ def scores_of_pair(pipeline: FlowFramesPipeline, pair: PixelPair, numbers: tuple
     return {name: frame_scores(video, pair.future_NGCHW) for name, video in videos.items()}
 
 
-def measure(root: Path, checkpoint: Path, numbers: tuple[int, ...], every: int = 1) -> Record:
+def measure(root: Path, checkpoint: str | Path, numbers: tuple[int, ...], every: int = 1) -> Record:
     """Scores by method, in all and by scene, of the validation scenes at `root`; of every so manieth pair."""
     pipeline = open_pipeline(checkpoint)
-    length, size = trained_chunk(checkpoint, pipeline.backbone.name)
+    length, size = trained_chunk(checkpoint, family_of(pipeline.backbone))
     index = open_index(root, "v1.0-toy")
     pairs = chunk_pairs(index, split="val", observed_frames=length, future_frames=length, stride=2 * length, size=size)
     scores: dict[str, dict[str, list[FrameScores]]] = {}
@@ -88,9 +89,8 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    checkpoint = checkpoint_folder(arguments.checkpoint)
-    result = measure(arguments.root, checkpoint, EVALUATIONS, arguments.every)
-    result |= {"checkpoint_sha256": folder_hash(checkpoint), "machine": machine.describe(("torch", "diffusers"))}
+    result = measure(arguments.root, arguments.checkpoint, EVALUATIONS, arguments.every)
+    result |= {**checkpoint_hashes(arguments.checkpoint, None), "machine": machine.describe(("torch", "diffusers"))}
     baseline = result["methods"]["repeat last"]["psnr_db"]
     rows = [
         {

@@ -35,9 +35,10 @@ from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.flow.couplings import squared_distances, transport_plan
 from worldmodel.measure import machine
-from worldmodel.measure.hashes import folder_hash
 from worldmodel.measure.report import Record, table_of
-from worldmodel.models.open import checkpoint_folder, open_pipeline, trained_chunk
+from worldmodel.models.checkpoint import checkpoint_hashes, trained_chunk
+from worldmodel.models.families import family_of
+from worldmodel.models.open import open_pipeline
 from worldmodel.pixels import signed_from_uint8
 
 LEAST = 3  # chunks of a video, so that a chunk has a choice among those of its own
@@ -280,9 +281,9 @@ def main() -> None:
 def compare(chosen: argparse.Namespace) -> None:
     """Every set that was asked for, the picture, and the tables."""
     transport_plan(torch.zeros(1, 1).double())  # where POT is absent it says so now
-    about, checkpoint = machine.describe(("torch", "diffusers", "pot")), checkpoint_folder(chosen.checkpoint)
+    about, checkpoint = machine.describe(("torch", "diffusers", "pot")), chosen.checkpoint
     backbone = open_pipeline(checkpoint).backbone
-    trained, size = trained_chunk(checkpoint, backbone.name)
+    trained, size = trained_chunk(checkpoint, family_of(backbone))
     length = chosen.frames or trained
     sources: dict[str, Source] = {}
     if root := chosen.root or (None if chosen.videos else Path("data/toyworld")):
@@ -294,7 +295,7 @@ def compare(chosen: argparse.Namespace) -> None:
     if chosen.picture:
         draw(sets, chosen.picture)
     result = {"benchmark": "transport_plan", "frames": length, "size": size, "seed": chosen.seed, "sets": sets}
-    result |= {"checkpoint_sha256": folder_hash(checkpoint), "machine": about}
+    result |= {**checkpoint_hashes(checkpoint, None), "machine": about}
     head = f"# Optimal transport between chunks\n\nLatents of {length} frames at {size[0]} x {size[1]}."
     head += " Video files at their own frame rate, from the start of the longest shot."
     publish("transport_plan", f"{head}\n\n{table_of(rows_of(sets))}\n\n{NOTE}", result, chosen.keep)

@@ -5,6 +5,7 @@ Shape legend: see `parts.py`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,15 +13,10 @@ from torch import Tensor
 from torch.export import Dim
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.ltx import LTXBackbone
-from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
-from worldmodel.export.graphs.ltx import ltx_step
-from worldmodel.export.graphs.ltx_vae import ltx_decoder, ltx_encoder
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
-from worldmodel.export.graphs.wan import wan_step
-from worldmodel.export.graphs.wan_vae import wan_decoder, wan_encoder
-from worldmodel.export.graphs.wan_vae_stream import example_caches, wan_stream
+from worldmodel.export.graphs.wan_vae_stream import example_caches
+from worldmodel.models.families import family_of
 
 Inputs = tuple[Tensor | tuple[Tensor, ...], ...]
 
@@ -44,44 +40,34 @@ def graphs_of(backbone: Backbone, chunk: Chunk, prompts: BakedPrompts, stream: b
     """The graphs of an artifact by the names of its parts: encoder, step, and decoder or decoder_first, decoder_next.
 
     Raises:
-        InputError: a backbone of another family, or `stream` for one other than Wan or for graphs of free size. Making
-            a graph may raise it as well.
+        InputError: a backbone whose family has no graphs, or `stream` for one other than Wan or for graphs of free
+            size. Making a graph may raise it as well.
     """
-    if not isinstance(backbone, (LTXBackbone, WanBackbone)):
+    family = family_of(backbone)
+    parts_of, stream_of = family.export_function("onnx_parts"), family.export_function("onnx_stream")
+    if parts_of is None:
         raise InputError(f"backbone {type(backbone).__name__}: give a pipeline of LTX-Video, Wan 2.1 or tiny")
-    if stream and (chunk.dynamic or not isinstance(backbone, WanBackbone)):
+    if stream and (chunk.dynamic or stream_of is None):
         raise InputError("wan_decoder=stream: it is for Wan and for graphs of one size; use sequence")
     latents = torch.zeros(chunk.cameras, *backbone.geometry.latent_shape(chunk.frames, chunk.height, chunk.width))
     video = torch.zeros(chunk.cameras, chunk.frames, chunk.height, chunk.width, 3, dtype=torch.uint8)
-    encoder, step, decoder = _makers(backbone, chunk, prompts)
+    parts = parts_of(backbone, chunk, prompts)
     free = _free_shapes(backbone) if chunk.dynamic else {}
     graphs = {
-        "encoder": Graph(encoder, lambda _: (video,), free.get("encoder")),
-        "step": Graph(step, lambda _: (latents, torch.ones(1)), free.get("step")),
-        "decoder": Graph(decoder, lambda _: (latents,), free.get("decoder")),
+        "encoder": Graph(parts["encoder"], lambda _: (video,), free.get("encoder")),
+        "step": Graph(parts["step"], lambda _: (latents, torch.ones(1)), free.get("step")),
+        "decoder": Graph(parts["decoder"], lambda _: (latents,), free.get("decoder")),
     }
-    return graphs if not stream else {name: graphs[name] for name in ("encoder", "step")} | _streamed(backbone, latents)
+    if not stream or stream_of is None:
+        return graphs
+    return {name: graphs[name] for name in ("encoder", "step")} | _streamed(partial(stream_of, backbone), latents)
 
 
-def _makers(backbone: Any, chunk: Chunk, prompts: BakedPrompts) -> tuple[Callable[[], Any], ...]:
-    if isinstance(backbone, WanBackbone):
-        return (
-            lambda: wan_encoder(backbone, chunk),
-            lambda: wan_step(backbone, chunk, prompts),
-            lambda: wan_decoder(backbone),
-        )
-    return (
-        lambda: ltx_encoder(backbone),
-        lambda: ltx_step(backbone, chunk, prompts),
-        lambda: ltx_decoder(backbone, chunk),
-    )
-
-
-def _streamed(backbone: Any, latents: Tensor) -> dict[str, Graph]:
-    one = latents[:, :, :1]
+def _streamed(pair: Callable[[], tuple[Any, Any]], latents: Tensor) -> dict[str, Graph]:
+    frame = latents[:, :, :1]
     return {
-        "decoder_first": Graph(lambda: wan_stream(backbone)[0], lambda _: (one,)),
-        "decoder_next": Graph(lambda: wan_stream(backbone)[1], lambda module: (one, example_caches(module, one))),
+        "decoder_first": Graph(lambda: pair()[0], lambda _: (frame,)),
+        "decoder_next": Graph(lambda: pair()[1], lambda module: (frame, example_caches(module, frame))),
     }
 
 

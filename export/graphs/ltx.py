@@ -6,14 +6,17 @@ positions.
 Shape legend: see `parts.py`; N tokens = f * h * w, D width.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.export.graphs.copies import shared_copy, wide_copy
+from worldmodel.export.graphs.ltx_vae import ltx_decoder, ltx_encoder
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk, Step
 from worldmodel.export.graphs.prompt import baked_cross_attention, masked_tokens
 from worldmodel.export.graphs.rope import FixedRotation, LTXRotation, RotarySelfAttention
@@ -62,3 +65,12 @@ def ltx_step(backbone: LTXBackbone, chunk: Chunk, prompts: BakedPrompts) -> Step
     like_1Cfhw = torch.zeros(1, *geometry.latent_shape(chunk.frames, chunk.height, chunk.width))
     fixed = FixedRotation(rotation.of_coords(backbone.video_coords(like_1Cfhw, chunk.told_rate)))
     return Step(LTXNetwork(transformer, prompts, fixed), len(prompts.prompts), prompts.scale)
+
+
+def ltx_parts(backbone: LTXBackbone, chunk: Chunk, prompts: BakedPrompts) -> dict[str, Callable[[], nn.Module]]:
+    """Makers of the modules of an artifact's parts; the family's record in `worldmodel.models.families` names this."""
+    return {
+        "encoder": partial(ltx_encoder, backbone),
+        "step": partial(ltx_step, backbone, chunk, prompts),
+        "decoder": partial(ltx_decoder, backbone, chunk),
+    }

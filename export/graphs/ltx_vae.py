@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.copies import exchange, shared_copy, wide_copy
 from worldmodel.export.graphs.parts import Chunk, Decoder, Encoder

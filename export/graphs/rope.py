@@ -75,7 +75,7 @@ class FixedRotation(nn.Module):
 class LTXRotation(nn.Module):
     """LTX's rotation computed from the latents' size, for graphs of free size.
 
-    Token positions as in `worldmodel.backbones.ltx.frame_coords`: seconds, pixel rows, pixel columns.
+    Token positions as in `worldmodel.backbones.ltx.positions.frame_coords`: seconds, pixel rows, pixel columns.
     """
 
     def __init__(

@@ -3,6 +3,8 @@
 Shape legend: see `parts.py`; N tokens, D width, p q r the transformer's patch.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.export.graphs.copies import shared_copy, wide_copy
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk, Step
 from worldmodel.export.graphs.prompt import baked_cross_attention, zero_padded_tokens
 from worldmodel.export.graphs.rope import FixedRotation, RotarySelfAttention, WanRotation
+from worldmodel.export.graphs.wan_vae import wan_decoder, wan_encoder
 
 
 class Patches(nn.Linear):
@@ -83,3 +86,12 @@ def wan_step(backbone: WanBackbone, chunk: Chunk, prompts: BakedPrompts) -> Step
         rotation = FixedRotation(rotation(torch.zeros(1, *shape)))
     network = WanNetwork(backbone.transformer, prompts, backbone.text_length, rotation)
     return Step(network, len(prompts.prompts), prompts.scale, backbone.whole_timesteps)
+
+
+def wan_parts(backbone: WanBackbone, chunk: Chunk, prompts: BakedPrompts) -> dict[str, Callable[[], nn.Module]]:
+    """Makers of the modules of an artifact's parts; the family's record in `worldmodel.models.families` names this."""
+    return {
+        "encoder": partial(wan_encoder, backbone, chunk),
+        "step": partial(wan_step, backbone, chunk, prompts),
+        "decoder": partial(wan_decoder, backbone),
+    }

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.copies import exchange, shared_copy
 from worldmodel.export.graphs.parts import Chunk, Decoder, Encoder

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import pad
 
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.export.graphs.copies import exchange, shared_copy
 from worldmodel.export.graphs.parts import Decoder, to_video
 from worldmodel.export.graphs.wan_vae import ChannelNorm, check_vae, doubling, statistics

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.backbones.random import drawn
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.flow.guidance import Prompt
 from worldmodel.models.pipeline import FlowFramesPipeline

@@ -9,7 +9,9 @@ from worldmodel.datasets.nuscenes import chunk_pairs, open_index
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
 from worldmodel.errors import InputError
 from worldmodel.measure.frame_scores import frame_scores, repeat_last
-from worldmodel.models.open import open_pipeline, trained_chunk
+from worldmodel.models.checkpoint import trained_chunk
+from worldmodel.models.families import FAMILIES, family_of
+from worldmodel.models.open import open_pipeline
 from worldmodel.models.round_trip import vae_round_trip
 from worldmodel.pixels import to_uint8
 
@@ -19,14 +21,14 @@ NAMES = ("tiny", "tiny_base")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_pipeline_loads_and_says_its_chunk(name: str) -> None:
     pipeline = open_pipeline(shipped(name), device="cpu")
-    frames, size = trained_chunk(shipped(name), pipeline.backbone.name)
+    frames, size = trained_chunk(name, family_of(pipeline.backbone))
     assert (frames, size) == (17, (128, 192))
     pipeline.backbone.geometry.check(frames, *size)
 
 
 @pytest.mark.parametrize(("family", "size"), [("ltx", (256, 384)), ("wan", (240, 416)), ("tiny", (256, 384))])
 def test_a_pipeline_that_says_no_chunk_takes_the_papers(tmp_path: Path, family: str, size: tuple[int, int]) -> None:
-    assert trained_chunk(tmp_path, family) == (17, size)
+    assert trained_chunk(tmp_path, FAMILIES[family]) == (17, size)
 
 
 def test_the_weights_take_at_most_24_megabytes() -> None:

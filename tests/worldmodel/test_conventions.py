@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from worldmodel.backbones.backbone import timesteps
-from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.backbones.tiny import tiny_transformer, tiny_vae
 from worldmodel.conventions import PAPER, PUBLISHED, conventions_of
 from worldmodel.errors import InputError

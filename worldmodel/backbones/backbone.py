@@ -86,6 +86,7 @@ class Backbone(ABC):
         source: what of the posterior a prediction starts from.
         first_sigma: see `worldmodel.flow.solvers.set_sigmas`.
         whole_timesteps: in a prediction; see `timesteps`.
+        prompt_width: D of its prompts. text_length: tokens to which they are padded; None where any number will do.
     """
 
     name: str
@@ -96,6 +97,8 @@ class Backbone(ABC):
     vae: ModelMixin
     transformer: ModelMixin
     default_guidance: float = 1.0
+    prompt_width: int
+    text_length: int | None = None
 
     @property
     @abstractmethod
@@ -120,15 +123,15 @@ class Backbone(ABC):
         prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
         frame_rate: FrameRate = 12.0,
-        shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
+        conditioning_BCfhw: Float[Tensor, "B C f h w"] | None = None,
         whole_timesteps: bool = False,
     ) -> Float[Tensor, "B C f h w"]:
         """x_source - x_target as the network predicts it; the timestep fed to it is 1000 * sigma.
 
         Args:
             frame_rate: frames a second, of all clips or one per clip [B].
-            shown_BCfhw: the chunk right before, which the network sees clean (timestep 0) in front of these latents,
-                as LTXVCondition does: twice the tokens. FlowFrames needs none.
+            conditioning_BCfhw: the chunk right before, which the network sees clean (timestep 0) in front of these
+                latents, as LTXVCondition does: twice the tokens. FlowFrames needs none.
             whole_timesteps: see `timesteps`.
         """
 

@@ -7,7 +7,7 @@ temporal ratio = 2^steps and spatial ratio = patch_size * 2^steps.
 
 from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 
-from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.errors import InputError
 
 

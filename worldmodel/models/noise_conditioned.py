@@ -16,5 +16,5 @@ class NoiseConditionedPipeline(FlowFramesPipeline):
     def _source(self, observed: Tensor, generator: Generators) -> Tensor:
         return normal_like(observed, generator)
 
-    def _shown(self, observed: Tensor, batch: int) -> Tensor:
+    def _conditioning(self, observed: Tensor, batch: int) -> Tensor:
         return observed.repeat(batch // len(observed), 1, 1, 1, 1)  # guidance doubles the batch

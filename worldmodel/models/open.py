@@ -2,23 +2,32 @@
 
 pipeline = open_pipeline("tiny")
 pipeline = open_pipeline("LTX-Video-0.9.5", transformer="FlowC2S-ltxv", conventions="published")
+pipeline = open_pipeline("random wan tiny")
 """
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from worldmodel.backbones.loading import FAMILIES, is_hub_id, load_backbone, read_json, transformer_of
+from worldmodel.backbones.backbone import Backbone
+from worldmodel.backbones.official import GivenConfig
 from worldmodel.checkpoints import shipped, shipped_names
 from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
-from worldmodel.files import expanded, file_sha256
-from worldmodel.measure.hashes import folder_hash
+from worldmodel.files import expanded, read_json
+from worldmodel.models.checkpoint import downloaded, is_ours, place_of, random_weights
+from worldmodel.models.families import Family, family_named, family_of_class, titles
+from worldmodel.models.networks import lone_transformer, network_files
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
-from worldmodel.models.published import ChunkSize, published_chunk
+
+DESIGNS: dict[object, type[FlowFramesPipeline]] = {
+    design.__name__: design for design in (FlowFramesPipeline, NoiseConditionedPipeline)
+}
+"""Classes of pipeline by the name that a saved folder has of them."""
 
 
 def open_pipeline(
@@ -37,7 +46,7 @@ def open_pipeline(
 
     Args:
         checkpoint: a shipped name, a pipeline folder (of this package, or diffusers' of LTX-Video and Wan 2.1), a
-            folder or file of official weights, or a hub id.
+            folder or file of official weights, a hub id, or `random FAMILY SIZES` for weights drawn anew.
         transformer: a folder with one that was trained alone; it takes the place of the checkpoint's own.
         conventions: `paper` or `published`; None is what the checkpoint was saved with, else paper.
         kind: of pipeline; None is what was saved.
@@ -59,64 +68,77 @@ def open_pipeline(
         if place is not None and (place / "scheduler").is_dir() and not (place / "model_index.json").is_file():
             # opened by its networks alone it would predict with another schedule, and nobody would see it
             raise InputError(f"{place}: a saved pipeline without its model_index.json; restore that file")
+        # Random weights are made where they stay; those of files are read on the CPU and moved once.
+        made_on = chosen if random_weights(checkpoint) is not None else "cpu"
         own = None if transformer is None else Path(transformer)
-        backbone = load_backbone(place or str(checkpoint), family, dtype or torch.float32, transformer=own)
+        backbone = open_backbone(place or str(checkpoint), family, dtype or torch.float32, made_on, transformer=own)
         pipeline = (kind or FlowFramesPipeline).from_backbone(backbone)
     pipeline.following(conventions, **options)
-    return pipeline.to(chosen)
+    if pipeline.device != chosen:
+        pipeline.to(chosen)
+    return pipeline
 
 
-def place_of(checkpoint: str | Path) -> Path | None:
-    """The file or folder of a checkpoint, of a shipped one by its name; None for a hub id.
+def open_backbone(
+    checkpoint: str | Path,
+    family: str | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    vae_dtype: torch.dtype | None = None,
+    config: GivenConfig = None,
+    vae: Path | None = None,
+    transformer: Path | None = None,
+    **options: Any,
+) -> Backbone:
+    """The networks of a checkpoint without what surrounds them; `checkpoint` as in `open_pipeline`.
+
+    Args:
+        family: ltx or wan, where it must be that one.
+        dtype: of the transformer; None is as stored. vae_dtype: of the VAE; None is `dtype`.
+        config: of official files, in the official words, in place of the one that they carry; a file without any must
+            hold the published LTX 2B 0.9.5 or Wan 2.1 1.3B.
+        vae: path of `Wan2.1_VAE.pth` where it does not lie beside the transformer.
+        transformer: a folder with one that was trained alone; it takes the place of the checkpoint's own.
+        options: of the backbone's constructor.
 
     Raises:
-        InputError: neither a path, a shipped name nor a hub id.
+        InputError: a checkpoint that cannot be found or read, or the first missing, extra or misshapen key.
     """
+    if family is not None:
+        family_named(family)
+    random = random_weights(checkpoint)
+    if random is not None:
+        _refuse_another_family(checkpoint, random.family, family)
+        return random.family.random_backbone(random.sizes, dtype or torch.float32, device)
     place = expanded(checkpoint)
-    if place.exists():
-        return place
-    # A name below a folder that is there is a path with a slip in it, and the hub is not asked.
-    return None if is_hub_id(str(checkpoint)) and not place.parent.is_dir() else shipped(str(checkpoint))
+    if not place.exists():
+        place = shipped(str(checkpoint)) if str(checkpoint) in shipped_names() else downloaded(str(checkpoint))
+    files = network_files(place, config, vae)
+    _refuse_another_family(checkpoint, files.family, family)
+    own = files.load_transformer if transformer is None else partial(lone_transformer, files.family, transformer)
+    make_backbone: Any = files.family.backbone
+    backbone: Backbone = make_backbone(files.load_vae(vae_dtype or dtype, device), own(dtype, device), **options)
+    return backbone
 
 
-def checkpoint_folder(name: str) -> Path:
-    """The folder of a saved pipeline, or that of a shipped checkpoint of this name.
+def open_text_encoder(source: str, family: Family) -> tuple[Any, Any]:
+    """Text encoder and tokenizer of a diffusers folder or hub id, in bfloat16; None twice where it has none."""
+    import transformers
 
-    Raises:
-        InputError: neither is there.
-    """
-    folder = expanded(name)
-    if not folder.is_dir():
-        return shipped(name)
-    if not (folder / "model_index.json").is_file():
-        raise InputError(f"checkpoint={name}: no model_index.json in it; give the folder of a saved pipeline, or tiny")
-    return folder
-
-
-def checkpoint_hashes(checkpoint: str, transformer: str | None) -> dict[str, str | None]:
-    """sha256 of the files of both, None where there are none on this machine."""
-    hashes: dict[str, str | None] = {"checkpoint_sha256": _hash(place_of(checkpoint))}
-    return hashes if transformer is None else hashes | {"transformer_sha256": _hash(expanded(transformer))}
-
-
-def _hash(place: Path | None) -> str | None:
-    if place is None:
-        return None
-    return folder_hash(place) if place.is_dir() else file_sha256(place)
-
-
-def trained_chunk(checkpoint: Path | None, family: str) -> ChunkSize:
-    """Frames, and height and width, of a chunk as `training.json` beside the weights says; the paper's for that family
-    where there is none."""
-    if checkpoint is None or not (card := checkpoint / "training.json").is_file():
-        return published_chunk(family)
+    folder = expanded(source)
+    if folder.exists() and not all((folder / name).is_dir() for name in ("text_encoder", "tokenizer")):
+        return None, None
+    place = str(folder) if folder.exists() else source
     try:
-        trained = json.loads(card.read_text())["config"]["data"]
-        lengths = trained["frames"]  # a number, or several lengths of chunk
-        frames = int(lengths[0] if isinstance(lengths, list) else lengths)
-        return frames, (int(trained["size"][0]), int(trained["size"][1]))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{card}: no config.data.frames and config.data.size in it; give frames= and size=") from error
+        encoder = getattr(transformers, family.text_encoder).from_pretrained(
+            place, subfolder="text_encoder", dtype=torch.bfloat16
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, subfolder="tokenizer")
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise InputError(f"{source}: its text encoder does not load ({reason}); download it again") from None
+    return encoder.requires_grad_(False).eval(), tokenizer
 
 
 def chosen_device(device: str) -> torch.device:
@@ -133,12 +155,6 @@ def chosen_device(device: str) -> torch.device:
     return chosen
 
 
-def is_ours(place: Path | None) -> bool:
-    """Whether this package saved the folder: it then has its cached prompts and options."""
-    index = None if place is None else place / "model_index.json"
-    return index is not None and index.is_file() and "backbone_name" in read_json(index)
-
-
 def _saved(
     folder: Path,
     transformer: str | None,
@@ -148,15 +164,14 @@ def _saved(
     from diffusers.utils import logging
 
     index = read_json(folder / "model_index.json")
-    saved_as = (
-        NoiseConditionedPipeline if index.get("_class_name") == "NoiseConditionedPipeline" else FlowFramesPipeline
-    )
     given: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     if transformer is not None:
-        given |= {"transformer": transformer_of(_family(index, folder), Path(transformer), dtype or torch.float32)}
+        family = _family_of_index(index, folder)
+        given["transformer"] = lone_transformer(family, Path(transformer), dtype or torch.float32)
     logging.disable_progress_bar()  # of components that load in an instant
     try:
-        return (kind or saved_as).from_pretrained(folder, local_files_only=True, **given)
+        design = kind or DESIGNS.get(index.get("_class_name"), FlowFramesPipeline)
+        return design.from_pretrained(folder, local_files_only=True, **given)
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
@@ -166,11 +181,16 @@ def _saved(
         logging.enable_progress_bar()
 
 
-def _family(index: dict[str, Any], folder: Path) -> str:
+def _family_of_index(index: dict[str, Any], folder: Path) -> Family:
     entry = index.get("vae")
     name = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
-    for family, (_, vae, _) in FAMILIES.items():
-        if vae.__name__ == name:
-            return family
-    known = ", ".join(shipped_names())
-    raise InputError(f"checkpoint {folder}: its vae is {name}; give a base of LTX-Video or Wan 2.1, or one of {known}")
+    family = family_of_class("vae", name)
+    if family is None:
+        known = ", ".join(shipped_names())
+        raise InputError(f"checkpoint {folder}: its vae is {name}; give a base of {titles()}, or one of {known}")
+    return family
+
+
+def _refuse_another_family(checkpoint: str | Path, holds: Family, wanted: str | None) -> None:
+    if wanted not in (None, holds.name):
+        raise InputError(f"{checkpoint}: holds {holds.name}, not {wanted}; leave family out or give the other source")

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldmodel.backbones.loading import read_json
 from worldmodel.backbones.weights import Weights
 from worldmodel.errors import InputError
+from worldmodel.files import read_json
 from worldmodel.flow.guidance import Prompt
 
 RANDOM_TOKENS = 256  # diffusers' LTXConditionPipeline; Wan pads all prompts to 512

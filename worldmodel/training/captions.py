@@ -8,22 +8,15 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from diffusers import AutoencoderKLWan
-from safetensors import SafetensorError
 
-from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.wan import WanBackbone
 from worldmodel.errors import InputError
-from worldmodel.files import expanded
 from worldmodel.flow.guidance import Prompt
 from worldmodel.measure.hashes import weights_hash
 from worldmodel.models.pipeline import FlowFramesPipeline
-from worldmodel.prompts import encode_text
 
 AT_ONCE = 8  # texts in the encoder
 
@@ -37,7 +30,7 @@ class CaptionEncoder:
     def __init__(self, pipeline: FlowFramesPipeline, device: torch.device) -> None:
         self.device = device
         self.text_encoder, self.tokenizer = pipeline.text_encoder, pipeline.tokenizer
-        self.text_length = pipeline.config["text_length"] if isinstance(pipeline.vae, AutoencoderKLWan) else None
+        self.family, self.text_length = pipeline.family, pipeline.config["text_length"]
         self._empty = Prompt(*pipeline.backbone.empty_prompt())
 
     @property
@@ -81,7 +74,8 @@ class CaptionEncoder:
         self.text_encoder.to(self.device)
         groups = (list(texts_K[at : at + AT_ONCE]) for at in range(0, len(texts_K), AT_ONCE))
         parts = [
-            encode_text(group, self.text_encoder, self.tokenizer, self.device, self.text_length) for group in groups
+            self.family.embed(group, self.text_encoder, self.tokenizer, self.device, self.text_length)
+            for group in groups
         ]
         return functools.reduce(Prompt.join, parts)
 
@@ -89,21 +83,3 @@ class CaptionEncoder:
         """Give the device's memory back until it is used again."""
         if self.reads:
             self.text_encoder.to("cpu")
-
-
-def load_text_encoder(source: str, backbone: Backbone) -> tuple[Any, Any]:
-    """Text encoder and tokenizer of a diffusers folder or hub id, in bfloat16; None twice where it has none."""
-    import transformers
-
-    folder = expanded(source)
-    if folder.exists() and not all((folder / name).is_dir() for name in ("text_encoder", "tokenizer")):
-        return None, None
-    kind = transformers.UMT5EncoderModel if isinstance(backbone, WanBackbone) else transformers.T5EncoderModel
-    place = str(folder) if folder.exists() else source
-    try:
-        encoder = kind.from_pretrained(place, subfolder="text_encoder", dtype=torch.bfloat16)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, subfolder="tokenizer")
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise InputError(f"{source}: its text encoder does not load ({reason}); download it again") from None
-    return encoder.requires_grad_(False).eval(), tokenizer

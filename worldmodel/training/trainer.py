@@ -20,12 +20,13 @@ from worldmodel.checkpoints import shipped_names
 from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
 from worldmodel.measure.machine import device_name, versions
-from worldmodel.models import open as opening
+from worldmodel.models.checkpoint import is_ours, place_of
+from worldmodel.models.open import open_pipeline, open_text_encoder
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import checkpoints, data, run_folder
 from worldmodel.training.adapters import add_adapters, merge_adapters
 from worldmodel.training.attention import fastest_attention
-from worldmodel.training.captions import CaptionEncoder, load_text_encoder
+from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.checkpoints import TrainingState
 from worldmodel.training.chunks import ChunkCrops
 from worldmodel.training.config import TinyModelConfig, TrainConfig
@@ -61,7 +62,7 @@ def train(config: TrainConfig) -> Path:
     ):
         raise InputError("optimizer.ema, lora.rank, validation.every do not go with FSDP: set them to 0, or use DDP")
     set_seed(config.seed)
-    pipeline = open_pipeline(config)
+    pipeline = starting_pipeline(config)
     _check_guidance(config, pipeline)
     pipeline.to(accelerator.device)
     captions = CaptionEncoder(pipeline, accelerator.device) if config.captioned else None
@@ -128,18 +129,18 @@ def keep_float32(plugin: Any) -> None:
         )
 
 
-def open_pipeline(config: TrainConfig) -> FlowFramesPipeline:
+def starting_pipeline(config: TrainConfig) -> FlowFramesPipeline:
     """The model that a run starts from, in float32."""
     if config.pretrained is None:
         if config.objective != "autoencoder":
             raise InputError(f"objective={config.objective} needs a trained VAE: give pretrained=FOLDER")
         return _new_tiny(config.model, config.autoencoder.log_variance)
     try:
-        pipeline = opening.open_pipeline(
+        pipeline = open_pipeline(
             config.pretrained, config.transformer, config.conventions, dtype=torch.float32, device="cpu", text=False
         )
-        if config.captioned and not opening.is_ours(opening.place_of(config.pretrained)):
-            encoder, tokenizer = load_text_encoder(config.pretrained, pipeline.backbone)
+        if config.captioned and not is_ours(place_of(config.pretrained)):
+            encoder, tokenizer = open_text_encoder(config.pretrained, pipeline.family)
             pipeline.register_modules(text_encoder=encoder, tokenizer=tokenizer)
         if config.captioned and pipeline.text_encoder is not None:
             pipeline.cache_empty_prompt()

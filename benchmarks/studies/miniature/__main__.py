@@ -12,7 +12,7 @@ from worldmodel.benchmarks.studies.miniature.trial import Result, run_and_score,
 from worldmodel.benchmarks.studies.miniature.variants import Budget, runs
 from worldmodel.benchmarks.studies.results import publish
 from worldmodel.measure import machine
-from worldmodel.models.open import checkpoint_folder
+from worldmodel.models.checkpoint import place_of
 from worldmodel.training import TrainConfig
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write benchmarks/results and docs/miniature_*.png")
     given = parser.parse_args()
     budget = Budget(**{name: getattr(given, name) for name in asdict(Budget())})
-    configs = runs(given.root, given.work, str(checkpoint_folder(given.base)), budget)
+    configs = runs(given.root, given.work, str(place_of(given.base)), budget)
     started = machine.describe(("torch", "diffusers", "accelerate"))
     result = {
         "budget": asdict(budget),

@@ -13,7 +13,7 @@ from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import TrainConfig, data
 from worldmodel.training.latents import LatentEncoder
 from worldmodel.training.objectives import FLOWS
-from worldmodel.training.trainer import open_pipeline, train
+from worldmodel.training.trainer import starting_pipeline, train
 
 Result = Record
 
@@ -23,7 +23,7 @@ def write_share(config: TrainConfig, which: int, of: int) -> None:
     torch.set_num_threads(1)
     pairs = data.open_pairs(config.data, config.data.frames[0], data.store_folder(config))
     steps = config.inversion_steps * config.inverts
-    encoder = LatentEncoder(open_pipeline(config).backbone, steps, config.precision)
+    encoder = LatentEncoder(starting_pipeline(config).backbone, steps, config.precision)
     data.write_cache(config, pairs, config.data.frames[0], encoder, share=(which, of))
 
 

@@ -5,16 +5,16 @@ from typing import Any
 import torch
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.ltx import LTXBackbone
-from worldmodel.backbones.random import drawn, random_backbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
+from worldmodel.backbones.random import drawn
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.errors import InputError
-from worldmodel.models.published import SIZES as PUBLISHED
+from worldmodel.models.families import FAMILIES
 
 LTX_PROMPT = 128  # tokens of a prompt in diffusers' LTXPipeline; Wan has 512
 SIZES: dict[str, tuple[str, tuple[int, int]]] = {
-    "2b": ("ltx", PUBLISHED["ltx"]),
-    "1.3b": ("wan", PUBLISHED["wan"]),
+    "2b": ("ltx", FAMILIES["ltx"].chunk[1]),
+    "1.3b": ("wan", FAMILIES["wan"].chunk[1]),
     "tiny": ("tiny", (128, 192)),
 }
 """Name -> family, and the frames that it is trained on (paper Table 3)."""
@@ -32,7 +32,7 @@ def build(size: str, device: torch.device) -> Backbone:
 
 def published(family: str, device: torch.device) -> Backbone:
     """LTX-Video 2B 0.9.5 with a prompt of full length, or Wan 2.1 1.3B; without memory for the VAE."""
-    backbone = random_backbone(family, "real", torch.float32, device, with_vae=False)
+    backbone = FAMILIES[family].random_backbone("real", torch.float32, device, with_vae=False)
     if family == "wan":
         return backbone
     width = backbone.empty_prompt()[0].shape[-1]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.objectives import objective_of
 from worldmodel.training.optimizer import adamw

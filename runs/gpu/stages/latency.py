@@ -17,7 +17,7 @@ from worldmodel.benchmarks.methods.registry import open_method
 from worldmodel.benchmarks.suites import latency, volumes
 from worldmodel.benchmarks.suites.config import CostConfig
 from worldmodel.measure.timing import now, wrapped_stages
-from worldmodel.models.published import SIZES
+from worldmodel.models.families import LTX
 from worldmodel.pixels import unit_from_signed
 
 CAMERAS, SMALL_CAMERAS = (1, 6), (1, 2)
@@ -146,7 +146,7 @@ def opened(label: str, settings: Settings) -> Method:
     """As Table 4 runs it; the method beside at the size of FlowFrames."""
     told: dict[str, Any] = {"dtype": settings.dtype, "device": str(settings.device)}
     if label == ROWS["beside"]:
-        told |= {} if settings.small else {"size": SIZES["ltx"]}
+        told |= {} if settings.small else {"size": LTX.chunk[1]}
     elif settings.small:
         told |= {"frames": 9}
     options = volumes.options_at(label, None, settings.small, True, told)

@@ -47,11 +47,11 @@ def test_more_noise_lies_further_away(tiny: TinyFeatures) -> None:
 
 
 def test_features_are_the_backbone_s_normalised_latents(tiny: TinyFeatures) -> None:
-    from worldmodel.backbones.loading import load_backbone
     from worldmodel.checkpoints import shipped
+    from worldmodel.models.open import open_backbone
 
     video = torch.randint(0, 256, (1, 5, 3, 128, 192), dtype=torch.uint8)
-    backbone = load_backbone(shipped("tiny"), dtype=torch.float32)
+    backbone = open_backbone(shipped("tiny"), dtype=torch.float32)
     with torch.no_grad():
         mean_BCfhw = backbone.encode(video.transpose(1, 2).float() / 127.5 - 1).mean_BCfhw
     assert torch.allclose(tiny(video)[64][0].T, mean_BCfhw[0].flatten(1), atol=1e-5)

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from nuscenes_small import VERSION
 
-from worldmodel.backbones.loading import load_backbone
 from worldmodel.benchmarks.metrics.inception import load_inception
 from worldmodel.cli.main import main
 from worldmodel.datasets.nuscenes import open_index
 from worldmodel.errors import InputError
 from worldmodel.files import cache_folder, expanded
-from worldmodel.models.open import open_pipeline
+from worldmodel.models.open import open_backbone, open_pipeline
 
 USER = 54321  # without an entry
 AS_USER = f"""
@@ -65,7 +64,7 @@ def test_a_path_at_home_says_so(no_home: None, capsys: pytest.CaptureFixture[str
     assert "root=~/nuscenes: this user has no home folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("open_it", [expanded, open_pipeline, load_backbone, load_inception])
+@pytest.mark.parametrize("open_it", [expanded, open_pipeline, open_backbone, load_inception])
 def test_in_python_too(open_it: Callable[[Path], object], no_home: None) -> None:
     with pytest.raises(InputError, match="~/some: this user has no home folder; write the whole path, or set HOME"):
         open_it(Path("~/some"))

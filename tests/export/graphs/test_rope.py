@@ -6,7 +6,7 @@ from diffusers.models.transformers.transformer_ltx import LTXAttention, LTXVideo
 from diffusers.models.transformers.transformer_wan import WanAttention, WanAttnProcessor, WanRotaryPosEmbed
 
 from worldmodel.backbones.backbone import LatentGeometry
-from worldmodel.backbones.ltx import frame_coords, video_coords
+from worldmodel.backbones.ltx.positions import frame_coords, video_coords
 from worldmodel.export.graphs.copies import shared_copy
 from worldmodel.export.graphs.rope import FixedRotation, LTXRotation, RotarySelfAttention, WanRotation
 

@@ -12,8 +12,9 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from worldmodel.backbones import official_keys as keys
+from worldmodel.backbones.ltx import keys as ltx_keys
 from worldmodel.backbones.tiny import tiny_transformer, tiny_vae
+from worldmodel.backbones.wan import keys as wan_keys
 
 TINY_LTX_CONFIG = {
     "transformer": {
@@ -104,12 +105,12 @@ def wan_modules() -> tuple[nn.Module, nn.Module]:
 def ltx_tensors(ltx_modules: tuple[nn.Module, nn.Module]) -> dict[str, Tensor]:
     """The tiny LTX modules under official names, with the statistics that no one reads."""
     vae, transformer = ltx_modules
-    key = partial(keys.ltx_vae_key, encoder_blocks=2)
-    tensors = {keys.LTX_VAE_PREFIX + key(name): value.clone() for name, value in vae.state_dict().items()}
-    tensors |= {keys.LTX_VAE_PREFIX + name: torch.arange(8.0) for name in keys.LTX_VAE_UNUSED}
+    key = partial(ltx_keys.vae_key, encoder_blocks=2)
+    tensors = {ltx_keys.VAE_PREFIX + key(name): value.clone() for name, value in vae.state_dict().items()}
+    tensors |= {ltx_keys.VAE_PREFIX + name: torch.arange(8.0) for name in ltx_keys.VAE_UNUSED}
     transformer_state = transformer.state_dict().items()
     return tensors | {
-        keys.LTX_TRANSFORMER_PREFIX + keys.ltx_transformer_key(name): value.clone() for name, value in transformer_state
+        ltx_keys.TRANSFORMER_PREFIX + ltx_keys.transformer_key(name): value.clone() for name, value in transformer_state
     }
 
 
@@ -117,9 +118,9 @@ def ltx_tensors(ltx_modules: tuple[nn.Module, nn.Module]) -> dict[str, Tensor]:
 def wan_folder(wan_modules: tuple[nn.Module, nn.Module], wan_config: dict[str, Any], tmp_path: Path) -> Path:
     """The tiny Wan modules as the official folder."""
     vae, transformer = wan_modules
-    state = {keys.wan_transformer_key(name): value.clone() for name, value in transformer.state_dict().items()}
+    state = {wan_keys.transformer_key(name): value.clone() for name, value in transformer.state_dict().items()}
     save_file(state, tmp_path / "diffusion_pytorch_model.safetensors")
-    key = partial(keys.wan_vae_key, res_blocks=2)
+    key = partial(wan_keys.vae_key, res_blocks=2)
     torch.save({key(name): value for name, value in vae.state_dict().items()}, tmp_path / "Wan2.1_VAE.pth")
     (tmp_path / "config.json").write_text(json.dumps(wan_config["transformer"]))
     return tmp_path

@@ -7,15 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from worldmodel.backbones.loading import (
-    load_backbone,
-    load_ltx_transformer,
-    load_ltx_vae,
-    load_wan_transformer,
-    load_wan_vae,
-)
-from worldmodel.backbones.ltx import frame_coords, video_coords
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.ltx import official as ltx_official
+from worldmodel.backbones.ltx.positions import frame_coords, video_coords
+from worldmodel.backbones.wan import official as wan_official
+from worldmodel.backbones.wan.backbone import WanBackbone
+from worldmodel.models.open import open_backbone
 
 TOLERANCE = 1e-4
 
@@ -41,7 +37,7 @@ def test_ltx_transformer(golden, tmp_path: Path) -> None:
     for case in golden("ltx_transformer"):
         path = tmp_path / f"{case.name}.safetensors"
         save_file(case.weights(), path, metadata={"config": json.dumps({"transformer": case.config})})
-        transformer = load_ltx_transformer(path)
+        transformer = ltx_official.load_transformer(path)
         given = case.tensors
         out = transformer(
             hidden_states=given["tokens"],
@@ -69,7 +65,7 @@ def test_ltx_positions_are_those_of_the_published_code(golden) -> None:
 def test_ltx_vae(golden, tmp_path: Path) -> None:
     for case in golden("ltx_vae"):
         ltx_vae_file(case, tmp_path, {"vae": case.config})
-        vae = load_ltx_vae(tmp_path / "ltx_vae.safetensors")
+        vae = ltx_official.load_vae(tmp_path / "ltx_vae.safetensors")
         given = case.tensors
         posterior = vae.encode(given["frames"]).latent_dist
         decoded = vae.decode(given["mean"], torch.tensor([case.spec["decode_timestep"]])).sample
@@ -87,7 +83,7 @@ def test_ltx_single_file_gives_a_backbone_with_the_golden_numbers(golden, tmp_pa
     save_file(weights, path, metadata={"config": json.dumps(config)})
 
     timestep = vae_case.spec["decode_timestep"]
-    backbone = load_backbone(path, decode_timestep=timestep, decode_noise_scale=0.0)
+    backbone = open_backbone(path, decode_timestep=timestep, decode_noise_scale=0.0)
     given = vae_case.tensors
     shift, scale = (given[name].view(1, -1, 1, 1, 1) for name in ("mean_of_means", "std_of_means"))
     posterior = backbone.encode(given["frames"])
@@ -103,7 +99,7 @@ def test_wan_transformer(golden, tmp_path: Path, wan_modules) -> None:
     for case in golden("wan_transformer"):
         path = tmp_path / f"{case.name}.safetensors"
         save_file(case.weights(), path)
-        transformer = load_wan_transformer(path, {"transformer": case.config})
+        transformer = wan_official.load_transformer(path, {"transformer": case.config})
         backbone = WanBackbone(wan_modules[0], transformer, text_length=case.config["text_len"])
         given = case.tensors
         out = backbone.velocity(given["latents"], given["timestep"] / 1000.0, given["context"])
@@ -117,7 +113,7 @@ def test_wan_vae(golden, tmp_path: Path, suffix: str, wan_modules) -> None:
     for case in golden("wan_vae"):
         path = tmp_path / f"{case.name}{suffix}"
         torch.save(case.weights(), path) if suffix == ".pth" else save_file(case.weights(), path)
-        vae = load_wan_vae(path, {"vae": case.config})
+        vae = wan_official.load_vae(path, {"vae": case.config})
         backbone = WanBackbone(vae, wan_modules[1])
         given = case.tensors
         mean = backbone.encode(given["frames"]).mean_BCfhw

@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from worldmodel.backbones.loading import load_backbone, load_ltx_transformer, load_ltx_vae, load_wan_transformer
-from worldmodel.backbones.ltx import LTXBackbone
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.ltx import official as ltx_official
+from worldmodel.backbones.ltx.backbone import LTXBackbone
+from worldmodel.backbones.wan import official as wan_official
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.errors import InputError
+from worldmodel.models.open import open_backbone
 
 Write = Callable[..., Path]
 TRANSFORMER_KEY = "model.diffusion_model.transformer_blocks.1.attn2.q_norm.weight"
@@ -23,7 +25,7 @@ VAE_KEY = "vae.decoder.up_blocks.3.conv.conv.weight"
 def refuses(source: object, *words: str, **options: object) -> None:
     """Loading raises one line that holds all the words."""
     with pytest.raises(InputError) as caught:
-        load_backbone(source, **options)
+        open_backbone(source, **options)
     message = str(caught.value)
     assert "\n" not in message
     assert [word for word in words if word not in message] == [], message
@@ -44,7 +46,7 @@ def same_config(ours, theirs) -> None:
 
 def test_ltx_single_file(write_ltx: Write, ltx_tensors: dict[str, Tensor], ltx_modules) -> None:
     vae, transformer = ltx_modules
-    backbone = load_backbone(write_ltx(ltx_tensors), decode_noise_scale=0.0)
+    backbone = open_backbone(write_ltx(ltx_tensors), decode_noise_scale=0.0)
     assert isinstance(backbone, LTXBackbone) and backbone.decode_noise_scale == 0.0
     assert same_weights(backbone.vae, vae) and same_weights(backbone.transformer, transformer)
     same_config(backbone.transformer, transformer)
@@ -53,7 +55,7 @@ def test_ltx_single_file(write_ltx: Write, ltx_tensors: dict[str, Tensor], ltx_m
 
 
 def test_wan_folder(wan_folder: Path, wan_config: dict, wan_modules) -> None:
-    backbone = load_backbone(wan_folder, config=wan_config)
+    backbone = open_backbone(wan_folder, config=wan_config)
     assert isinstance(backbone, WanBackbone)
     assert same_weights(backbone.vae, wan_modules[0]) and same_weights(backbone.transformer, wan_modules[1])
     same_config(backbone.transformer, wan_modules[1])
@@ -63,10 +65,10 @@ def test_wan_folder(wan_folder: Path, wan_config: dict, wan_modules) -> None:
 
 def test_wan_transformer_reads_the_config_beside_it_and_a_prefix(wan_folder: Path, wan_modules) -> None:
     path = wan_folder / "diffusion_pytorch_model.safetensors"
-    assert same_weights(load_wan_transformer(path), wan_modules[1])
+    assert same_weights(wan_official.load_transformer(path), wan_modules[1])
     prefixed = {f"model.diffusion_model.{name}": value for name, value in load_file(path).items()}
     save_file(prefixed, path)
-    assert same_weights(load_wan_transformer(path), wan_modules[1])
+    assert same_weights(wan_official.load_transformer(path), wan_modules[1])
 
 
 def test_wan_paths_given_one_by_one(wan_folder: Path, wan_config: dict, tmp_path: Path, wan_modules) -> None:
@@ -76,7 +78,7 @@ def test_wan_paths_given_one_by_one(wan_folder: Path, wan_config: dict, tmp_path
     settings = tmp_path / "wan.json"
     settings.write_text(json.dumps(wan_config))
     transformer = wan_folder / "diffusion_pytorch_model.safetensors"
-    assert same_weights(load_backbone(transformer, vae=vae, config=settings).vae, wan_modules[0])
+    assert same_weights(open_backbone(transformer, vae=vae, config=settings).vae, wan_modules[0])
     refuses(transformer, "Wan2.1_VAE.pth", "no such file", config=settings)
 
 
@@ -89,7 +91,7 @@ def test_diffusers_folder(kind: str, shard_size: str, request, tmp_path: Path) -
     transformer.save_pretrained(folder / "transformer", max_shard_size=shard_size)
     sharded = len(list(folder.glob("transformer/*.safetensors"))) > 1
     assert sharded == (shard_size == "20KB")
-    backbone = load_backbone(str(folder))
+    backbone = open_backbone(str(folder))
     assert same_weights(backbone.vae, vae) and same_weights(backbone.transformer, transformer)
     same_config(backbone.vae, vae)
 
@@ -200,11 +202,11 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
 
 def test_family(write_ltx: Write, ltx_tensors: dict[str, Tensor]) -> None:
     path = write_ltx(ltx_tensors)
-    assert load_backbone(path, family="ltx").name == "ltx"
+    assert open_backbone(path, family="ltx").name == "ltx"
     refuses(path, "holds ltx, not wan", family="wan")
-    refuses(path, "family 'cosmos'", "ltx or wan", family="cosmos")
+    refuses(path, "family=cosmos", "ltx or wan", family="cosmos")
     save_file({"unet.weight": torch.zeros(1)}, path)
-    refuses(path, "neither LTX-Video's keys", "nor Wan's")
+    refuses(path, "neither LTX-Video's keys", "nor Wan 2.1's")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_a_config_without_the_part(write_ltx: Write, ltx_tensors: dict[str, Tens
 def test_no_config_means_the_published_model(write_ltx: Write, ltx_tensors: dict[str, Tensor], ltx_config) -> None:
     path = write_ltx(ltx_tensors, None)
     refuses(path, "carries no configuration", "as in the published model; give config=")
-    assert load_backbone(path, config=ltx_config).geometry.spatial == 16
+    assert open_backbone(path, config=ltx_config).geometry.spatial == 16
 
 
 def test_a_constant_log_variance_warns_and_has_no_spread(
@@ -256,20 +258,20 @@ def test_a_constant_log_variance_warns_and_has_no_spread(
     frames = torch.rand(1, 3, 5, 32, 32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        uniform = load_ltx_vae(write_ltx(ltx_tensors)).encode(frames).latent_dist
+        uniform = ltx_official.load_vae(write_ltx(ltx_tensors)).encode(frames).latent_dist
     ltx_config["vae"]["latent_log_var"] = "constant"
     with pytest.warns(UserWarning, match="latent_log_var is constant.*target inversion changes nothing"):
-        constant = load_ltx_vae(write_ltx(ltx_tensors, ltx_config)).encode(frames).latent_dist
+        constant = ltx_official.load_vae(write_ltx(ltx_tensors, ltx_config)).encode(frames).latent_dist
     assert torch.equal(constant.mean, uniform.mean) and uniform.std.min() > 0.01
     assert torch.equal(constant.logvar, torch.full_like(constant.logvar, -30.0))
 
 
 def test_dtype(write_ltx: Write, ltx_tensors: dict[str, Tensor], wan_folder: Path, wan_config: dict) -> None:
     path = write_ltx({name: value.bfloat16() for name, value in ltx_tensors.items()})
-    assert load_ltx_transformer(path).dtype == torch.bfloat16  # as stored
-    backbone = load_backbone(path, dtype=torch.bfloat16, vae_dtype=torch.float32)
+    assert ltx_official.load_transformer(path).dtype == torch.bfloat16  # as stored
+    backbone = open_backbone(path, dtype=torch.bfloat16, vae_dtype=torch.float32)
     assert {weight.dtype for weight in backbone.transformer.parameters()} == {torch.bfloat16}
     assert {weight.dtype for weight in backbone.vae.parameters()} == {torch.float32}
-    wan = load_backbone(wan_folder, config=wan_config, dtype=torch.bfloat16).transformer
+    wan = open_backbone(wan_folder, config=wan_config, dtype=torch.bfloat16).transformer
     assert wan.blocks[0].scale_shift_table.dtype == wan.blocks[0].norm2.weight.dtype == torch.float32  # as diffusers
     assert wan.blocks[0].attn1.to_q.weight.dtype == torch.bfloat16

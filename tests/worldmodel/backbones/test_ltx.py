@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, LTXConditionPipeline
 
-from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.errors import InputError
 

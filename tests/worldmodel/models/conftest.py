@@ -6,7 +6,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
-from worldmodel.backbones.wan import WanBackbone
+from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.models.pipeline import FlowFramesPipeline
 
 torch.set_num_threads(1)

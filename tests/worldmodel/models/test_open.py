@@ -8,15 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from worldmodel.backbones.random import random_backbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.checkpoints import shipped
 from worldmodel.errors import InputError
+from worldmodel.models.checkpoint import checkpoint_hashes, place_of
+from worldmodel.models.families import WAN
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.models.open import checkpoint_hashes, open_pipeline, place_of
+from worldmodel.models.open import open_pipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.config import DataConfig, TrainConfig
-from worldmodel.training.trainer import open_pipeline as open_for_training
+from worldmodel.training.trainer import starting_pipeline
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 VIDEO = torch.rand(1, 9, 3, 32, 48, generator=torch.Generator().manual_seed(1))
@@ -55,7 +56,7 @@ def test_a_base_with_a_transformer_of_its_own_opens_for_every_verb(base: Path, t
     for place in (folder, folder / "transformer"):
         assert torch.equal(predicted(open_pipeline(base, str(place), device="cpu")), expected)
     config = TrainConfig(DataConfig("unused"), pretrained=str(base), transformer=str(folder))
-    assert torch.equal(predicted(open_for_training(config)), expected)
+    assert torch.equal(predicted(starting_pipeline(config)), expected)
     bare = tmp_path / "bare"  # a folder without model_index.json
     for part in ("vae", "transformer"):
         shutil.copytree(base / part, bare / part)
@@ -65,7 +66,7 @@ def test_a_base_with_a_transformer_of_its_own_opens_for_every_verb(base: Path, t
 
 def test_a_transformer_that_does_not_belong_is_refused(base: Path, tmp_path: Path) -> None:
     wan = tmp_path / "wan"
-    random_backbone("wan", "tiny").transformer.save_pretrained(wan)
+    WAN.random_backbone("tiny").transformer.save_pretrained(wan)
     with pytest.raises(InputError, match="wan: is a WanTransformer3DModel, its base takes LTXVideoTransformer3DModel"):
         open_pipeline(base, str(wan), device="cpu")
     (tmp_path / "empty").mkdir()
@@ -76,7 +77,7 @@ def test_a_transformer_that_does_not_belong_is_refused(base: Path, tmp_path: Pat
 def test_the_conventional_design_opens_as_what_it_is() -> None:
     for opened in (
         open_pipeline("tiny_noise_conditioned", device="cpu"),
-        open_for_training(TrainConfig(DataConfig("unused"), pretrained="tiny_noise_conditioned")),
+        starting_pipeline(TrainConfig(DataConfig("unused"), pretrained="tiny_noise_conditioned")),
     ):
         assert isinstance(opened, NoiseConditionedPipeline)
     with pytest.raises(InputError, match="is noise-conditioned: .* methods.noise_conditioned"):

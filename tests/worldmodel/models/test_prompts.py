@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, UMT5
 from worldmodel.errors import InputError
 from worldmodel.flow.solvers import Evaluations
 from worldmodel.models.pipeline import FlowFramesPipeline
-from worldmodel.prompts import PromptCache
+from worldmodel.models.prompts import PromptCache
 
 WIDTH = 16  # of the tiny transformers' prompts
 

@@ -9,10 +9,10 @@ from golden_numbers import Golden
 from safetensors.torch import save_file
 from torch import Tensor
 
-from worldmodel.backbones.loading import load_backbone
 from worldmodel.conventions import PUBLISHED
 from worldmodel.errors import InputError
 from worldmodel.flow.solvers import set_sigmas
+from worldmodel.models.open import open_backbone
 from worldmodel.models.pipeline import FlowFramesPipeline
 
 LATENTS = {"ltx": 1e-5, "wan": 1e-4}
@@ -44,11 +44,11 @@ def wan_files(case: Golden, golden_folder: Path, where: Path) -> Path:
 
 def opened(case: Golden, golden_folder: Path, where: Path) -> FlowFramesPipeline:
     if not case.name.startswith("flowc2s_wan"):
-        backbone = load_backbone(ltx_files(case, golden_folder, where), conventions=PUBLISHED)
+        backbone = open_backbone(ltx_files(case, golden_folder, where), conventions=PUBLISHED)
     else:
         config = {name: part(case, golden_folder, name).config for name in ("transformer", "vae")}
         source, length = wan_files(case, golden_folder, where), config["transformer"]["text_len"]
-        backbone = load_backbone(
+        backbone = open_backbone(
             source, config=config, vae=where / "vae.safetensors", text_length=length, conventions=PUBLISHED
         )
     pipeline = FlowFramesPipeline.from_backbone(backbone)
@@ -168,6 +168,6 @@ def test_guidance_without_any_text_is_refused_with_its_remedies(wan, video, tmp_
 
 
 def cache_of(embeds: Tensor):
-    from worldmodel.prompts import PromptCache
+    from worldmodel.models.prompts import PromptCache
 
     return PromptCache.of(embeds, None)

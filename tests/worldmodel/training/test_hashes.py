@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from launched import launched
 
-from worldmodel.backbones.ltx import LTXBackbone
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.flow.guidance import Prompt
 from worldmodel.measure.hashes import weights_hash

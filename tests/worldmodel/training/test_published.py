@@ -20,13 +20,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from worldmodel.backbones.loading import load_ltx_transformer
-from worldmodel.backbones.ltx import LTXBackbone
-from worldmodel.backbones.random import random_backbone
+from worldmodel.backbones.ltx import official as ltx_official
+from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.cli.commands.cache_build import CacheBuildConfig, build_cache
 from worldmodel.conventions import PAPER, PUBLISHED
 from worldmodel.errors import InputError
+from worldmodel.models.families import WAN
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import DataConfig, OptimizerConfig, TrainConfig, ValidationConfig, train
 from worldmodel.training.captions import CaptionEncoder
@@ -77,7 +77,7 @@ def published_objective(case: Golden, transformer: Golden, folder: Path) -> Flow
     vae = tiny_vae(base_channels=4, latent_channels=128, spatial=32, temporal=8)
     vae.latents_mean.copy_(case.tensors["mean_of_means"])
     vae.latents_std.copy_(case.tensors["std_of_means"])
-    backbone = LTXBackbone(vae, load_ltx_transformer(path))
+    backbone = LTXBackbone(vae, ltx_official.load_transformer(path))
     settings = TrainConfig(DataConfig("unused"), conventions="published", rho=case.spec["rho"], precision="no")
     return FlowFrames(backbone, settings)
 
@@ -323,7 +323,7 @@ def test_validation_predicts_by_captions_and_changes_nothing(settings: TrainConf
 
 
 def test_wan_is_fed_whole_timesteps_and_captions_without_a_mask() -> None:
-    backbone = random_backbone("wan", "tiny")
+    backbone = WAN.random_backbone("tiny")
     shape = (2, backbone.geometry.channels, 2, 4, 4)
     generator = torch.Generator().manual_seed(0)
     batch = {name: torch.rand(shape, generator=generator) for name in ("std", "future_std", "noise")}
@@ -347,7 +347,7 @@ def test_wan_is_fed_whole_timesteps_and_captions_without_a_mask() -> None:
 
 
 def test_mixing_finds_wans_statistics_where_the_latents_are() -> None:
-    backbone = random_backbone("wan", "tiny")
+    backbone = WAN.random_backbone("tiny")
     shape = (2, backbone.geometry.channels, 2, 4, 4)
     elsewhere = {name: torch.zeros(shape, device="meta") for name in ("std", "future_std", "noise")}
     elsewhere["mean"] = torch.zeros(2, 2, *shape[1:], device="meta")

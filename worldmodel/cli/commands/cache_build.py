@@ -35,11 +35,11 @@ def build_cache(config: CacheBuildConfig) -> list[Path]:
     from worldmodel.training import data
     from worldmodel.training.captions import CaptionEncoder
     from worldmodel.training.latents import LatentEncoder
-    from worldmodel.training.trainer import open_pipeline, started_processes
+    from worldmodel.training.trainer import started_processes, starting_pipeline
 
     if started_processes() > 1:
         raise InputError("cache build: a launcher's processes would all do the same; start jobs with task=I tasks=N")
-    pipeline = open_pipeline(config)
+    pipeline = starting_pipeline(config)
     pipeline.vae.requires_grad_(False).eval()
     pipeline.transformer.requires_grad_(False).eval()
     device = torch.device("cuda" if torch.cuda.is_available() and config.device == "auto" else "cpu")

@@ -23,7 +23,7 @@ from worldmodel.settings import Count, Settings, Text
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache
 from worldmodel.training.latents import LatentEncoder
-from worldmodel.training.trainer import open_pipeline
+from worldmodel.training.trainer import starting_pipeline
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def look_into_cache(config: CacheLookConfig) -> Path:
         InputError: the model is not the one that made the cache.
     """
     cache = LatentCache(config.folder)
-    pipeline = open_pipeline(
+    pipeline = starting_pipeline(
         TrainConfig(DataConfig("unused"), pretrained=config.pretrained, transformer=config.transformer)
     )
     encoder = LatentEncoder(pipeline.backbone, cache.card.inversion_steps, "no")

@@ -24,16 +24,18 @@ from worldmodel.measure.machine import device_name, versions
 from worldmodel.measure.memory import peak_memory_mb
 from worldmodel.measure.report import publish
 from worldmodel.measure.timing import Stopwatch
+from worldmodel.models.checkpoint import checkpoint_hashes, trained_chunk
+from worldmodel.models.families import ChunkSize, Family, family_of
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.models.open import checkpoint_hashes, open_pipeline, place_of, trained_chunk
-from worldmodel.models.published import ChunkSize
+from worldmodel.models.open import open_pipeline
 from worldmodel.models.round_trip import vae_round_trip
 from worldmodel.pixels import to_uint8
 from worldmodel.settings import Count, Device, NotNegative, Positive, Seconds, Seed, Settings, Size, Text
 from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
 
 if TYPE_CHECKING:
-    from worldmodel.models.pipeline import FlowFramesOutput, FlowFramesPipeline
+    from worldmodel.models.pipeline import FlowFramesPipeline
+    from worldmodel.models.rollout import FlowFramesOutput
 
 METHOD, REPEAT, CEILING = "flowframes", "repeat last", "VAE round trip"
 
@@ -139,7 +141,7 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
             decode_timestep=config.decode_timestep, decode_noise_scale=config.decode_noise_scale,
             fixed_rate=config.fixed_rate,
         )  # fmt: skip
-        frames, size = chunk_of(config, pipeline.backbone.name)
+        frames, size = chunk_of(config, family_of(pipeline.backbone))
         config = replace(config, frames=frames, size=size)
         pipeline.backbone.geometry.check(frames, *size)
     resample = config.resample or pipeline.conventions.sampling.resample
@@ -177,11 +179,11 @@ def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
     return result | {"seconds": watch.seconds, "peak_memory_mb": peak_memory_mb(pipeline.device)}
 
 
-def chunk_of(config: PredictConfig, family: str) -> ChunkSize:
+def chunk_of(config: PredictConfig, family: Family) -> ChunkSize:
     """Frames, and height and width, of a chunk: as asked for, else as trained."""
     if config.frames and config.size:
         return config.frames, config.size
-    frames, size = trained_chunk(place_of(config.checkpoint), family)
+    frames, size = trained_chunk(config.checkpoint, family)
     return config.frames or frames, config.size or size
 
 

@@ -1,22 +1,19 @@
-"""Configurations in the official checkpoints' own words, turned into arguments of the diffusers classes.
+"""LTX-Video's configuration in the official file's words, turned into arguments of the diffusers classes.
 
-LTX files carry theirs as JSON in the safetensors metadata ("config": transformer, vae, scheduler); Wan has a
-config.json beside its weights. Sources: LTX-Video `causal_video_autoencoder.py` and `transformer3d.py`, Wan2.1
-`modules/model.py` and `modules/vae.py`, diffusers `loaders/single_file_utils.py`.
+The file carries it as JSON in its safetensors metadata ("config": transformer, vae, scheduler).
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from worldmodel.backbones.official import Config, entries_of, require
 from worldmodel.errors import InputError
 
-Config = Mapping[str, Any]
-
 # What the diffusers class computes; a file that says otherwise is another network.
-_LTX_FIXED: dict[str, Any] = {
+_TRANSFORMER_FIXED: dict[str, Any] = {
     "qk_norm": "rms_norm",
     "standardization_norm": "rms_norm",
     "norm_elementwise_affine": False,
@@ -26,7 +23,7 @@ _LTX_FIXED: dict[str, Any] = {
     "positional_embedding_max_pos": [20, 2048, 2048],
     "timestep_scale_multiplier": 1000,
 }
-_LTX_VAE_FIXED: dict[str, Any] = {
+_VAE_FIXED: dict[str, Any] = {
     "dims": 3,
     "norm_layer": "pixel_norm",
     "use_quant_conv": False,
@@ -34,7 +31,6 @@ _LTX_VAE_FIXED: dict[str, Any] = {
     "spatial_padding_mode": "zeros",
     "normalize_latent_channels": False,
 }
-_WAN_FIXED: dict[str, Any] = {"model_type": "t2v", "qk_norm": True, "cross_attn_norm": True, "patch_size": [1, 2, 2]}
 _DOWNSAMPLES = {"compress_space_res": "spatial", "compress_time_res": "temporal", "compress_all_res": "spatiotemporal"}
 _LOG_VARIANCES = ("uniform", "constant")
 
@@ -43,7 +39,7 @@ def _residual(layers: int, **options: object) -> list[Any]:
     return ["res_x", {"num_layers": layers, **options}]
 
 
-# The published models, for files that carry no configuration.
+# The published model, for files that carry no configuration.
 LTX_2B_095: dict[str, Any] = {
     "transformer": {
         "num_attention_heads": 32,
@@ -76,40 +72,34 @@ LTX_2B_095: dict[str, Any] = {
         "timestep_conditioning": True,
     },
 }
-WAN_21_13B: dict[str, Any] = {
-    "transformer": {"dim": 1536, "ffn_dim": 8960, "num_heads": 12, "num_layers": 30},
-    "vae": {"dim": 96, "z_dim": 16},
-}
 
 
-def ltx_transformer_arguments(config: Config, path: Path) -> dict[str, Any]:
+def transformer_arguments(config: Config, path: Path) -> dict[str, Any]:
     """Arguments of `LTXVideoTransformer3DModel`; `InputError` names the entry that is absent or not supported."""
-    _require(config, _LTX_FIXED, f"{path}: config transformer")
+    require(config, _TRANSFORMER_FIXED, f"{path}: config transformer")
     # Upstream reads an absent entry as false: that file was trained without the fix that we position tokens by.
     if config.get("causal_temporal_positioning") is not True:
         raise InputError(
             f"{path}: config transformer.causal_temporal_positioning is not true: positions would not fit this "
             "network; use LTX-Video 0.9.5 or later"
         )
-    entries = _entries(config, f"{path}: config transformer")
+    names = ("num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "num_layers")
     return {
         "attention_bias": config.get("attention_bias", True),
         "norm_eps": config.get("norm_eps", 1e-6),
-        **entries("num_attention_heads", "attention_head_dim", "in_channels", "out_channels", "num_layers"),
-        **entries("cross_attention_dim", "caption_channels"),
+        **entries_of(config, f"{path}: config transformer", *names, "cross_attention_dim", "caption_channels"),
     }
 
 
-def ltx_vae_arguments(config: Config, path: Path) -> dict[str, Any]:
+def vae_arguments(config: Config, path: Path) -> dict[str, Any]:
     """Arguments of `AutoencoderKLLTXVideo` for the 0.9.5 layout: residual blocks with a resampler between each two.
 
     Both block lists run from fine to coarse. Warns where the log-variance is constant.
     """
     where = f"{path}: config vae"
-    _require(config, _LTX_VAE_FIXED, where)
+    require(config, _VAE_FIXED, where)
     _read_log_variance(config, where)
-    entries = _entries(config, where)
-    blocks = entries("encoder_blocks", "decoder_blocks", "latent_channels", "patch_size")
+    blocks = entries_of(config, where, "encoder_blocks", "decoder_blocks", "latent_channels", "patch_size")
     down, downs = _alternating(blocks["encoder_blocks"], tuple(_DOWNSAMPLES), f"{where}.encoder_blocks")
     up, ups = _alternating(blocks["decoder_blocks"], ("compress_all",), f"{where}.decoder_blocks")
     kinds = [_DOWNSAMPLES[name] for name, _ in downs]
@@ -139,61 +129,6 @@ def ltx_vae_arguments(config: Config, path: Path) -> dict[str, Any]:
 def has_constant_log_variance(config: Config) -> bool:
     """Whether upstream replaces the encoder's log-variance by a constant (-30), whatever the weights say."""
     return config.get("latent_log_var") == "constant"
-
-
-def wan_transformer_arguments(config: Config, path: Path) -> dict[str, Any]:
-    """Arguments of `WanTransformer3DModel` (text to video)."""
-    where = f"{path}: config transformer"
-    _require(config, _WAN_FIXED, where)
-    sizes = _entries(config, where)("dim", "num_heads", "ffn_dim", "num_layers")
-    return {
-        "num_attention_heads": sizes["num_heads"],
-        "attention_head_dim": sizes["dim"] // sizes["num_heads"],
-        "ffn_dim": sizes["ffn_dim"],
-        "num_layers": sizes["num_layers"],
-        "in_channels": config.get("in_dim", 16),
-        "out_channels": config.get("out_dim", 16),
-        "text_dim": config.get("text_dim", 4096),
-        "freq_dim": config.get("freq_dim", 256),
-        "eps": config.get("eps", 1e-6),
-    }
-
-
-def wan_vae_arguments(config: Config, path: Path) -> dict[str, Any]:
-    """Arguments of `AutoencoderKLWan` (2.1 layout); statistics are Wan 2.1's unless the config has some."""
-    sizes = _entries(config, f"{path}: config vae")("dim", "z_dim")
-    temporal = config.get("temperal_downsample", [False, True, True])
-    multipliers = config.get("dim_mult", [1, 2, 4, 4])
-    statistics = {name: config[name] for name in ("latents_mean", "latents_std") if name in config}
-    return {
-        "base_dim": sizes["dim"],
-        "z_dim": sizes["z_dim"],
-        "dim_mult": list(multipliers),
-        "num_res_blocks": config.get("num_res_blocks", 2),
-        "temperal_downsample": list(temporal),
-        "scale_factor_temporal": 2 ** sum(temporal),
-        "scale_factor_spatial": 2 ** (len(multipliers) - 1),
-        **statistics,
-    }
-
-
-def _require(config: Config, fixed: Config, where: str) -> None:
-    for name, value in fixed.items():
-        given = config.get(name, value)
-        if (list(given) if isinstance(given, (list, tuple)) else given) != value:
-            raise InputError(f"{where}.{name} is {given!r}: only {value!r} is supported; use a file that has it")
-
-
-def _entries(config: Config, where: str) -> Callable[..., dict[str, Any]]:
-    """Pick entries that must be there."""
-
-    def pick(*names: str) -> dict[str, Any]:
-        for name in names:
-            if name not in config:
-                raise InputError(f"{where}.{name} is missing; add it, in the official file's words")
-        return {name: config[name] for name in names}
-
-    return pick
 
 
 def _read_log_variance(config: Config, where: str) -> None:

@@ -49,18 +49,18 @@ class WanBackbone(Backbone):
                 "channels; load a pair that belongs together (text to video, not image to video)"
             )
         self.name = name
-        self.conventions, told = conventions, conventions.sampling
+        self.conventions, sampling = conventions, conventions.sampling
         self.source, self.first_sigma, self.whole_timesteps = (
-            told.wan_source,
-            told.wan_first_sigma,
-            told.wan_whole_timesteps,
+            sampling.wan_source,
+            sampling.wan_first_sigma,
+            sampling.wan_whole_timesteps,
         )
         self.vae = vae
         self.transformer = transformer
         self.flow_shift = flow_shift
         self.text_length = text_length
         # Read now: a wrapped transformer (DDP, compiled) may hide its config later.
-        self._prompt_width = transformer.config.text_dim
+        self.prompt_width = transformer.config.text_dim
         self._empty_prompt = (empty_prompt_embeds, empty_prompt_mask)
         self._geometry = LatentGeometry(
             channels=vae.config.z_dim,
@@ -99,7 +99,7 @@ class WanBackbone(Backbone):
         prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
         frame_rate: FrameRate = 12.0,
-        shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
+        conditioning_BCfhw: Float[Tensor, "B C f h w"] | None = None,
         whole_timesteps: bool = False,
     ) -> Float[Tensor, "B C f h w"]:
         """x_source - x_target as predicted, in the latents' dtype; see `Backbone.velocity`.
@@ -110,11 +110,11 @@ class WanBackbone(Backbone):
         """
         dtype = input_dtype(self.transformer, "patch_embedding")
         sequence_BCfhw, timestep = latents_BCfhw, timesteps(sigma_B, whole_timesteps)
-        if shown_BCfhw is not None:
-            sequence_BCfhw = torch.cat([shown_BCfhw.to(latents_BCfhw), latents_BCfhw], dim=2)
+        if conditioning_BCfhw is not None:
+            sequence_BCfhw = torch.cat([conditioning_BCfhw.to(latents_BCfhw), latents_BCfhw], dim=2)
             timestep = torch.cat(
                 [
-                    torch.zeros(len(timestep), self._tokens(shown_BCfhw), device=timestep.device),
+                    torch.zeros(len(timestep), self._tokens(conditioning_BCfhw), device=timestep.device),
                     timestep[:, None].expand(-1, self._tokens(latents_BCfhw)),
                 ],
                 dim=1,
@@ -143,7 +143,7 @@ class WanBackbone(Backbone):
         embeds, mask = self._empty_prompt
         weight = next(self.transformer.parameters())
         if embeds is None:
-            embeds = torch.zeros(1, 1, self._prompt_width)
+            embeds = torch.zeros(1, 1, self.prompt_width)
         embeds = embeds.to(weight.device, input_dtype(self.transformer, "patch_embedding"))
         return embeds, None if mask is None else mask.to(weight.device)
 

@@ -5,7 +5,6 @@ Sources: diffusers 0.42 `pipelines/ltx/pipeline_ltx_condition.py` (positions, no
 Shape legend: see `backbone.py`; N tokens = f * h * w, L prompt tokens, D prompt width, 3 = (time, row, column).
 """
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,40 +15,9 @@ from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone, FrameRate, LatentGeometry, Posterior, timesteps
 from worldmodel.backbones.dtypes import input_dtype
+from worldmodel.backbones.ltx.positions import frame_coords, video_coords
 from worldmodel.conventions import PAPER, Conventions
 from worldmodel.errors import InputError
-
-
-@lru_cache(maxsize=64)
-def frame_coords(
-    latent_shape_fhw: tuple[int, int, int],
-    temporal: int,
-    spatial: int,
-    first_frame: int,
-    device: torch.device,
-    causal: bool = True,
-) -> Float[Tensor, "1 3 N"]:
-    """Where each token lies: (frame, pixel row, pixel column) of its first frame and upper left corner.
-
-    Latent k > 0 starts at frame `temporal * k + 1 - temporal` because latent 0 covers one frame only (the causal
-    fix); without it at `temporal * k`, as the plain text-to-video pipeline has it. Cached: treat the result as
-    read-only.
-    """
-    # A tensor born in inference mode could not be used by a later training step.
-    with torch.inference_mode(False):
-        f, h, w = (torch.arange(size, device=device) for size in latent_shape_fhw)
-        start = (temporal * f + 1 - temporal).clamp(min=0) if causal else temporal * f
-        frame = start.float() + first_frame
-        grid = torch.meshgrid(frame, (spatial * h).float(), (spatial * w).float(), indexing="ij")
-        return torch.stack(grid).flatten(1)[None]
-
-
-def video_coords(frame_coords_13N: Float[Tensor, "1 3 N"], frame_rate: FrameRate) -> Float[Tensor, "#B 3 N"]:
-    """The same with seconds in place of frames: equal to what `LTXConditionPipeline` passes to the transformer."""
-    rate_B = torch.as_tensor(frame_rate, dtype=torch.float64).reshape(-1)
-    scale_B31 = torch.ones(len(rate_B), 3, 1, dtype=torch.float64)
-    scale_B31[:, 0, 0] = 1.0 / rate_B.cpu()
-    return frame_coords_13N * scale_B31.to(frame_coords_13N)
 
 
 class LTXBackbone(Backbone):
@@ -88,11 +56,11 @@ class LTXBackbone(Backbone):
         self.vae = vae
         self.transformer = transformer
         self.conventions = conventions
-        told = conventions.sampling
-        self.decode_timestep = told.decode_timestep if decode_timestep is None else decode_timestep
-        self.decode_noise_scale = told.decode_noise_scale if decode_noise_scale is None else decode_noise_scale
+        sampling = conventions.sampling
+        self.decode_timestep = sampling.decode_timestep if decode_timestep is None else decode_timestep
+        self.decode_noise_scale = sampling.decode_noise_scale if decode_noise_scale is None else decode_noise_scale
         # Read now: a wrapped transformer (DDP, compiled) may hide its config later.
-        self._prompt_width = transformer.config.caption_channels
+        self.prompt_width = transformer.config.caption_channels
         self._empty_prompt = (empty_prompt_embeds, empty_prompt_mask)
         self._geometry = LatentGeometry(
             channels=vae.config.latent_channels,
@@ -142,7 +110,7 @@ class LTXBackbone(Backbone):
         prompt_embeds: Float[Tensor, "#B L D"],
         prompt_mask: Tensor | None = None,
         frame_rate: FrameRate = 12.0,
-        shown_BCfhw: Float[Tensor, "B C f h w"] | None = None,
+        conditioning_BCfhw: Float[Tensor, "B C f h w"] | None = None,
         whole_timesteps: bool = False,
     ) -> Float[Tensor, "B C f h w"]:
         """x_source - x_target as predicted, in the latents' dtype; see `Backbone.velocity`.
@@ -154,11 +122,11 @@ class LTXBackbone(Backbone):
         batch = len(latents_BCfhw)
         timestep_BN = timesteps(sigma_B, whole_timesteps)[:, None]
         sequence_BCfhw = latents_BCfhw
-        if shown_BCfhw is not None:
+        if conditioning_BCfhw is not None:
             tokens = latents_BCfhw[0, 0].numel()
-            shown_BN = torch.zeros(batch, shown_BCfhw[0, 0].numel(), device=timestep_BN.device)
-            timestep_BN = torch.cat([shown_BN, timestep_BN.expand(-1, tokens)], dim=1)
-            sequence_BCfhw = torch.cat([shown_BCfhw.to(latents_BCfhw), latents_BCfhw], dim=2)
+            conditioning_BN = torch.zeros(batch, conditioning_BCfhw[0, 0].numel(), device=timestep_BN.device)
+            timestep_BN = torch.cat([conditioning_BN, timestep_BN.expand(-1, tokens)], dim=1)
+            sequence_BCfhw = torch.cat([conditioning_BCfhw.to(latents_BCfhw), latents_BCfhw], dim=2)
         dtype = input_dtype(self.transformer, "proj_in")
         if len(prompt_embeds) != batch:
             prompt_embeds = prompt_embeds.expand(batch, -1, -1)
@@ -169,25 +137,25 @@ class LTXBackbone(Backbone):
             encoder_hidden_states=prompt_embeds.to(dtype),
             timestep=timestep_BN,
             encoder_attention_mask=prompt_mask,
-            video_coords=self.video_coords(latents_BCfhw, frame_rate, shown_BCfhw),
+            video_coords=self.video_coords(latents_BCfhw, frame_rate, conditioning_BCfhw),
             return_dict=False,
         )[0]
         predicted_BNC = tokens_BNC[:, -latents_BCfhw[0, 0].numel() :]
         return predicted_BNC.transpose(1, 2).unflatten(2, latents_BCfhw.shape[2:]).to(latents_BCfhw.dtype)
 
     def video_coords(
-        self, latents_BCfhw: Tensor, frame_rate: FrameRate, shown_BCfhw: Tensor | None = None
+        self, latents_BCfhw: Tensor, frame_rate: FrameRate, conditioning_BCfhw: Tensor | None = None
     ) -> Float[Tensor, "#B 3 N"]:
         """Seconds, rows and columns of the tokens; a chunk shown in front comes first, in time too."""
         temporal, spatial, device = self.geometry.temporal, self.geometry.spatial, latents_BCfhw.device
         causal = self.conventions.positions == "causal"
         f, h, w = latents_BCfhw.shape[2:]
-        if shown_BCfhw is None:
+        if conditioning_BCfhw is None:
             return video_coords(frame_coords((f, h, w), temporal, spatial, 0, device, causal), frame_rate)
-        shown = shown_BCfhw.shape[2]
-        frames = (shown - 1) * temporal + 1 if causal else shown * temporal
+        before = conditioning_BCfhw.shape[2]
+        frames = (before - 1) * temporal + 1 if causal else before * temporal
         parts = (
-            frame_coords((shown, h, w), temporal, spatial, 0, device, causal),
+            frame_coords((before, h, w), temporal, spatial, 0, device, causal),
             frame_coords((f, h, w), temporal, spatial, frames, device, causal),
         )
         return video_coords(torch.cat(parts, dim=2), frame_rate)
@@ -201,7 +169,7 @@ class LTXBackbone(Backbone):
         embeds, mask = self._empty_prompt
         weight = next(self.transformer.parameters())
         if embeds is None:
-            embeds, mask = torch.zeros(1, 1, self._prompt_width), torch.ones(1, 1)
+            embeds, mask = torch.zeros(1, 1, self.prompt_width), torch.ones(1, 1)
         embeds = embeds.to(weight.device, input_dtype(self.transformer, "proj_in"))
         return embeds, None if mask is None else mask.to(weight.device)
 
