@@ -148,6 +148,8 @@ class SavedPipeline(DiffusionPipeline):
         `options` are single choices among them: decode_timestep, decode_noise_scale, fixed_rate. Those that are not
         given are as the new conventions say.
         """
+        for name in options.keys() - set(BY_CONVENTIONS):
+            raise InputError(f"{name}: conventions decide no such option; use {', '.join(BY_CONVENTIONS)}")
         changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if conventions is not None and conventions_of(conventions) is not self.conventions:
             changed = dict.fromkeys(BY_CONVENTIONS) | {"conventions": conventions} | changed

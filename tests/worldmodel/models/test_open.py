@@ -149,3 +149,8 @@ def test_a_path_with_a_slip_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="outputs/pipelin: no such folder and none of the shipped checkpoints: tiny"):
         place_of("outputs/pipelin")
     assert place_of("owner/model") is None
+
+
+def test_an_option_that_no_conventions_decide_is_refused(base: Path) -> None:
+    with pytest.raises(InputError, match="decode_time: conventions decide no such option; use decode_timestep, "):
+        open_pipeline(base, device="cpu", decode_time=0.1)
