@@ -1,6 +1,6 @@
 """JSON lines of `evidence.py` to a dated result and to tables beside the paper's published figures.
 
-    python runs/gpu/report.py OUT/lines.jsonl [MORE.jsonl ...] [--keep] [--into docs/gpu.md README.md]
+    python runs/gpu/report.py OUT/lines.jsonl [MORE.jsonl ...] [--keep] [--into docs/gpu.md]
 
 Of several lines for the same figure the last counts, so that a second run completes or replaces the first. `--keep`
 writes `benchmarks/results/DATE_gpu.md` and `.jsonl`; `--into` puts the headline between the marks `<!-- gpu -->` and
