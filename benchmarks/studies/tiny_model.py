@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path("data/toyworld"), help="toy world with a validation split")
     parser.add_argument("--checkpoint", default="tiny", help="a shipped one by name, or the folder of a pipeline")
-    parser.add_argument("--every", type=int, default=1, help="take every so manieth chunk pair, to save time")
+    parser.add_argument("--every", type=int, default=1, help="take one chunk pair of so many, to save time")
     parser.add_argument("--keep", action="store_true", help="write the result to benchmarks/results")
     arguments = parser.parse_args()
     torch.manual_seed(0)

@@ -30,7 +30,7 @@ def run_cost(config: BenchmarkConfig) -> Results:
 def _open(label: str, which: int | None, config: BenchmarkConfig) -> Method:
     small = config.cost.profile == "small"
     given = config.methods.get(label, {})
-    gc.collect()
+    gc.collect()  # what refers to itself is freed here alone: else two networks would be in memory
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     options = volumes.options_at(label, which, small, config.cost.guided, given, config.memory_protocol)

@@ -36,7 +36,7 @@ class BenchmarkFolder:
             InputError: a benchmark is there and neither `resume` nor `overwrite` is said, or it is another one.
         """
         kept = self.out / SETTINGS
-        settings = json.loads(json.dumps(settings))
+        settings = json.loads(json.dumps(settings))  # tuples are lists in what is kept, and no difference
         if kept.is_file() and overwrite:
             shutil.rmtree(self.out)
         elif kept.is_file() and not resume:

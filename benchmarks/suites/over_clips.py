@@ -42,6 +42,7 @@ def fill(context: EvalContext, folder: BenchmarkFolder) -> dict[str, str]:
         InputError: every row was left out, because it lacks weights or needs other frames than the clips have.
     """
     state, methods = PartialState(), {}
+    # One process makes the folder or refuses it; the others come when it is made, and meet no half of it.
     with state.main_process_first():
         if state.is_main_process:
             folder.prepare(context.settings, context.config.resume, context.config.overwrite)
@@ -50,6 +51,7 @@ def fill(context: EvalContext, folder: BenchmarkFolder) -> dict[str, str]:
             method = open_method(row.method, row.options)
             refuse_misfit(method.spec, context.clips, context.chunks)
         except UserError as error:
+            # Published weights are rarely all on one machine: a table of the other rows is worth more than none.
             context.skipped[row.label] = str(error)
             continue
         fill_row(context, row, method, folder)
@@ -134,6 +136,7 @@ def fill_row(context: EvalContext, row: RowSpec, method: Method, folder: Benchma
         if context.references.missing(extractor, spec.size, spec.future_frames)
     }
     run, pairs = RowRun(context, method, row_folder, metrics, truth), context.pairs(spec.size)
+    # By turns, not in blocks, so that the clips of a long drive fall to all processes alike.
     share = context.numbers[state.process_index :: state.num_processes]
     for number in tqdm(run.open_clips(share), desc=row.label, unit="clip", disable=not state.is_main_process):
         run.clip(number, pairs[number])

@@ -89,5 +89,6 @@ def _predict(
 
 def clip_seeds(seed: int, clips_sha256: str, number: int, cameras: int) -> list[int]:
     """One seed for each camera of a clip; the same whoever predicts it, and in whatever order."""
+    # 7 bytes stay below 2^63, so that a seed is a signed 64-bit number wherever it goes.
     texts = [f"{seed} {clips_sha256} {number} {camera}" for camera in range(cameras)]
     return [int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") for text in texts]

@@ -10,16 +10,8 @@ import pytest
 import torch
 
 from worldmodel.benchmarks.studies import transport_plan
-from worldmodel.benchmarks.studies.transport_plan import (
-    chance,
-    drawn,
-    longest_run,
-    masked,
-    masks,
-    owners,
-    plans,
-    shares,
-)
+from worldmodel.benchmarks.studies.chunk_plans import chance, masked, masks, owners, plans, shares
+from worldmodel.benchmarks.studies.transport_plan import drawn, longest_run
 from worldmodel.errors import InputError
 from worldmodel.flow.couplings import squared_distances
 
