@@ -22,7 +22,7 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
 
-DEAR = {"installed", "lines_file", "made_once", "quick", "runs", "toy_root_two_workers", "undisturbed"}
+DEAR = {"installed", "made_once", "quick", "runs", "scripts", "toy_root_two_workers", "undisturbed"}
 """Fixtures that export, compile, benchmark or train: more than 5 s of a CPU for the first test that asks for them."""
 
 
