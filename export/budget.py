@@ -8,7 +8,7 @@ slower: kernels reach a part of the peak, activations are moved as well. So the 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from worldmodel.errors import InputError
 from worldmodel.export.chips import CHIPS, Chip
@@ -215,7 +215,7 @@ def _row(floor: Floor, parts: list[str]) -> str:
     return f"| {floor.chip} | " + " | ".join(cells) + " |"
 
 
-def _headline(job: Job, floors: list[Floor]) -> dict[str, Any]:
+def _headline(job: Job, floors: list[Floor]) -> dict[str, object]:
     return {
         "tflop": {part: round(work.flops / 1e12, 6) for part, work in job.work.items()},
         "chunk_seconds": {floor.chip: round(floor.chunk, 6) for floor in floors if floor.lacks is None},

@@ -30,8 +30,8 @@ def clips_of(source: str, chunk: Chunk, batches: int) -> list[UInt8[np.ndarray, 
             break
     if not single:
         raise InputError(f"calibration={source}: no {chunk.frames} frames in a row; give longer videos")
-    whole = len(single) // chunk.cameras * chunk.cameras
-    chosen = single[:whole] if whole else [single[place % len(single)] for place in range(chunk.cameras)]
+    in_batches = len(single) // chunk.cameras * chunk.cameras
+    chosen = single[:in_batches] if in_batches else [single[place % len(single)] for place in range(chunk.cameras)]
     return [np.stack(chosen[first : first + chunk.cameras]) for first in range(0, len(chosen), chunk.cameras)]
 
 

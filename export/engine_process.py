@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +85,7 @@ def machine_apart(module: str) -> dict[str, str]:
     return _answer({"machine": module}, "export build")
 
 
-def _answer(question: dict[str, Any], what: str) -> dict[str, Any]:
+def _answer(question: Mapping[str, object], what: str) -> dict[str, Any]:
     try:
         return BUILDER.answer(question)
     except UserError as refusal:
@@ -101,7 +102,7 @@ def main(arguments: list[str]) -> None:
     print(json.dumps(answer), flush=True)
 
 
-def request_of(content: dict[str, Any]) -> BuildRequest:
+def request_of(content: Mapping[str, object]) -> BuildRequest:
     """A request as JSON gave it, with tuples for lists."""
     return from_document(BuildRequest, content, "order", "report this")
 
@@ -204,19 +205,19 @@ def listening_logger(trt: ModuleType) -> Any:
 
 def parse_errors(parser: Any) -> str:
     """What the parser said about the first node that it refused, operator and node named."""
-    said = []
+    errors = []
     for place in range(parser.num_errors):
         error = parser.get_error(place)
         operator, node = (getattr(error, name, lambda: "")() for name in ("node_operator", "node_name"))
         where = f"operator {operator} at {node or 'a node without name'}: " if operator else ""
-        said.append(where + " ".join(error.desc().split()))
-    return first(said)
+        errors.append(where + " ".join(error.desc().split()))
+    return first(errors)
 
 
-def first(said: list[str]) -> str:
+def first(errors: list[str]) -> str:
     """The first of these, and how many more there are."""
-    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-    return f"{said[0][:300]}{more}" if said else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{errors[0][:300]}{more}" if errors else ""
 
 
 if __name__ == "__main__":

@@ -68,10 +68,11 @@ def build(config: BuildConfig) -> Build:
             print(f"{part}: there already, built from the same ONNX by TensorRT {machine.tensorrt}", flush=True)
             continue
         plan = folder / f"{part}.plan"
-        one = build_part(files[part], plan, config, folder, profile(artifact.manifest, part))
-        done = with_part(done, artifact, part, plan, one.seconds)
+        built = build_part(files[part], plan, config, folder, profile(artifact.manifest, part))
+        done = with_part(done, artifact, part, plan, built.seconds)
         done.write(folder / NAME)
-        print(f"{part}: {one.bytes / 1e6:.1f} MB in {one.seconds:.0f} s, peak {one.peak_memory_mb:.0f} MB", flush=True)
+        size, peak = f"{built.bytes / 1e6:.1f} MB", f"{built.peak_memory_mb:.0f} MB"
+        print(f"{part}: {size} in {built.seconds:.0f} s, peak {peak}", flush=True)
     print(json.dumps({"engines": str(folder), **asdict(done)}))
     return done
 

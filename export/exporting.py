@@ -35,7 +35,7 @@ from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import note, observed_frames
 from worldmodel.export.sampling import linear_schedules
 from worldmodel.export.single_file import write_single
-from worldmodel.export.source import Source, open_source
+from worldmodel.export.source import ExportSource, open_export_source
 from worldmodel.files import file_sha256, new_folder
 from worldmodel.measure.hashes import weights_hash
 from worldmodel.measure.memory import peak_memory_mb
@@ -55,7 +55,7 @@ class ExportJob:
 
     config: ExportConfig
     folder: Path
-    source: Source
+    source: ExportSource
     precision: Precision
     schedules: dict[str, Schedule]
     calibration: Calibration | None
@@ -87,7 +87,7 @@ def _export_into(folder: Path, config: ExportConfig, watch: Stopwatch) -> Manife
     precision = precisions(config)
     _check(config, precision)
     with watch("load"):
-        source = open_source(config)
+        source = open_export_source(config)
     if source.prompts.guidance_skipped is not None:
         print(f"guidance: not computed ({source.prompts.guidance_skipped})")
     backbone = source.pipeline.backbone
@@ -136,7 +136,7 @@ def _eight_bits(config: ExportConfig) -> QuantisationOptions:
 
 
 def _calibration(
-    config: ExportConfig, source: Source, graphs: dict[str, Graph], schedule: Schedule
+    config: ExportConfig, source: ExportSource, graphs: dict[str, Graph], schedule: Schedule
 ) -> Calibration | None:
     chunk = source.chunk
     if config.calibration is not None:

@@ -133,7 +133,7 @@ def _name_axes(model: Any, free_shapes: dict[str, Any]) -> None:
                 names[symbol[0]] = getattr(dim, "root", dim).__name__
 
     def named(axis: Any) -> int | str:
-        return axis if isinstance(axis, int) else re.sub(r"\bs\d+\b", lambda found: names[found[0]], str(axis))
+        return axis if isinstance(axis, int) else re.sub(r"\bs\d+\b", lambda symbol: names[symbol[0]], str(axis))
 
     inner = (value for node in model.graph.all_nodes() for value in node.outputs)
     for value in (*model.graph.inputs, *inner):

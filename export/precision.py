@@ -87,17 +87,17 @@ def _lies_in(name: str, wide: Iterable[str]) -> bool:
 
 
 def _cast_inputs(layer: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(one.to(layer.weight.dtype) if isinstance(one, Tensor) else one for one in inputs)
+    return tuple(value.to(layer.weight.dtype) if isinstance(value, Tensor) else value for value in inputs)
 
 
 @contextmanager
 def recorded(graph: nn.Module) -> Iterator[dict[str, LayerRange]]:
     """Largest magnitudes at each layer of `graph`, by name, over all its calls in the block; run it in float32."""
-    found: dict[str, LayerRange] = {}
+    ranges: dict[str, LayerRange] = {}
 
     def note(name: str, inputs: tuple[Any, ...], output: Tensor) -> None:
-        seen = found.get(name, LayerRange(0.0, 0.0))
-        found[name] = LayerRange(_largest(seen.input, inputs[0]), _largest(seen.output, output))
+        so_far = ranges.get(name, LayerRange(0.0, 0.0))
+        ranges[name] = LayerRange(_largest(so_far.input, inputs[0]), _largest(so_far.output, output))
 
     hooks = [
         module.register_forward_hook(lambda _, inputs, output, name=name: note(name, inputs, output))
@@ -105,7 +105,7 @@ def recorded(graph: nn.Module) -> Iterator[dict[str, LayerRange]]:
         if isinstance(module, LAYERS)
     ]
     try:
-        yield found
+        yield ranges
     finally:
         for hook in hooks:
             hook.remove()
@@ -118,4 +118,4 @@ def _largest(so_far: float, tensor: Tensor) -> float:
 
 def beyond_half(ranges: dict[str, LayerRange], limit: float = LIMIT) -> list[str]:
     """Names of the layers whose input or output exceeded `limit`, or was not finite."""
-    return [name for name, found in ranges.items() if not (found.input <= limit and found.output <= limit)]
+    return [name for name, met in ranges.items() if not (met.input <= limit and met.output <= limit)]

@@ -1,14 +1,13 @@
 """The pipeline that an artifact was exported from: what the artifact is compared with."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from worldmodel.errors import InputError
 from worldmodel.export.config import ExportConfig
 from worldmodel.export.graphs.prompt import prompt_hash
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
-from worldmodel.export.source import WITH_TRANSFORMER, Source, open_source
+from worldmodel.export.source import WITH_TRANSFORMER, ExportSource, open_export_source
 from worldmodel.measure.hashes import weights_hash
 from worldmodel.settings import Settings, Text
 
@@ -28,22 +27,22 @@ class OriginalConfig(Settings):
     transformer: Text | None = None
 
 
-def open_original(artifact: Artifact, config: OriginalConfig) -> Source:
+def open_original(artifact: Artifact, config: OriginalConfig) -> ExportSource:
     """The pipeline with the artifact's sizes and prompts, float32 on the CPU.
 
     Raises:
         InputError: a checkpoint that does not load, or whose weights or prompts are not those that were exported.
     """
     manifest = artifact.manifest
-    source = open_source(_as_exported(manifest, config))
-    pipeline, said = source.pipeline, manifest.checkpoint
+    source = open_export_source(_as_exported(manifest, config))
+    pipeline, exported = source.pipeline, manifest.checkpoint
     for key, part in (("transformer", pipeline.transformer), ("vae", pipeline.vae)):
-        if weights_hash(part) != getattr(said, f"{key}_sha256"):
+        if weights_hash(part) != getattr(exported, f"{key}_sha256"):
             raise InputError(
                 f"checkpoint={source.name}: its {key} is not the one that {artifact.folder} was exported from;"
                 " give the checkpoint of the export, or export again"
             )
-    if prompt_hash(source.prompts.prompts) != said.prompt_sha256:
+    if prompt_hash(source.prompts.prompts) != exported.prompt_sha256:
         raise InputError(
             f"{artifact.folder}: another prompt is baked in; give the prompt_embeds and negative_prompt_embeds of the"
             " export"
@@ -55,19 +54,19 @@ def open_original(artifact: Artifact, config: OriginalConfig) -> Source:
 
 def _as_exported(manifest: Manifest, config: OriginalConfig) -> ExportConfig:
     """The export's keys as far as they choose and shape the pipeline."""
-    known: dict[str, Any] = {
-        "frames": manifest.frames,
-        "height": manifest.height,
-        "width": manifest.width,
-        "cameras": manifest.cameras,
-        "frame_rate": manifest.frame_rate,
-        "guidance": manifest.guidance,
-        "precision": manifest.precision.step,
-        "dynamic": manifest.dynamic,
-        "conventions": manifest.conventions,
-        "prompt_embeds": config.prompt_embeds,
-        "negative_prompt_embeds": config.negative_prompt_embeds,
-    }
+    shaped = ExportConfig(
+        frames=manifest.frames,
+        height=manifest.height,
+        width=manifest.width,
+        cameras=manifest.cameras,
+        frame_rate=manifest.frame_rate,
+        guidance=manifest.guidance,
+        precision=manifest.precision.step,
+        dynamic=manifest.dynamic,
+        conventions=manifest.conventions,
+        prompt_embeds=config.prompt_embeds,
+        negative_prompt_embeds=config.negative_prompt_embeds,
+    )
     name = config.checkpoint or manifest.checkpoint.name
     base, _, transformer = name.partition(WITH_TRANSFORMER)
-    return ExportConfig(**known, checkpoint=base, transformer=config.transformer or transformer or None)
+    return replace(shaped, checkpoint=base, transformer=config.transformer or transformer or None)

@@ -55,7 +55,7 @@ def follow(velocity: Velocity, x_source: Float[Tensor, "B ..."], schedule: Sched
     for sigma, weight, row in zip(schedule.sigmas, schedule.source, schedule.velocity, strict=True):
         x = reached[-1] if reached else x_source
         velocities.append(velocity(x, torch.tensor([sigma])))
-        moved = sum(one * v for one, v in zip(row, velocities, strict=True))
+        moved = sum(coefficient * v for coefficient, v in zip(row, velocities, strict=True))
         reached.append(weight * x_source + moved)
     return reached
 

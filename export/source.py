@@ -21,7 +21,7 @@ WITH_TRANSFORMER = " transformer="
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """A pipeline on the CPU with the name under which the manifest knows it."""
 
     name: str
@@ -35,7 +35,7 @@ class Source:
         return family_of(self.pipeline.backbone)
 
 
-def open_source(config: ExportConfig) -> Source:
+def open_export_source(config: ExportConfig) -> ExportSource:
     """The pipeline that the configuration names, or one of random weights.
 
     Raises:
@@ -58,7 +58,7 @@ def open_source(config: ExportConfig) -> Source:
         part.requires_grad_(False).eval()
     if config.transformer is not None:
         name += f"{WITH_TRANSFORMER}{config.transformer}"
-    return Source(name, pipeline, chunk, baked_prompts(pipeline, config))
+    return ExportSource(name, pipeline, chunk, baked_prompts(pipeline, config))
 
 
 def baked_prompts(pipeline: FlowFramesPipeline, config: ExportConfig) -> BakedPrompts:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class Child:
     crashed: str
     failed: str
 
-    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, question: Mapping[str, object]) -> dict[str, Any]:
         """Run it to its end.
 
         Raises:
@@ -48,5 +49,5 @@ class Child:
             return f"{self.subject} was killed, most likely for memory; {self.killed}"
         if code < 0:
             return f"{self.subject} crashed ({signal.Signals(-code).name}); {self.crashed}"
-        said = log.strip().rpartition("\n")[2][:300]
-        return f"{self.subject} failed ({said or f'exit code {code}'}); {self.failed}"
+        last_line = log.strip().rpartition("\n")[2][:300]
+        return f"{self.subject} failed ({last_line or f'exit code {code}'}); {self.failed}"

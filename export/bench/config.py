@@ -74,8 +74,8 @@ def check(config: BenchConfig) -> None:
     for key in ("artifacts", "backends"):
         values = getattr(config, key)
         if not values or len(set(values)) < len(values):
-            said = "is given twice" if values else "is empty"
-            raise InputError(f"{key}=[{','.join(values)}]: {said}; give one or more different ones")
+            problem = "is given twice" if values else "is empty"
+            raise InputError(f"{key}=[{','.join(values)}]: {problem}; give one or more different ones")
     place = Path(config.out) if config.out is not None else None
     if place is not None and place.exists() and not place.is_dir():
         raise InputError(f"out={place}: is a file; choose a folder")
@@ -106,8 +106,8 @@ def open_variants(config: BenchConfig) -> list[Artifact]:
 
 def model_of(manifest: Manifest) -> tuple[object, ...]:
     """What variants have in common: the weights and prompts, and what is asked of them."""
-    said = manifest.checkpoint
-    hashes = said.transformer_sha256, said.vae_sha256, said.prompt_sha256
+    checkpoint = manifest.checkpoint
+    hashes = checkpoint.transformer_sha256, checkpoint.vae_sha256, checkpoint.prompt_sha256
     return manifest.family, hashes, manifest.video_shape, manifest.guidance, manifest.frame_rate
 
 

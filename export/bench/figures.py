@@ -73,10 +73,11 @@ class Figures:
 
 def figures_of(entry: BenchEntry, rounds: Rounds, reference: Rounds, first: Artifact) -> Figures:
     """The figures of an entry that ran at least once, beside those of `reference`."""
-    ran, manifest = [one for one in rounds if one is not None], entry.artifact.manifest
+    ran, manifest = [measured for measured in rounds if measured is not None], entry.artifact.manifest
     parts = {
         part: timing(
-            [one.get(part, ()) for one in parts_of(rounds)], [one.get(part, ()) for one in parts_of(reference)]
+            [seconds.get(part, ()) for seconds in parts_of(rounds)],
+            [seconds.get(part, ()) for seconds in parts_of(reference)],
         )
         for part in entry.request.parts
     }
@@ -93,42 +94,42 @@ def figures_of(entry: BenchEntry, rounds: Rounds, reference: Rounds, first: Arti
         rollouts={feed: rollout_of(feed, ran) for feed in ran[0].rollouts},
         saved_share=saved_share(ran) if ran[0].rollouts else None,
         load_seconds=ran[0].load_seconds + ran[0].first_seconds,
-        memory=largest([one.memory for one in ran]),
+        memory=largest([measured.memory for measured in ran]),
         disk=None if entry.backend in TORCH else disk_of(entry.artifact, first),
     )
 
 
 def parts_of(rounds: Rounds) -> list[Mapping[str, Sequence[float]]]:
     """Seconds of the parts, by round."""
-    return [one.parts if one is not None else {} for one in rounds]
+    return [measured.parts if measured is not None else {} for measured in rounds]
 
 
 def predictions_of(rounds: Rounds) -> Seconds:
     """Seconds of whole predictions, by round."""
-    return [one.predictions if one is not None else () for one in rounds]
+    return [measured.predictions if measured is not None else () for measured in rounds]
 
 
 def timing(rounds: Seconds, reference: Seconds) -> Timing:
     """Statistics of all runs, and the speed-up over the rounds that both have."""
-    runs = [1e3 * one for seconds in rounds for one in seconds]
+    runs = [1e3 * run for seconds in rounds for run in seconds]
     ratios = [median(theirs) / median(own) for own, theirs in zip(rounds, reference, strict=True) if own and theirs]
     return Timing(median(runs), float(np.percentile(runs, 90)), min(runs), median(ratios) if ratios else None)
 
 
 def rollout_of(feed: str, ran: Sequence[Measured]) -> RolloutTime:
     """The median of all rounds."""
-    return RolloutTime(median(one.rollouts[feed].seconds for one in ran), ran[0].rollouts[feed].encoder_calls)
+    return RolloutTime(median(measured.rollouts[feed].seconds for measured in ran), ran[0].rollouts[feed].encoder_calls)
 
 
 def saved_share(ran: Sequence[Measured]) -> float:
     """What latents save of a rollout's time, round by round."""
-    return median(1 - one.rollouts["latents"].seconds / one.rollouts["frames"].seconds for one in ran)
+    return median(1 - run.rollouts["latents"].seconds / run.rollouts["frames"].seconds for run in ran)
 
 
 def largest(memories: Sequence[Memory]) -> Memory:
     """The most of each."""
-    columns = zip(*((one.before, one.loading, one.working, one.gpu) for one in memories), strict=True)
-    return Memory(*(max((one for one in column if one is not None), default=None) for column in columns))
+    columns = zip(*((memory.before, memory.loading, memory.working, memory.gpu) for memory in memories), strict=True)
+    return Memory(*(max((held for held in column if held is not None), default=None) for column in columns))
 
 
 def disk_of(artifact: Artifact, first: Artifact) -> Disk:

@@ -12,6 +12,7 @@ from worldmodel.export.graphs.families import Graph, graphs_of
 from worldmodel.export.precision import cast
 from worldmodel.export.reference_pipeline import OriginalConfig, open_original
 from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.export.runtime.backends.backend import Values
 
 DTYPES = {"cpu": torch.float32, "cuda": torch.float16}
 
@@ -48,16 +49,14 @@ class TorchBackend:
         self._modules = {part: self._ready(graph) for part, graph in graphs.items()}
 
     @torch.inference_mode()
-    def run(
-        self, part: str, inputs: Mapping[str, np.ndarray | Any], keep: Collection[str] = ()
-    ) -> dict[str, np.ndarray | Any]:
+    def run(self, part: str, inputs: Mapping[str, np.ndarray | Any], keep: Collection[str] = ()) -> Values:
         """See `Backend.run`; what is kept are tensors."""
         values: list[Any] = [self._on_device(inputs[port.name]) for port in self._ports[part].inputs]
         if part == "decoder_next":  # what it remembers is one argument
             values = [values[0], tuple(values[1:])]
-        found = self._modules[part](*values)
-        found = (found,) if isinstance(found, Tensor) else found
-        outputs = {port.name: value for port, value in zip(self._ports[part].outputs, found, strict=True)}
+        answer = self._modules[part](*values)
+        answers = (answer,) if isinstance(answer, Tensor) else answer
+        outputs = {port.name: value for port, value in zip(self._ports[part].outputs, answers, strict=True)}
         given = {name: value if name in keep else value.cpu().numpy() for name, value in outputs.items()}
         if self._device.type == "cuda":
             torch.cuda.synchronize()

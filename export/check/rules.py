@@ -36,16 +36,16 @@ class Finding:
     Attributes:
         rule: its short name.
         where: the node, or the tensor.
-        said: a sentence for people.
+        message: a sentence for people.
     """
 
     rule: str
     where: str
-    said: str
+    message: str
     fatal: bool = True
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.said}"
+        return f"{self.where}: {self.message}"
 
 
 def load_graph(path: Path) -> ir.Model:
@@ -109,9 +109,9 @@ def agreeing_types(model: ir.Model, parser: Parser) -> Iterator[Finding]:
     for node in model.graph.all_nodes():
         places = AGREEING.get(node.op_type, ())
         inputs = node.inputs if places is None else [node.inputs[at] for at in places if at < len(node.inputs)]
-        found = {value.dtype for value in inputs if value is not None and value.dtype in FLOATS}
-        if len(found) > 1:
-            mixed = " and ".join(sorted(dtype.name.lower() for dtype in found if dtype is not None))
+        dtypes = {value.dtype for value in inputs if value is not None and value.dtype in FLOATS}
+        if len(dtypes) > 1:
+            mixed = " and ".join(sorted(dtype.name.lower() for dtype in dtypes if dtype is not None))
             yield Finding(
                 "mixed types", named(node), f"{node.op_type} of {mixed}: strong typing refuses it; add a Cast"
             )
@@ -128,8 +128,8 @@ def quantisation(model: ir.Model, parser: Parser) -> Iterator[Finding]:
         if scale is None or constant_of(scale) is None or not (constant_of(scale) > 0).all():
             yield Finding("quantisation", named(node), f"{node.op_type} needs a constant scale above 0")
         if zero is not None and zero.dtype not in QUANTISED:
-            found = zero.dtype.name.lower() if zero.dtype is not None else "an unknown type"
-            yield Finding("quantisation", named(node), f"{node.op_type} to {found}: TensorRT takes int8 or fp8")
+            dtype = zero.dtype.name.lower() if zero.dtype is not None else "an unknown type"
+            yield Finding("quantisation", named(node), f"{node.op_type} to {dtype}: TensorRT takes int8 or fp8")
         elif zero is not None and (constant_of(zero) is None or np.any(constant_of(zero).astype(np.float32))):
             yield Finding(
                 "quantisation", named(node), f"{node.op_type} with a zero point: TensorRT is symmetric, it must be 0"
@@ -139,9 +139,9 @@ def quantisation(model: ir.Model, parser: Parser) -> Iterator[Finding]:
 def attributes(model: ir.Model, parser: Parser) -> Iterator[Finding]:
     """Restrictions that operators.md writes beside single operators of ours."""
     for node in model.graph.all_nodes():
-        said = _restricted(node)
-        if said:
-            yield Finding("attribute", named(node), f"{node.op_type} {said}")
+        restriction = _restricted(node)
+        if restriction:
+            yield Finding("attribute", named(node), f"{node.op_type} {restriction}")
 
 
 def _restricted(node: ir.Node) -> str | None:
@@ -152,7 +152,10 @@ def _restricted(node: ir.Node) -> str | None:
             return "with antialias: TensorRT has none"
     if node.op_type == "ScatterND" and _text(node, "reduction", "none") != "none":
         return f"with reduction={_text(node, 'reduction', '')}: TensorRT has none"
-    if node.op_type == "LayerNormalization" and len([one for one in node.outputs if one.name and one.uses()]) > 1:
+    if (
+        node.op_type == "LayerNormalization"
+        and len([output for output in node.outputs if output.name and output.uses()]) > 1
+    ):
         return "with mean or deviation as outputs: TensorRT has the first output only"
     if node.op_type.startswith("Reduce") and len(node.inputs) > 1:
         axes = node.inputs[1]

@@ -87,7 +87,7 @@ def check_precision(target: str, precisions: Mapping[str, str]) -> None:
     chip = target_named(target)
     for part, precision in precisions.items():
         if precision not in chip.precisions:
-            others = [other.name for other in TARGETS.values() if precision in other.precisions]
+            others = [machine.name for machine in TARGETS.values() if precision in machine.precisions]
             elsewhere = f", or target={' or '.join(others)}" if others else ""
             raise InputError(
                 f"target={target}: {chip} does not compute in {precision}, which the {part} uses;"

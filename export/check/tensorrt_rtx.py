@@ -22,8 +22,9 @@ def installed() -> str | None:
     if find_spec(MODULE) is None:
         return None
     names = ("tensorrt-rtx-cu12-bindings", "tensorrt-rtx-cu13-bindings")
-    found = [one.version for one in metadata.distributions() if one.name.replace("_", "-").lower() in names]
-    return found[0] if found else "of an unknown version"
+    packages = (package for package in metadata.distributions() if package.name.replace("_", "-").lower() in names)
+    versions = [package.version for package in packages]
+    return versions[0] if versions else "of an unknown version"
 
 
 def build(path: Path, compute_capability: str, shapes: Shapes | None = None) -> Built:

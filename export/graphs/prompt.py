@@ -47,8 +47,9 @@ def masked_tokens(prompts: Sequence[Prompt]) -> PromptTokens:
         # A mask of zeros lowers all scores alike, which changes nothing.
         kept.append(prompt.embeds_BLD[0, chosen_L if chosen_L.any() else slice(None)].float())
     length = max(map(len, kept))
-    bias = [[0.0] * len(one) + [NEVER] * (length - len(one)) for one in kept]
-    return PromptTokens(torch.stack([pad(one, (0, 0, 0, length - len(one))) for one in kept]), torch.tensor(bias))
+    bias = [[0.0] * len(tokens) + [NEVER] * (length - len(tokens)) for tokens in kept]
+    rows = [pad(tokens, (0, 0, 0, length - len(tokens))) for tokens in kept]
+    return PromptTokens(torch.stack(rows), torch.tensor(bias))
 
 
 def zero_padded_tokens(prompts: Sequence[Prompt], text_length: int) -> PromptTokens:
@@ -64,7 +65,7 @@ def zero_padded_tokens(prompts: Sequence[Prompt], text_length: int) -> PromptTok
         kept.append(embeds_LD[embeds_LD.abs().amax(dim=1) > 0])
     length = max(map(len, kept))
     zeros = text_length - length
-    rows = [pad(one, (0, 0, 0, length - len(one) + (zeros > 0))) for one in kept]
+    rows = [pad(tokens, (0, 0, 0, length - len(tokens) + (zeros > 0))) for tokens in kept]
     bias_L = torch.tensor([0.0] * length + ([log(zeros)] if zeros else []))
     return PromptTokens(torch.stack(rows), bias_L.expand(len(rows), -1).clone())
 

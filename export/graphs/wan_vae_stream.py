@@ -63,8 +63,8 @@ class FirstFrame(nn.Module):
     def forward(self, latents: Float[Tensor, "B C 1 h w"]) -> tuple[Tensor, ...]:
         """uint8 video [B, 1, H, W, 3], then the caches [B, c, 2, height, width] in the network's own type."""
         pixels, caches = self.border.network(self.border.raw(latents), None)
-        whole = [pad(cache, (0, 0, 0, 0, HISTORY - cache.shape[2], 0)) for cache in caches]
-        return (to_video(pixels), *whole)
+        padded = [pad(cache, (0, 0, 0, 0, HISTORY - cache.shape[2], 0)) for cache in caches]
+        return (to_video(pixels), *padded)
 
 
 class NextFrames(nn.Module):

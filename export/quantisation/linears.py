@@ -45,8 +45,8 @@ class Linear:
     @property
     def block(self) -> int | None:
         """Number of the transformer block, None outside of them."""
-        found = IN_BLOCK.search(self.name)
-        return int(found[1]) if found else None
+        match = IN_BLOCK.search(self.name)
+        return int(match[1]) if match else None
 
 
 def given(node: ir.Node, place: int) -> ir.Value:
@@ -58,13 +58,13 @@ def given(node: ir.Node, place: int) -> ir.Value:
 
 def linears_of(model: ir.Model) -> list[Linear]:
     """All linears of the main graph, in its order."""
-    found = [Linear(module_name(node), node) for node in model.graph if _is_linear(node)]
-    names = [linear.name for linear in found]
+    linears = [Linear(module_name(node), node) for node in model.graph if _is_linear(node)]
+    names = [linear.name for linear in linears]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise InputError(
             f"{', '.join(sorted(repeated))}: called more than once in a graph; give one that calls each once"
         )
-    return found
+    return linears
 
 
 def _is_linear(node: ir.Node) -> bool:
@@ -128,17 +128,17 @@ def _reason(linear: Linear, blocks: int, ends: int) -> str | None:
 
 def is_constant(value: ir.Value) -> bool:
     """Whether a value depends on no input of the graph."""
-    return not any(one.is_graph_input() for one in _ancestors(value))
+    return not any(ancestor.is_graph_input() for ancestor in _ancestors(value))
 
 
 def _ancestors(value: ir.Value) -> Iterator[ir.Value]:
     seen: set[ir.Value] = set()
     queue = [value]
     while queue:
-        one = queue.pop()
-        if one in seen:
+        ancestor = queue.pop()
+        if ancestor in seen:
             continue
-        seen.add(one)
-        yield one
-        if (producer := one.producer()) is not None:
+        seen.add(ancestor)
+        yield ancestor
+        if (producer := ancestor.producer()) is not None:
             queue += [before for before in producer.inputs if before is not None]

@@ -55,7 +55,9 @@ class Group:
 
     def factors(self, largest_K: np.ndarray, alpha: float) -> Factors:
         """s of the formula above; 1 for a channel in which activations or weights are all zero."""
-        weights_K = np.max([np.abs(array_of(one.weight).astype(np.float32)).max(1) for one in self.linears], axis=0)
+        weights_K = np.max(
+            [np.abs(array_of(linear.weight).astype(np.float32)).max(1) for linear in self.linears], axis=0
+        )
         dead_K = (largest_K <= 0) | (weights_K <= 0)
         logs_K = alpha * np.log(np.where(dead_K, 1, largest_K)) - (1 - alpha) * np.log(np.where(dead_K, 1, weights_K))
         alive = logs_K[~dead_K]

@@ -82,26 +82,28 @@ def record_ranges(
             Runtime's CPU cannot run.
     """
     session, steps = _measuring_session(path, tensors, divided_by or {})
-    found: dict[str, TensorRange] = {}
+    ranges: dict[str, TensorRange] = {}
     number = 0
     for number, sample in enumerate(samples, start=1):
         for name, (channels, values) in _measured(session, steps, sample, number).items():
-            found.setdefault(name, TensorRange(np.zeros_like(channels))).add(channels, values)
+            ranges.setdefault(name, TensorRange(np.zeros_like(channels))).add(channels, values)
     if not number:
         raise InputError("calibration without a sample: give at least one, better some hundred from the dataset")
-    return found
+    return ranges
 
 
-def _measured(session: Any, tensors: Sequence[str], sample: Inputs, number: int) -> dict[str, Any]:
+def _measured(
+    session: Any, tensors: Sequence[str], sample: Inputs, number: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     names = [output for tensor in tensors for output in (f"{tensor}/channels", f"{tensor}/values")]
     try:
         results = session.run(names, dict(sample))
     except Exception as error:  # ONNX Runtime's exceptions have no class of their own
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"calibration sample {number} does not fit the graph ({said}); give its inputs' shapes"
+            f"calibration sample {number} does not fit the graph ({reason}); give its inputs' shapes"
         ) from error
-    measured = {tensor: results[2 * place : 2 * place + 2] for place, tensor in enumerate(tensors)}
+    measured = {tensor: (results[2 * place], results[2 * place + 1]) for place, tensor in enumerate(tensors)}
     for tensor, (channels, _) in measured.items():
         if not np.isfinite(channels).all():
             raise InputError(f"calibration sample {number}: {tensor} is not finite; calibrate on the fp32 graph")
@@ -124,8 +126,10 @@ def _measuring_session(
         content = ir.to_proto(model).SerializeToString()
         session = open_session(content, options)
     except Exception as error:
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be calibrated on the CPU ({said}); use the graph in fp32 or fp16") from error
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{path}: cannot be calibrated on the CPU ({reason}); use the graph in fp32 or fp16"
+        ) from error
     return session, list(tensors)
 
 
@@ -134,9 +138,9 @@ def _measure(model: ir.Model, value: ir.Value, divisor: np.ndarray | None) -> No
     graph, name = model.graph, str(value.name)
 
     def constant(role: str, array: np.ndarray) -> ir.Value:
-        one = ir.Value(name=f"{name}/{role}", const_value=ir.tensor(array, name=f"{name}/{role}"))
-        graph.register_initializer(one)
-        return one
+        initialiser = ir.Value(name=f"{name}/{role}", const_value=ir.tensor(array, name=f"{name}/{role}"))
+        graph.register_initializer(initialiser)
+        return initialiser
 
     def then(op: str, role: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
         node = ir.node(op, inputs=list(inputs), attributes=attributes, outputs=[ir.Value(name=f"{name}/{role}")])

@@ -16,6 +16,7 @@ Shape legend: B clips (cameras), F frames, H height, W width, 3 colours; C f h w
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -140,7 +141,7 @@ class Manifest:
         return path
 
 
-def sealed(content: dict[str, Any]) -> str:
+def sealed(content: Mapping[str, object]) -> str:
     """JSON text whose key `sha256` is the sha256 of that very text with 64 zeros in the digest's place."""
     text = json.dumps({"sha256": UNSEALED, **content}, indent=1, allow_nan=False) + "\n"
     return text.replace(UNSEALED, hashlib.sha256(text.encode()).hexdigest(), 1)

@@ -66,9 +66,9 @@ def _varint(file: io.BufferedIOBase, may_end: bool = False) -> int | None:
 
 def _bytes(file: io.BufferedIOBase, length: int, read: bool) -> bytes:
     if read:
-        found = file.read(length)
-        if len(found) != length:
+        content = file.read(length)
+        if len(content) != length:
             raise ValueError("cut off")
-        return found
+        return content
     file.seek(length, os.SEEK_CUR)
     return b""

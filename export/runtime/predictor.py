@@ -16,7 +16,7 @@ import numpy as np
 
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
-from worldmodel.export.runtime.backends import Backend, open_backend
+from worldmodel.export.runtime.backends import Backend, Values, open_backend
 from worldmodel.export.runtime.manifest_fields import Schedule
 from worldmodel.export.runtime.self_test import SelfTestResult, compare, observed_frames
 
@@ -159,7 +159,7 @@ class Predictor:
         """Frames of one latent frame after another; what the decoder remembers stays on the device."""
         parts = self.artifact.manifest.parts
         remembered = [port.name for port in parts["decoder_next"].inputs if port.name != "latents"]
-        memory: dict[str, Any] = {}
+        memory: Values = {}
         for place in range(latents_Bcfhw.shape[2]):
             part = "decoder_next" if place else "decoder_first"
             left = [port.name for port in parts[part].outputs if port.name != "video"]
@@ -167,7 +167,7 @@ class Predictor:
             memory = {name: outputs[output] for name, output in zip(remembered, left, strict=True)}
             yield outputs["video"]
 
-    def _run(self, part: str, inputs: Mapping[str, Any], keep: Collection[str] = ()) -> dict[str, Any]:
+    def _run(self, part: str, inputs: Mapping[str, Any], keep: Collection[str] = ()) -> Values:
         begun = time.perf_counter()
         outputs = self.backend.run(part, inputs, keep)
         self.calls[part] += 1

@@ -56,8 +56,8 @@ def saturates_here() -> bool:
 
 def products_saturate(options: Any) -> bool:
     """Whether a session with these options loses 255 * 127 + 255 * 127 in 16 bits."""
-    (found,) = open_session(PRODUCT, options).run(None, {"a": np.full((1, 2), 255, np.uint8)})
-    return int(found.item()) != 2 * 255 * 127
+    (total,) = open_session(PRODUCT, options).run(None, {"a": np.full((1, 2), 255, np.uint8)})
+    return int(total.item()) != 2 * 255 * 127
 
 
 def check_products(step: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from worldmodel.errors import InputError
 from worldmodel.files import media_url, written_whole
 
-FILMS = (".mp4", ".mkv", ".mov")
+VIDEOS = (".mp4", ".mkv", ".mov")
 ARRAYS = (".npy",)
 
 
@@ -77,7 +77,7 @@ def read_frames(
 
 
 def write_video(path: str | Path, video_FHWC: np.ndarray, frame_rate: float) -> Path:
-    """A film for people (.mp4, .mkv, .mov: H.264) or the exact pixels for programs (.npy), whole or not at all.
+    """A video for people (.mp4, .mkv, .mov: H.264) or the exact pixels for programs (.npy), whole or not at all.
 
     Args:
         video_FHWC: uint8 RGB; an array may also be [B, F, H, W, 3].
@@ -86,18 +86,18 @@ def write_video(path: str | Path, video_FHWC: np.ndarray, frame_rate: float) -> 
         InputError: another ending.
     """
     path = Path(path)
-    if path.suffix not in FILMS + ARRAYS:
-        raise InputError(f"{path}: give a name ending in {', '.join(FILMS)} (film) or .npy (exact pixels)")
+    if path.suffix not in VIDEOS + ARRAYS:
+        raise InputError(f"{path}: give a name ending in {', '.join(VIDEOS)} (film) or .npy (exact pixels)")
     with written_whole(path) as partial:
         if path.suffix in ARRAYS:
             with partial.open("wb") as file:
                 np.save(file, video_FHWC)
         else:
-            _write_film(partial, video_FHWC, frame_rate)
+            _encode(partial, video_FHWC, frame_rate)
     return path
 
 
-def _write_film(path: Path, video_FHWC: np.ndarray, frame_rate: float) -> None:
+def _encode(path: Path, video_FHWC: np.ndarray, frame_rate: float) -> None:
     import av
 
     rate = Fraction(frame_rate).limit_denominator(1001)

@@ -92,7 +92,7 @@ def compared_latents(
     part: str,
     what: str,
     steps: int | None,
-    found: list[np.ndarray],
+    answers: list[np.ndarray],
     expected: list[np.ndarray],
 ) -> Comparison:
     """Latents or velocities, as pairs of arrays."""
@@ -101,26 +101,26 @@ def compared_latents(
     limit = allowed.after if part == "steps" else allowed.once
     if part != "encoder":
         limit *= guidance_factor(manifest.guidance)
-    off, size = norms([one - other for one, other in zip(found, expected, strict=True)]), norms(expected)
+    off, size = norms([answer - wanted for answer, wanted in zip(answers, expected, strict=True)]), norms(expected)
     relative = float(np.linalg.norm(off) / np.linalg.norm(size))
-    largest = np.max([np.abs(one - other).max() for one, other in zip(found, expected, strict=True)])
+    largest = np.max([np.abs(answer - wanted).max() for answer, wanted in zip(answers, expected, strict=True)])
     return Comparison(part, what, precision, steps, relative, float(np.max(off / size)), float(largest), None, limit)
 
 
 def norms(arrays: list[np.ndarray]) -> np.ndarray:
     """L2 norm of each."""
-    return np.array([np.linalg.norm(one.astype(np.float64)) for one in arrays])
+    return np.array([np.linalg.norm(array.astype(np.float64)) for array in arrays])
 
 
 def compared_frames(
-    manifest: Manifest, part: str, steps: int, found: list[np.ndarray], expected: list[np.ndarray]
+    manifest: Manifest, part: str, steps: int, answers: list[np.ndarray], expected: list[np.ndarray]
 ) -> Comparison:
     """uint8 frames; a prediction is allowed what its least exact part is."""
     own = manifest.precision
     parts = [own.decoder] if part == "decoder" else [own.encoder, own.step, own.decoder]
-    least = min(parts, key=lambda one: ALLOWED[one].frames)
-    off = [one.astype(np.int16) - other for one, other in zip(found, expected, strict=True)]
-    worst = max(float(np.square(one, dtype=np.float64).mean()) for one in off)
+    least = min(parts, key=lambda precision: ALLOWED[precision].frames)
+    off = [answer.astype(np.int16) - wanted for answer, wanted in zip(answers, expected, strict=True)]
+    worst = max(float(np.square(levels, dtype=np.float64).mean()) for levels in off)
     psnr = 10 * math.log10(255**2 / worst) if worst else None
-    largest = max(float(np.abs(one).max()) for one in off)
+    largest = max(float(np.abs(levels).max()) for levels in off)
     return Comparison(part, "frames", least, steps, None, None, largest, psnr, ALLOWED[least].frames)

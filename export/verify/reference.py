@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from worldmodel.export.source import Source
+from worldmodel.export.source import ExportSource
 from worldmodel.flow.guidance import Prompt, guided_velocity
 from worldmodel.flow.solvers import Velocity, integrate
 from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
@@ -44,7 +44,9 @@ class Reference:
 
 
 @torch.no_grad()
-def reference_of(source: Source, observed_BFHWC: UInt8[np.ndarray, "B F H W 3"], steps: Sequence[int]) -> Reference:
+def reference_of(
+    source: ExportSource, observed_BFHWC: UInt8[np.ndarray, "B F H W 3"], steps: Sequence[int]
+) -> Reference:
     """From the original modules, none of which was rewritten for export."""
     backbone = source.pipeline.backbone
     pixels_BCFHW = signed_from_uint8(torch.from_numpy(observed_BFHWC).permute(0, 4, 1, 2, 3))
@@ -54,7 +56,7 @@ def reference_of(source: Source, observed_BFHWC: UInt8[np.ndarray, "B F H W 3"],
     return Reference(observed_BFHWC, latents.numpy(), runs)
 
 
-def _guided(source: Source, clips: int) -> Velocity:
+def _guided(source: ExportSource, clips: int) -> Velocity:
     backbone, (*against, condition) = source.pipeline.backbone, source.prompts.prompts
     return guided_velocity(
         lambda x, sigma_B, text: backbone.velocity(
@@ -71,7 +73,7 @@ def _repeated(prompt: Prompt, clips: int) -> Prompt:
     return Prompt(prompt.embeds_BLD[:1].expand(clips, -1, -1), mask)
 
 
-def _run(source: Source, velocity: Velocity, latents: Tensor, steps: int) -> Run:
+def _run(source: ExportSource, velocity: Velocity, latents: Tensor, steps: int) -> Run:
     states, sigmas, velocities = [], [], []
 
     def noted(x: Tensor, sigma_B: Tensor) -> Tensor:
@@ -82,10 +84,10 @@ def _run(source: Source, velocity: Velocity, latents: Tensor, steps: int) -> Run
 
     first_sigma = source.pipeline.backbone.first_sigma
     reached = integrate(noted, latents, source.pipeline.scheduler, steps, first_sigma=first_sigma).x
-    return Run(states, sigmas, [one.numpy() for one in velocities], reached.numpy(), _frames(source, reached))
+    return Run(states, sigmas, [answer.numpy() for answer in velocities], reached.numpy(), _frames(source, reached))
 
 
-def _frames(source: Source, latents: Tensor) -> UInt8[np.ndarray, "B F H W 3"]:
+def _frames(source: ExportSource, latents: Tensor) -> UInt8[np.ndarray, "B F H W 3"]:
     backbone = source.pipeline.backbone
     pixels_BCFHW = torch.cat([backbone.decode(clip).float() for clip in latents.split(1)])
     return to_uint8(unit_from_signed(pixels_BCFHW)).permute(0, 2, 3, 4, 1).numpy()

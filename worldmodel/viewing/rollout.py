@@ -4,8 +4,8 @@ Shape legend: N cameras, F observed frames, G predicted frames, T true frames (a
 W width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -33,7 +33,7 @@ def short_name(camera: str) -> str:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Everything that a picture, a film or a recording of one rollout shows.
+    """Everything that a picture, a video or a recording of one rollout shows.
 
     Attributes:
         scene: name of the drive.
@@ -64,7 +64,7 @@ class Rollout:
     ego_poses: Float64[np.ndarray, "N F+G 4 4"] | None = None
     frame_rate: float = 12.0
     chunk_frames: int = 17
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.predicted_NGCHW:
@@ -127,7 +127,7 @@ class Rollout:
     def of_pair(
         pair: PixelPair,
         predicted_NGCHW: dict[str, UInt8[Tensor, "N G 3 H W"]],
-        settings: dict[str, Any] | None = None,
+        settings: Mapping[str, object] | None = None,
         chunk_frames: int | None = None,
         has_truth: bool = True,
     ) -> "Rollout":

@@ -1,4 +1,4 @@
-"""A rollout as a film for people, and frames as lossless files for programs.
+"""A rollout as a video for people, and frames as lossless files for programs.
 
 Shape legend: N cameras, F observed frames, G predicted frames, T frames, C colours (3), H height, W width.
 """
@@ -6,7 +6,6 @@ Shape legend: N cameras, F observed frames, G predicted frames, T frames, C colo
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,14 +21,14 @@ from worldmodel.viewing.rollout import Rollout, short_name
 # As one looks at a vehicle's cameras: the front row from left to right, the back row below it.
 PANEL = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
 OBSERVED_EDGE, PREDICTED_EDGE, TRUTH_EDGE, NO_FRAME = (150, 150, 150), (80, 170, 255), (90, 200, 110), (60, 60, 60)
-LOSSLESS: dict[str, dict[str, Any]] = {
+LOSSLESS: dict[str, dict[str, bool | int]] = {
     "png": {"compress_level": 6},
     "webp": {"lossless": True, "quality": 30, "method": 2},
 }
 BAR, EDGE = 26, 4
 
 
-def write_film(path: str | Path, rollout: Rollout, method: str) -> Path:
+def write_video(path: str | Path, rollout: Rollout, method: str) -> Path:
     """Write an mp4 (H.264, yuv420p): observed frames, then the prediction above the truth where that is known.
 
     Six nuScenes cameras stand as two rows of three, other rigs in a row of up to three. A grey edge and the bar's

@@ -8,8 +8,9 @@ import numpy as np
 from worldmodel.errors import InputError
 from worldmodel.export.runtime.artifact import Artifact
 
-Kept = Any
-"""An output that stayed on the backend's device; only that backend reads it, as an input of a later run."""
+Values = dict[str, np.ndarray | Any]
+"""Inputs or outputs of a part by name: arrays, and what stayed on the backend's device, which only it reads, as an
+input of a later run."""
 
 
 @runtime_checkable
@@ -18,9 +19,7 @@ class Backend(Protocol):
 
     name: str
 
-    def run(
-        self, part: str, inputs: Mapping[str, "np.ndarray | Kept"], keep: Collection[str] = ()
-    ) -> "dict[str, np.ndarray | Kept]":
+    def run(self, part: str, inputs: Mapping[str, np.ndarray | Any], keep: Collection[str] = ()) -> Values:
         """The outputs of `part` by name, shapes and dtypes as its `Port`s in the manifest say.
 
         Args:

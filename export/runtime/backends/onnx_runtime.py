@@ -8,6 +8,7 @@ import numpy as np
 
 from worldmodel.errors import InputError, MissingDependency
 from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.export.runtime.backends.backend import Values
 from worldmodel.export.runtime.sessions import CPU, check_products, open_session, session_options
 
 PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider"}
@@ -37,14 +38,12 @@ class OnnxRuntimeBackend:
         files = artifact.onnx_files(artifact.parts)
         self._sessions = {part: self._session(str(path), threads) for part, path in files.items()}
 
-    def run(
-        self, part: str, inputs: Mapping[str, np.ndarray | Any], keep: Collection[str] = ()
-    ) -> dict[str, np.ndarray | Any]:
+    def run(self, part: str, inputs: Mapping[str, np.ndarray | Any], keep: Collection[str] = ()) -> Values:
         """See `Backend.run`; what is kept are ONNX Runtime's own values."""
         session, as_value = self._sessions[part], self._onnxruntime.OrtValue.ortvalue_from_numpy
         values = {
-            name: as_value(np.ascontiguousarray(one)) if isinstance(one, np.ndarray) else one
-            for name, one in inputs.items()
+            name: as_value(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+            for name, value in inputs.items()
         }
         binding = session.io_binding()
         for name, value in values.items():
@@ -65,9 +64,9 @@ class OnnxRuntimeBackend:
         try:
             session = open_session(path, session_options(threads), provider)
         except Exception as error:  # its exceptions have no common class of their own
-            said = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"{path}: ONNX Runtime {self._onnxruntime.__version__} on {self._device} cannot load it ({said});"
+                f"{path}: ONNX Runtime {self._onnxruntime.__version__} on {self._device} cannot load it ({reason});"
                 " choose another device or backend, or export with precision=fp16"
             ) from error
         if provider not in session.get_providers():

@@ -22,6 +22,7 @@ import numpy as np
 
 from worldmodel.errors import InputError, MissingDependency
 from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.export.runtime.backends.backend import Values
 from worldmodel.export.runtime.backends.cuda_memory import Cuda
 from worldmodel.export.runtime.backends.engine_files import Machine, arena_bytes, plans_for
 
@@ -62,9 +63,7 @@ class TensorRTBackend:
             for part, engine in engines.items()
         }
 
-    def run(
-        self, part: str, inputs: Mapping[str, np.ndarray | Any], keep: Collection[str] = ()
-    ) -> dict[str, np.ndarray | Any]:
+    def run(self, part: str, inputs: Mapping[str, np.ndarray | Any], keep: Collection[str] = ()) -> Values:
         """See `Backend.run`; what is kept are `OnDevice` values, inputs of later runs."""
         return self._parts[part].run(inputs, keep)
 
@@ -117,7 +116,7 @@ class Loaded:
         self._device: dict[str, int] = {}
         self._spare, self._graphed, self._graph, self._runs = spare, graphed, None, 0
 
-    def run(self, inputs: Mapping[str, Any], keep: Collection[str]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any], keep: Collection[str]) -> Values:
         """See `TensorRTBackend.run`."""
         for name, value in inputs.items():
             if isinstance(value, OnDevice):

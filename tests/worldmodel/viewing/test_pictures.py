@@ -1,4 +1,4 @@
-"""Contact sheets, films and lossless frames: sizes, pixels, errors."""
+"""Contact sheets, videos and lossless frames: sizes, pixels, errors."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from PIL import Image
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from worldmodel.errors import InputError
-from worldmodel.viewing import contact_sheet, psnr_per_frame, write_film, write_frames
+from worldmodel.viewing import contact_sheet, psnr_per_frame, write_frames, write_video
 from worldmodel.viewing.images import encode_image, error_map
 
 
@@ -65,7 +65,7 @@ def test_sheet_chooses_moments_itself(small_rollout, tmp_path):
     assert height // 52 == 1 + 3 * 2 + 1  # observed; frames 0, 2, 3 with truth; frame 7 without
 
 
-def decoded_film(path) -> list[np.ndarray]:
+def decoded_video(path) -> list[np.ndarray]:
     import av
 
     with av.open(str(path)) as container:
@@ -75,35 +75,35 @@ def decoded_film(path) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def test_film_has_every_frame_and_marks_what_was_observed(small_rollout, tmp_path):
-    film = decoded_film(write_film(tmp_path / "film.mp4", small_rollout, "ours"))
-    assert len(film) == 5 + 8
+def test_video_has_every_frame_and_marks_what_was_observed(small_rollout, tmp_path):
+    video = decoded_video(write_video(tmp_path / "film.mp4", small_rollout, "ours"))
+    assert len(video) == 5 + 8
     panel = 26 + 48 + 2 * 4
-    assert film[0].shape == (2 * panel, 2 * (72 + 4) + 4, 3)
-    assert np.ptp(film[2][40, 1].astype(int)) < 30  # a grey edge round what was observed
-    red, _, blue = film[7][40, 1].astype(int)
+    assert video[0].shape == (2 * panel, 2 * (72 + 4) + 4, 3)
+    assert np.ptp(video[2][40, 1].astype(int)) < 30  # a grey edge round what was observed
+    red, _, blue = video[7][40, 1].astype(int)
     assert blue > red + 60  # a blue one round what was predicted
-    red, green, _ = film[7][panel + 40, 1].astype(int)
+    red, green, _ = video[7][panel + 40, 1].astype(int)
     assert green > red + 60  # a green one round the truth
-    assert film[12][panel + 60, 40].max() < 40  # no truth so late: black
+    assert video[12][panel + 60, 40].max() < 40  # no truth so late: black
 
 
-def test_film_shows_the_frames_where_they_belong(small_rollout, tmp_path):
-    film = decoded_film(write_film(tmp_path / "film.mp4", small_rollout, "ours"))
+def test_video_shows_the_frames_where_they_belong(small_rollout, tmp_path):
+    video = decoded_video(write_video(tmp_path / "film.mp4", small_rollout, "ours"))
     below_the_name = slice(26 + 4 + 22, 26 + 4 + 48)
     for index, expected_NCHW in (
         (1, small_rollout.observed_NFCHW[:, 1]),
         (9, small_rollout.predicted_NGCHW["ours"][:, 4]),
     ):
         for column, camera in enumerate((1, 0)):
-            seen = film[index][below_the_name, 4 + 76 * column : 76 + 76 * column].astype(int)
+            seen = video[index][below_the_name, 4 + 76 * column : 76 + 76 * column].astype(int)
             assert np.abs(seen - pixels(expected_NCHW[camera])[22:]).mean() < 16, (index, column)
 
 
-def test_film_of_six_cameras_without_truth_is_three_by_two(make_rollout, tmp_path):
+def test_video_of_six_cameras_without_truth_is_three_by_two(make_rollout, tmp_path):
     rollout = make_rollout(observed=2, horizon=3, truth=0, height=32, width=47)
-    film = decoded_film(write_film(tmp_path / "film.mp4", rollout, "flowframes"))
-    assert len(film) == 5 and film[0].shape == (26 + 2 * 36 + 4, 3 * 51 + 4 + 1, 3)  # the odd side was made even
+    video = decoded_video(write_video(tmp_path / "film.mp4", rollout, "flowframes"))
+    assert len(video) == 5 and video[0].shape == (26 + 2 * 36 + 4, 3 * 51 + 4 + 1, 3)  # the odd side was made even
 
 
 @pytest.mark.parametrize("format", ["png", "webp"])
@@ -121,8 +121,8 @@ def test_bad_input_is_named_and_leaves_nothing(small_rollout, tmp_path):
         (lambda: contact_sheet(small_rollout, "vista", tmp_path / "a.png"), "method vista: .* ours, repeat"),
         (lambda: contact_sheet(small_rollout, "ours", tmp_path / "a.jpg"), r"ending in \.png"),
         (lambda: contact_sheet(small_rollout, "ours", tmp_path / "a.png", frames=[8]), "frames: 8 .* 0 to 7"),
-        (lambda: write_film(tmp_path / "a.mp4", small_rollout, "vista"), "method vista"),
-        (lambda: write_film(tmp_path / "a.avi", small_rollout, "ours"), r"ending in \.mp4"),
+        (lambda: write_video(tmp_path / "a.mp4", small_rollout, "vista"), "method vista"),
+        (lambda: write_video(tmp_path / "a.avi", small_rollout, "ours"), r"ending in \.mp4"),
         (lambda: write_frames(tmp_path / "a", small_rollout.observed_NFCHW[0], "jpeg"), "format jpeg: .* png or webp"),
         (lambda: encode_image(small_rollout.observed_NFCHW[0, 0], "gif"), "image_format gif"),
     ]

@@ -31,7 +31,7 @@ from worldmodel.models.open import open_pipeline
 from worldmodel.models.round_trip import vae_round_trip
 from worldmodel.pixels import to_uint8
 from worldmodel.settings import Count, Device, NotNegative, Positive, Seconds, Seed, Settings, Size, Text
-from worldmodel.viewing import Rollout, contact_sheet, write_film, write_frames, write_recording
+from worldmodel.viewing import Rollout, contact_sheet, write_frames, write_recording, write_video
 
 if TYPE_CHECKING:
     from worldmodel.models.pipeline import FlowFramesPipeline
@@ -222,7 +222,7 @@ def write_outputs(
     method = settings.get("method", METHOD)
     rollout = Rollout.of_pair(pair, {method: predicted_NGCHW}, {key: settings[key] for key in shown})
     write_recording(folder / "rollout.rrd", rollout)
-    write_film(folder / "rollout.mp4", rollout, method)
+    write_video(folder / "rollout.mp4", rollout, method)
     contact_sheet(rollout, method, folder / "sheet.png")
     files = {"recording": "rollout.rrd", "film": "rollout.mp4", "sheet": "sheet.png"}
     if save_frames == "none":
