@@ -18,7 +18,7 @@ NEGATIVE_PROMPT = "worst quality, inconsistent motion, blurry, jittery, distorte
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingConventions:
     """How a prediction is made.
 
     Attributes:
@@ -46,7 +46,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingConventions:
     """How a training step is made.
 
     Attributes:
@@ -104,15 +104,15 @@ class Conventions:
 
     name: ConventionsName
     positions: Literal["causal", "plain"]
-    sampling: Sampling
-    training: Training
+    sampling: SamplingConventions
+    training: TrainingConventions
     memory: MemoryProtocol
 
 
 PAPER = Conventions(
     name="paper",
     positions="causal",
-    sampling=Sampling(
+    sampling=SamplingConventions(
         frame_rate=None,
         decode_timestep=0.05,
         decode_noise_scale=0.025,
@@ -123,7 +123,7 @@ PAPER = Conventions(
         wan_whole_timesteps=False,
         resample="area",
     ),
-    training=Training(
+    training=TrainingConventions(
         frame_rate=None,
         target="mean",
         target_seed=None,
@@ -140,7 +140,7 @@ PAPER = Conventions(
 PUBLISHED = Conventions(
     name="published",
     positions="plain",
-    sampling=Sampling(
+    sampling=SamplingConventions(
         frame_rate=25.0,
         decode_timestep=0.0,
         decode_noise_scale=0.0,
@@ -151,7 +151,7 @@ PUBLISHED = Conventions(
         wan_whole_timesteps=True,
         resample="vista",
     ),
-    training=Training(
+    training=TrainingConventions(
         frame_rate=24.0,
         target="sample",
         target_seed=4324421,
@@ -167,7 +167,7 @@ PUBLISHED = Conventions(
     ),
 )
 
-_BY_NAME = {each.name: each for each in (PAPER, PUBLISHED)}
+_BY_NAME = {conventions.name: conventions for conventions in (PAPER, PUBLISHED)}
 
 
 def conventions_of(name: str) -> Conventions:

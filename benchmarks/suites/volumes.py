@@ -14,7 +14,7 @@ from worldmodel.errors import InputError
 
 
 @dataclass(frozen=True)
-class Family:
+class VolumeTable:
     """Methods of one VAE.
 
     Attributes:
@@ -45,13 +45,13 @@ class Family:
         return chunks * channels * latents * (height // spatial) * (width // spatial)
 
 
-LTX = Family(128, 8, 32, (480, 832), (41, 57, 73, 89, 137), (32, 8, 16), (64, 96), (9, 17, 25, 33, 41))
-WAN = Family(16, 4, 8, (480, 832), (9, 13, 17, 21, 33), (16, 4, 8), (64, 96), (9, 13, 17, 21, 33))
-SVD = Family(4, 1, 8, (576, 1024), (8, 10, 13, 16, 24), (4, 1, 8), (64, 128), (4, 5, 6, 8, 10))
+LTX = VolumeTable(128, 8, 32, (480, 832), (41, 57, 73, 89, 137), (32, 8, 16), (64, 96), (9, 17, 25, 33, 41))
+WAN = VolumeTable(16, 4, 8, (480, 832), (9, 13, 17, 21, 33), (16, 4, 8), (64, 96), (9, 13, 17, 21, 33))
+SVD = VolumeTable(4, 1, 8, (576, 1024), (8, 10, 13, 16, 24), (4, 1, 8), (64, 128), (4, 5, 6, 8, 10))
 Options = dict[str, Any]
 """Of a method, by key."""
 RANDOM = {"weights": "random"}
-ROWS: dict[str, tuple[Family, str, Options]] = {
+ROWS: dict[str, tuple[VolumeTable, str, Options]] = {
     "flowframes_ltxv": (LTX, "flowframes", {"checkpoint": "random", "family": "ltx"}),
     "ltxv_condition": (LTX, "ltxv_condition", RANDOM),
     "flowframes_wan": (WAN, "flowframes", {"checkpoint": "random", "family": "wan"}),
@@ -99,7 +99,7 @@ def method_of(label: str) -> str:
     return _row(label)[1]
 
 
-def _lengths(family: Family, method: str, frames: int) -> Options:
+def _lengths(family: VolumeTable, method: str, frames: int) -> Options:
     """As many frames predicted as observed."""
     if method == "flowframes":
         return {"frames": frames}
@@ -109,7 +109,7 @@ def _lengths(family: Family, method: str, frames: int) -> Options:
     return lengths | ({"given": frames} if family is SVD else {})
 
 
-def _row(label: str) -> tuple[Family, str, Options]:
+def _row(label: str) -> tuple[VolumeTable, str, Options]:
     if label not in ROWS:
         raise InputError(f"methods.{label}: memory and latency know {', '.join(ROWS)}; choose among these")
     return ROWS[label]

@@ -71,6 +71,7 @@ class Posterior:
 
 def timesteps(sigma_B: Float[Tensor, " B"], whole: bool) -> Float[Tensor, " B"]:
     """What the network is fed, 1000 * sigma in float32; `whole` drops the fraction, as an int64 would."""
+    # In float32: bfloat16 has no number between 936 and 940, and a timestep is where the network knows its place.
     timestep_B = 1000.0 * sigma_B.float()
     return timestep_B.floor() if whole else timestep_B
 

@@ -61,6 +61,7 @@ class GuidedVelocity(CountedVelocity):
         self.evaluations.guided_evals += 1
         if self.guidance_skipped is not None:
             return self._forward(x, sigma_B, self._prompt)
+        # One evaluation in the paper's count, whatever the branches cost: `forward_calls` tells that.
         negative, prompted = self._both_branches(x, sigma_B)
         return negative + self._scale * (prompted - negative)
 

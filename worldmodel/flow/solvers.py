@@ -106,6 +106,7 @@ def integrate(
     x = x_source
     sigmas = set_sigmas(scheduler, num_inference_steps, x.device, first_sigma)
     for step, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+        # The schedule's own sigma, not timesteps[step] / 1000: the network is trained on numbers that are not whole.
         sigma_B = torch.full((len(x),), sigma, dtype=torch.float32, device=x.device)
         predicted = counted(x, sigma_B).to(x.dtype)
         x = scheduler.step(predicted, scheduler.timesteps[step], x, return_dict=False)[0]
@@ -130,7 +131,7 @@ def set_sigmas(
         raise InputError(f"num_inference_steps={num_inference_steps}: use at least 1")
     check_scheduler(scheduler)
     first = 1.0 if isinstance(scheduler, FlowMatchEulerDiscreteScheduler) else first_sigma
-    if first is None:
+    if first is None:  # UniPC's own, from 1 - 1e-6, where its logarithms are finite
         scheduler.set_timesteps(num_inference_steps, device=device)
     else:
         equal = np.linspace(first, first / num_inference_steps, num_inference_steps)

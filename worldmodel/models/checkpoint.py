@@ -111,9 +111,9 @@ def downloaded(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     official = [family.official for family in FAMILIES.values() if family.official is not None]
-    files = [file for one in official for file in (one.transformer_file, one.vae_file) if file is not None]
+    names = [name for files in official for name in (files.transformer_file, files.vae_file) if name is not None]
     try:
-        return Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, *files]))
+        return Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, *names]))
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise InputError(

@@ -85,9 +85,10 @@ def _in_official_files(place: Path, config: GivenConfig, vae: Path | None) -> Ne
                 partial(official.load_vae, vae_file, config),
                 partial(official.load_transformer, file, config),
             )
-    first, *others = [f"{family.title}'s{{}} ({official.key})" for family, official in published]
-    known = " nor ".join([first.format(" keys"), *(other.format("") for other in others)])
-    raise InputError(f"{file}: neither {known}; give an official or diffusers checkpoint")
+    (first, official), *others = published
+    known = [f"{first.title}'s keys ({official.key})"]
+    known += [f"{family.title}'s ({official.key})" for family, official in others]
+    raise InputError(f"{file}: neither {' nor '.join(known)}; give an official or diffusers checkpoint")
 
 
 def _transformer_file(folder: Path, published: list[tuple[Family, OfficialFiles]]) -> Path:

@@ -74,6 +74,7 @@ class FlowFramesPipeline(SavedPipeline):
         negative = (negative_prompt, negative_prompt_embeds, negative_prompt_mask)
         velocity = self._velocity(backbone, observed, guidance_scale, (positive, negative), frame_rate)
         x_source = self._source(observed, generator)
+        # From sigma 1, the observed chunk, to sigma 0, the future one: the pretrained networks' noise and data.
         reached = self._integrate(velocity, x_source, num_inference_steps, callback_on_step_end, backbone.first_sigma)
         refuse_not_finite(reached.x, "the network's prediction")
         frames = reached.x
@@ -132,12 +133,12 @@ class FlowFramesPipeline(SavedPipeline):
         """The field that is followed from sigma 1 to 0, under guidance where the prompts make a difference."""
         scale = backbone.default_guidance if guidance_scale is None else guidance_scale
         condition, negative = self.guided_prompts(backbone, len(observed), scale, *prompts)
-        rate, whole = self.network_rate(frame_rate), backbone.whole_timesteps
+        rate, whole_timesteps = self.network_rate(frame_rate), backbone.whole_timesteps
 
         def network(x: Tensor, sigma_B: Tensor, text: Prompt) -> Tensor:
             # Under guidance x holds the batch twice, negative prompt first.
             conditioning = self._conditioning(observed, len(x))
-            return backbone.velocity(x, sigma_B, text.embeds_BLD, text.mask_BL, rate, conditioning, whole)
+            return backbone.velocity(x, sigma_B, text.embeds_BLD, text.mask_BL, rate, conditioning, whole_timesteps)
 
         return guided_velocity(network, condition, negative, scale)
 
@@ -186,6 +187,8 @@ class FlowFramesPipeline(SavedPipeline):
         negative: GivenPrompt = NOT_GIVEN,
     ) -> tuple[Prompt, Prompt | None]:
         """What guidance goes to and away from; the latter None where neither the caller nor the conventions say."""
+        # Guidance between two equal prompts changes nothing. The paper's empty prompt has nothing to be guided from;
+        # the published code guides even that, away from a negative prompt of its own.
         prompts, cache = self._prompts(backbone), self.negative_prompt_cache
         if self.conventions.sampling.negative_prompt is None or negative[:2] != (None, None) or scale == 1:
             return prompts.both(positive, negative, batch)

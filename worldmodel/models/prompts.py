@@ -145,5 +145,5 @@ class PromptReader:
             raise InputError(f"{key} of width {embeds.shape[-1]}: this transformer takes {width}; use its text encoder")
         if mask is not None and mask.shape != embeds.shape[:2]:
             raise InputError(f"mask of {key} has shape {list(mask.shape)}: give {list(embeds.shape[:2])}")
-        like = self.empty.embeds_BLD
-        return Prompt(embeds.to(like), None if mask is None else mask.to(like))
+        dtype_and_device = self.empty.embeds_BLD
+        return Prompt(embeds.to(dtype_and_device), None if mask is None else mask.to(dtype_and_device))

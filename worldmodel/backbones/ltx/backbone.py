@@ -96,6 +96,8 @@ class LTXBackbone(Backbone):
         raw_BCfhw = latents_BCfhw.float() * scale_1C111 + mean_1C111
         timestep_B = None
         if self.vae.config.timestep_conditioning:
+            # The decoder of 0.9.5 does the last step of denoising itself: it expects latents with a little noise and
+            # is told how much. The noise is mixed into raw latents, not the normalised ones, as upstream does.
             noise_BCfhw = self._decode_noise(raw_BCfhw, generator)
             raw_BCfhw = (1 - self.decode_noise_scale) * raw_BCfhw + self.decode_noise_scale * noise_BCfhw
             timestep_B = raw_BCfhw.new_full((len(raw_BCfhw),), self.decode_timestep)
@@ -153,6 +155,8 @@ class LTXBackbone(Backbone):
         if conditioning_BCfhw is None:
             return video_coords(frame_coords((f, h, w), temporal, spatial, 0, device, causal), frame_rate)
         before = conditioning_BCfhw.shape[2]
+        # The flowing chunk begins right behind the other's last frame; its first latent is one frame again, for it was
+        # encoded on its own.
         frames = (before - 1) * temporal + 1 if causal else before * temporal
         parts = (
             frame_coords((before, h, w), temporal, spatial, 0, device, causal),
@@ -182,5 +186,6 @@ class LTXBackbone(Backbone):
     def _decode_noise(self, like_BCfhw: Tensor, generator: torch.Generator | None) -> Tensor:
         shape = tuple(like_BCfhw.shape)
         if generator is None:
+            # One noise for every clip: a prediction then depends neither on the batch nor on who predicted before.
             generator, shape = torch.Generator("cpu").manual_seed(0), (1, *shape[1:])
         return randn_tensor(shape, generator=generator, device=like_BCfhw.device, dtype=like_BCfhw.dtype)

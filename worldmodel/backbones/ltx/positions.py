@@ -31,6 +31,7 @@ def frame_coords(
     # A tensor born in inference mode could not be used by a later training step.
     with torch.inference_mode(False):
         f, h, w = (torch.arange(size, device=device) for size in latent_shape_fhw)
+        # Latent 0 is one frame, all others `temporal`: without the shift they would lie `temporal` - 1 frames late.
         start = (temporal * f + 1 - temporal).clamp(min=0) if causal else temporal * f
         frame = start.float() + first_frame
         grid = torch.meshgrid(frame, (spatial * h).float(), (spatial * w).float(), indexing="ij")
@@ -39,6 +40,7 @@ def frame_coords(
 
 def video_coords(frame_coords_13N: Float[Tensor, "1 3 N"], frame_rate: FrameRate) -> Float[Tensor, "#B 3 N"]:
     """The same with seconds in place of frames: equal to what `LTXConditionPipeline` passes to the transformer."""
+    # 1 / rate in float64 and rounded once, as where upstream multiplies by a Python number.
     rate_B = torch.as_tensor(frame_rate, dtype=torch.float64).reshape(-1)
     scale_B31 = torch.ones(len(rate_B), 3, 1, dtype=torch.float64)
     scale_B31[:, 0, 0] = 1.0 / rate_B.cpu()
