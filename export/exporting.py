@@ -100,7 +100,7 @@ def _export_into(folder: Path, config: ExportConfig, watch: Stopwatch) -> Manife
     for name, graph in graphs.items():
         with watch(name):
             parts[name] = _write_part(job, name, graph)
-        gc.collect()
+        gc.collect()  # what cycles still hold of this part would lie beside the next
     if config.single_file:
         with watch("single"):
             parts["single"] = write_single(folder, parts, schedules[str(config.steps[0])])

@@ -177,6 +177,7 @@ class Predictor:
 
 def combined(source_Bcfhw: np.ndarray, velocities: list[np.ndarray], schedule: Schedule, step: int) -> np.ndarray:
     """Latents after `step`, from the source and all velocities so far: the formula in `manifest`; float32."""
+    # Coefficients are rounded to float32 before the product, as in C++ (predictor.cpp).
     latents_Bcfhw = np.float32(schedule.source[step]) * source_Bcfhw
     for coefficient, velocity_Bcfhw in zip(schedule.velocity[step], velocities, strict=True):
         latents_Bcfhw += np.float32(coefficient) * velocity_Bcfhw

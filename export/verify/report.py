@@ -25,8 +25,8 @@ HEAD = (
 def report(folder: Path, settings: dict[str, Any], comparisons: list[Comparison]) -> None:
     """Write both files into `folder`, print the table and, last, one line of JSON."""
     result = settings | {
-        "comparisons": [asdict(one) | {"passed": one.passed} for one in comparisons],
-        "passed": all(one.passed for one in comparisons),
+        "comparisons": [asdict(comparison) | {"passed": comparison.passed} for comparison in comparisons],
+        "passed": all(comparison.passed for comparison in comparisons),
     }
     text = markdown(settings, comparisons)
     files = {folder / "parity.json": json.dumps(result, indent=1) + "\n", folder / "parity.md": text + "\n"}
@@ -36,11 +36,11 @@ def report(folder: Path, settings: dict[str, Any], comparisons: list[Comparison]
 def headline(result: dict[str, Any], comparisons: list[Comparison]) -> dict[str, Any]:
     """Relative differences, the worst number of steps of each, and PSNR of predictions by steps (None: equal)."""
     relative: dict[str, float] = {}
-    for one in comparisons:
-        if one.relative is not None:
-            name = f"{one.part} {one.what}"
-            relative[name] = max(one.relative, relative.get(name, 0.0))
-    psnr = {one.steps: one.psnr for one in comparisons if one.part == "prediction"}
+    for comparison in comparisons:
+        if comparison.relative is not None:
+            name = f"{comparison.part} {comparison.what}"
+            relative[name] = max(comparison.relative, relative.get(name, 0.0))
+    psnr = {comparison.steps: comparison.psnr for comparison in comparisons if comparison.part == "prediction"}
     return {"artifact": result["artifact"], "passed": result["passed"], "relative": relative, "psnr": psnr}
 
 
@@ -62,17 +62,17 @@ def markdown(settings: dict[str, Any], comparisons: list[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def _row(one: Comparison) -> tuple[str, ...]:
-    frames = one.what == "frames"
+def _row(comparison: Comparison) -> tuple[str, ...]:
+    frames = comparison.what == "frames"
     return (
-        one.part,
-        one.what,
-        str(one.steps or ""),
-        one.precision,
-        "" if one.relative is None else f"{one.relative:.1e}",
-        "" if one.worst is None else f"{one.worst:.1e}",
-        f"{one.largest:.0f}" if frames else f"{one.largest:.1e}",
+        comparison.part,
+        comparison.what,
+        str(comparison.steps or ""),
+        comparison.precision,
+        "" if comparison.relative is None else f"{comparison.relative:.1e}",
+        "" if comparison.worst is None else f"{comparison.worst:.1e}",
+        f"{comparison.largest:.0f}" if frames else f"{comparison.largest:.1e}",
         shown_psnr(one) if frames else "",
-        f">= {one.limit:g}" if frames else f"<= {one.limit:.1e}",
-        "ok" if one.passed else "FAILED",
+        f">= {comparison.limit:g}" if frames else f"<= {comparison.limit:.1e}",
+        "ok" if comparison.passed else "FAILED",
     )
