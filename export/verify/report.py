@@ -72,7 +72,7 @@ def _row(comparison: Comparison) -> tuple[str, ...]:
         "" if comparison.relative is None else f"{comparison.relative:.1e}",
         "" if comparison.worst is None else f"{comparison.worst:.1e}",
         f"{comparison.largest:.0f}" if frames else f"{comparison.largest:.1e}",
-        shown_psnr(one) if frames else "",
+        shown_psnr(comparison) if frames else "",
         f">= {comparison.limit:g}" if frames else f"<= {comparison.limit:.1e}",
         "ok" if comparison.passed else "FAILED",
     )
