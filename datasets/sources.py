@@ -26,7 +26,7 @@ from worldmodel.errors import InputError
 
 
 @runtime_checkable
-class Source(Protocol):
+class FrameSource(Protocol):
     """What a prediction asks of its source."""
 
     @property
@@ -57,7 +57,7 @@ def open_source(
     cameras: Sequence[str] = (),
     image_rate: float | None = None,
     video_reader: str = "pyav",
-) -> Source:
+) -> FrameSource:
     """Open a nuScenes root (a folder with version folders in it), a video, a folder of videos or one of images.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from worldmodel.datasets.sources import NuScenesSource, Source, open_source
+from worldmodel.datasets.sources import FrameSource, NuScenesSource, open_source
 from worldmodel.errors import InputError
 from worldmodel.export.graphs.parts import Chunk
 
@@ -35,7 +35,7 @@ def clips_of(source: str, chunk: Chunk, batches: int) -> list[UInt8[np.ndarray, 
     return [np.stack(chosen[first : first + chunk.cameras]) for first in range(0, len(chosen), chunk.cameras)]
 
 
-def _clips(source: Source, chunk: Chunk) -> Iterator[UInt8[np.ndarray, "F H W 3"]]:
+def _clips(source: FrameSource, chunk: Chunk) -> Iterator[UInt8[np.ndarray, "F H W 3"]]:
     sources = [source]
     if isinstance(source, NuScenesSource):
         sources = [replace(source, scene=scene) for scene in source.index.scene_names]
@@ -48,7 +48,7 @@ def _clips(source: Source, chunk: Chunk) -> Iterator[UInt8[np.ndarray, "F H W 3"
         sources, turn = going_on, turn + 1
 
 
-def _at(source: Source, turn: int, chunk: Chunk) -> Generator[UInt8[np.ndarray, "F H W 3"], None, bool]:
+def _at(source: FrameSource, turn: int, chunk: Chunk) -> Generator[UInt8[np.ndarray, "F H W 3"], None, bool]:
     """The clips of all cameras, `turn` chunks from the beginning; returns whether the source goes on that far."""
     start_s = turn * chunk.frames / chunk.frame_rate
     # nuScenes keeps its own rate; footage is resampled to the artifact's.

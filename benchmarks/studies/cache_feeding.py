@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 from tests.support.drawn_videos import encode_video, moving_pictures
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.benchmarks.studies.results import publish
-from worldmodel.datasets.openvid import VideoFiles, read_list, video_pairs
+from worldmodel.datasets.openvid import VideoFiles, open_collection, read_list
 from worldmodel.files import save_tensors
 from worldmodel.measure import machine
 from worldmodel.measure.report import Record, table_of
@@ -86,8 +86,8 @@ def write_videos(folder: Path) -> dict[str, ClipPairs]:
             encode_video(folder / str(group) / f"{number}.mp4", pictures, options)
     for group in GROUPS:
         place = folder / str(group)
-        chunk_pairs = video_pairs(read_list(place), VideoFiles([place]), FRAMES, FRAMES, STRIDE, SIZE, folder / "cuts")
-        pairs[f"groups of {group}"] = ClipPairs([chunk_pairs], str(place))
+        videos = open_collection(read_list(place), VideoFiles([place]), 2 * FRAMES, folder / "cuts")
+        pairs[f"groups of {group}"] = ClipPairs([videos.pairs(FRAMES, FRAMES, STRIDE, SIZE)], str(place))
     return pairs
 
 

@@ -2,13 +2,14 @@
 
 entries = read_list("OpenVid-1M.csv")                       # streamed; also JSONL, videos.txt, or a folder
 files = VideoFiles(["/data/openvid/video"], archives=["/data/openvid/zips"], extract_to="/data/openvid/video")
-pairs = video_pairs(entries, files, size=(256, 384))        # a torch Dataset of NuScenesPairs
+videos = open_collection(entries, files, shortest=34)
+pairs = videos.pairs(17, 17, size=(256, 384))               # a torch Dataset of PixelPairs
 print(pairs.report)
 """
 
 from worldmodel.datasets.openvid.files import VideoFiles
 from worldmodel.datasets.openvid.listing import VideoEntry, read_list
-from worldmodel.datasets.openvid.pairs import Collection, VideoPairs, VideoReport, open_collection, video_pairs
+from worldmodel.datasets.openvid.pairs import Collection, VideoPairs, VideoReport, open_collection
 
 __all__ = [
     "Collection",
@@ -18,5 +19,4 @@ __all__ = [
     "VideoPairs",
     "open_collection",
     "read_list",
-    "video_pairs",
 ]

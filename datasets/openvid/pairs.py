@@ -61,19 +61,41 @@ class Pair:
     start: int
 
 
+@dataclass(frozen=True)
+class ListedVideo:
+    """A video of a list that can be read. `cuts`: its frames that begin a new shot; none where it is too short."""
+
+    source: VideoReader
+    caption: str
+    cuts: tuple[int, ...]
+
+    def windows(self, length: int, stride: int) -> list[int]:
+        """First frames of all windows of `length` frames, every `stride` frames of every shot."""
+        runs = shots(len(self.source.index()), self.cuts)
+        return [start for shot in runs for start in windows_in(shot, length, stride)]
+
+
 class VideoPairs(Dataset[PixelPair]):
-    """A sequence of `PixelPair`s of one camera each, read when asked. Made by `video_pairs`; pickles into workers.
+    """A sequence of `PixelPair`s of one camera each, read when asked. Made by `Collection.pairs`; pickles into workers.
 
     Attributes:
-        sources, captions: of the usable videos. places: of the pairs. report: what was left out and why.
+        videos: the usable ones. places: of the pairs. frames: observed and future. report: what was left out and why.
     """
 
     def __init__(
-        self, sources: list[VideoReader], captions: list[str], places: list[Pair], frames: tuple[int, int],
-        size: tuple[int, int], report: VideoReport,
-    ) -> None:  # fmt: skip
-        self.sources, self.captions, self.places = sources, captions, places
-        self.frames, self.size, self.report = frames, size, report
+        self,
+        videos: list[ListedVideo],
+        places: list[Pair],
+        frames: tuple[int, int],
+        size: tuple[int, int],
+        report: VideoReport,
+    ) -> None:
+        self.videos, self.places, self.frames, self.size, self.report = videos, places, frames, size, report
+
+    @property
+    def sources(self) -> list[VideoReader]:
+        """The usable videos' files."""
+        return [video.source for video in self.videos]
 
     def __len__(self) -> int:
         return len(self.places)
@@ -85,7 +107,7 @@ class VideoPairs(Dataset[PixelPair]):
             InputError: a frame is damaged.
         """
         place = self.places[number]
-        source, (observed, future) = self.sources[place.video], self.frames
+        source, (observed, future) = self.videos[place.video].source, self.frames
         numbers = range(place.start, place.start + observed + future)
         video_FCHW = source.read(numbers, self.size)
         index = source.index()
@@ -100,21 +122,7 @@ class VideoPairs(Dataset[PixelPair]):
 
     def caption(self, number: int) -> str:
         """Text of the video that pair `number` comes from."""
-        return self.captions[self.places[number].video]
-
-
-@dataclass(frozen=True)
-class ListedVideo:
-    """A video of a list that can be read. `cuts`: its frames that begin a new shot; none where it is too short."""
-
-    source: VideoReader
-    caption: str
-    cuts: tuple[int, ...]
-
-    def windows(self, length: int, stride: int) -> list[int]:
-        """First frames of all windows of `length` frames, every `stride` frames of every shot."""
-        runs = shots(len(self.source.index()), self.cuts)
-        return [start for shot in runs for start in windows_in(shot, length, stride)]
+        return self.videos[self.places[number].video].caption
 
 
 class Collection:
@@ -130,7 +138,15 @@ class Collection:
     def pairs(
         self, observed_frames: int, future_frames: int, stride: int | None = None, size: tuple[int, int] = (256, 384)
     ) -> VideoPairs:
-        """Cut every video into chunk pairs; as `video_pairs`."""
+        """Cut every video into pairs of chunks of one length.
+
+        Args:
+            stride: frames between the starts of two pairs of a shot; None is one pair after another without overlap.
+            size: (H, W), centre crop to this aspect.
+
+        Raises:
+            InputError: no pair in the whole list, or settings without sense.
+        """
         length, step = _length_and_step(observed_frames, future_frames, stride)
         windows = [video.windows(length, step) for video in self.videos]
         used = [(video, starts) for video, starts in zip(self.videos, windows, strict=True) if starts]
@@ -144,8 +160,7 @@ class Collection:
         )
         if not places:
             raise InputError(f"no chunk pair of {length} frames: {report}; check the folders and archives")
-        sources, captions = [video.source for video, _ in used], [video.caption for video, _ in used]
-        return VideoPairs(sources, captions, places, (observed_frames, future_frames), size, report)
+        return VideoPairs([video for video, _ in used], places, (observed_frames, future_frames), size, report)
 
 
 def open_collection(
@@ -157,7 +172,9 @@ def open_collection(
     most: int | None = None,
     reader: str = "pyav",
 ) -> Collection:
-    """Find, open and search for cuts every video of a list.
+    """Find, open and search for cuts every video of a list; each is decoded once, and with `cache` never again.
+
+    Missing, unreadable and too short videos are left out and counted in `.report`.
 
     Args:
         shortest: frames of the shortest pair that will be asked for; videos with fewer are not decoded.
@@ -182,35 +199,6 @@ def open_collection(
         else:
             videos.append(ListedVideo(scanned[0], entry.caption, scanned[1]))
     return Collection(videos, report)
-
-
-def video_pairs(
-    entries: Iterable[VideoEntry],
-    files: VideoFiles,
-    observed_frames: int = 17,
-    future_frames: int = 17,
-    stride: int | None = None,
-    size: tuple[int, int] = (256, 384),
-    cuts_cache: str | Path | None = None,
-    workers: int = 0,
-    most: int | None = None,
-) -> VideoPairs:
-    """Cut every video of a list into chunk pairs of one length; for several lengths use `open_collection`.
-
-    Each video is decoded once to find its cuts; with `cuts_cache` the answer is kept. Missing, unreadable and too
-    short videos are left out and counted in `.report`.
-
-    Args:
-        stride: frames between the starts of two pairs of a shot; None is one pair after another without overlap.
-        size: (H, W), centre crop to this aspect.
-        cuts_cache, workers, most: see `open_collection`.
-
-    Raises:
-        InputError: no pair in the whole list, or settings without sense.
-    """
-    length, _ = _length_and_step(observed_frames, future_frames, stride)
-    collection = open_collection(entries, files, length, cuts_cache, workers, most)
-    return collection.pairs(observed_frames, future_frames, stride, size)
 
 
 def _length_and_step(observed_frames: int, future_frames: int, stride: int | None) -> tuple[int, int]:

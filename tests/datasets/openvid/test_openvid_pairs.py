@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from worldmodel.datasets.openvid import VideoEntry, VideoFiles, open_collection, read_list, video_pairs
+from worldmodel.datasets.openvid import VideoEntry, VideoFiles, VideoPairs, open_collection, read_list
 from worldmodel.datasets.openvid.indexed import IndexedVideo
 from worldmodel.datasets.video.reader import VideoReader
 from worldmodel.errors import InputError
@@ -47,9 +47,8 @@ NAMES = ("short.mp4", "two_shots.mp4", "gone.mp4", "broken.mp4")
 ENTRIES = [VideoEntry(name, f"a film called {name}") for name in NAMES]
 
 
-def pairs_of(folder: Path, **settings: object):
-    settings = {"observed_frames": 5, "future_frames": 5, "stride": 5, "size": (32, 48)} | settings
-    return video_pairs(ENTRIES, VideoFiles([folder]), **settings)
+def pairs_of(folder: Path, frames: int = 5, stride: int | None = 5, **scan: object) -> VideoPairs:
+    return open_collection(ENTRIES, VideoFiles([folder]), 2 * frames, **scan).pairs(frames, frames, stride, (32, 48))
 
 
 def test_no_pair_spans_the_cut(folder: Path) -> None:
@@ -80,7 +79,7 @@ def test_a_pair_holds_the_frames_it_says(folder: Path) -> None:
 
 def test_processes_give_the_same(folder: Path, tmp_path: Path) -> None:
     alone = pairs_of(folder)
-    scanned = pairs_of(folder, workers=2, cuts_cache=tmp_path)
+    scanned = pairs_of(folder, workers=2, cache=tmp_path)
     assert scanned.places == alone.places
     assert scanned.report == alone.report
     assert sorted(file.suffix for file in tmp_path.iterdir()) == [".json", ".npy", ".npy"]
@@ -99,8 +98,8 @@ class Openings(list):
 
 
 def test_a_second_scan_opens_no_video(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, openings = pairs_of(folder, cuts_cache=tmp_path), Openings(monkeypatch)
-    again = pairs_of(folder, cuts_cache=tmp_path)
+    first, openings = pairs_of(folder, cache=tmp_path), Openings(monkeypatch)
+    again = pairs_of(folder, cache=tmp_path)
     assert openings == ["broken.mp4"]
     assert (again.places, again.report) == (first.places, first.report)
     assert torch.equal(again[7].future_NGCHW, first[7].future_NGCHW)
@@ -113,7 +112,7 @@ def test_a_changed_video_is_scanned_again(tmp_path: Path) -> None:
     counts = []
     for frames in (30, 20):
         write(tmp_path / "film.mp4", shot(1, frames))
-        counts.append(len(video_pairs(entries, files, 5, 5, 5, (32, 48), tmp_path / "cache")))
+        counts.append(len(open_collection(entries, files, 10, tmp_path / "cache").pairs(5, 5, 5, (32, 48))))
     assert counts == [5, 3]
 
 
@@ -131,7 +130,7 @@ def test_a_kept_index_is_the_same(tmp_path: Path, ending: str) -> None:
 
 
 def test_pairs_of_several_lengths_are_cut_from_one_scan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = {frames: pairs_of(folder, observed_frames=frames, future_frames=frames) for frames in (5, 17, 20)}
+    alone = {frames: pairs_of(folder, frames) for frames in (5, 17, 20)}
     openings = Openings(monkeypatch)
     collection = open_collection(ENTRIES, VideoFiles([folder]), shortest=10)
     assert sorted(openings) == ["broken.mp4", "short.mp4", "two_shots.mp4", "two_shots.mp4"]
@@ -145,7 +144,7 @@ def test_pairs_of_several_lengths_are_cut_from_one_scan(folder: Path, monkeypatc
 def test_a_cache_folder_that_cannot_be_made_is_no_fault_of_the_videos(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        pairs_of(folder, cuts_cache=tmp_path / "file" / "cache")
+        pairs_of(folder, cache=tmp_path / "file" / "cache")
 
 
 def test_batches_by_a_loader(folder: Path) -> None:
@@ -159,7 +158,7 @@ def test_most_stops_early(folder: Path) -> None:
 
 def test_nothing_usable_says_why(folder: Path) -> None:
     with pytest.raises(InputError, match="no chunk pair of 200 frames: 4 videos, 0 usable"):
-        pairs_of(folder, observed_frames=100, future_frames=100)
+        pairs_of(folder, 100)
     with pytest.raises(InputError, match="stride=0"):
         pairs_of(folder, stride=0)
 
@@ -168,7 +167,7 @@ def test_a_damaged_member_is_named_and_the_list_goes_on(reported_folder: Path, t
     """`a.mp4` of the archive has a wrong checksum."""
     entries = read_list(reported_folder / "10_zip_crc" / "list.csv")
     files = VideoFiles(archives=[reported_folder / "10_zip_crc" / "p.zip"], extract_to=tmp_path)
-    report = video_pairs(entries, files, 5, 5, size=(32, 48)).report
+    report = open_collection(entries, files, 10).pairs(5, 5, size=(32, 48)).report
     assert (report.videos, report.usable, len(report.bad)) == (2, 1, 1)
     ((name, reason),) = report.bad.items()
     assert name in reason and "cannot be extracted" in reason and "fetch it again" in reason
@@ -178,7 +177,7 @@ def test_two_archives_with_one_base_name(reported_folder: Path, tmp_path: Path) 
     folder = reported_folder / "11_names"
     entries = list(read_list(folder / "two.csv")) + list(read_list(folder / "train.csv"))
     files = VideoFiles(archives=[folder / "zips"], extract_to=tmp_path)
-    pairs = video_pairs(entries, files, 5, 5, size=(32, 48))
+    pairs = open_collection(entries, files, 10).pairs(5, 5, size=(32, 48))
     assert pairs.report.missing == ["train/0001.mp4"] and pairs.report.usable == 2
     first, second = (pairs.sources[number].path.read_bytes() for number in range(2))
     assert first != second
