@@ -1,4 +1,4 @@
-"""A nuScenes scene behind the same question as footage: from when, how many frames, how many more are there."""
+"""A nuScenes scene behind the same question as videos: from when, how many frames, how many more are there."""
 
 import sys
 from pathlib import Path
@@ -73,10 +73,10 @@ def test_what_cannot_be_opened_is_named(root: Path, tmp_path: Path) -> None:
         open_source(tmp_path, scene="scene-0061")
 
 
-def test_anything_else_is_footage(footage_folder: Path, footage_manifest: list) -> None:
+def test_anything_else_is_a_video(footage_folder: Path, footage_manifest: list) -> None:
     listed = [entry for entry in footage_manifest if entry["file"].startswith("driving/")]
     if not listed:
-        pytest.skip("no source is listed in the footage collection")
+        pytest.skip("no drive is listed in the footage collection")
     source = open_source(footage_folder / listed[0]["file"])
     assert isinstance(source, VideoSource)
     assert source.scene == Path(listed[0]["file"]).stem

@@ -1,4 +1,4 @@
-"""Footage as chunk pairs: cameras by file name, parts joined, frames chosen by time."""
+"""Videos and images as pairs of chunks: cameras by file name, parts joined, frames chosen by time."""
 
 from pathlib import Path
 
@@ -49,11 +49,11 @@ def bar_positions(video_FCHW: torch.Tensor) -> list[int]:
 
 
 def test_overlapping_parts_are_one_camera_without_the_double_frame(rig: Path) -> None:
-    footage = open_videos(rig)
-    assert footage.cameras == ("left", "right", "roof")
-    assert [len(track.times_s) for track in footage.tracks] == [19, 19, 20]
-    assert np.allclose(footage.tracks[0].times_s, np.arange(19) / 12, atol=1e-3)
-    pair = footage.chunk(0.0, 9, 10, SIZE, 12.0)
+    source = open_videos(rig)
+    assert source.cameras == ("left", "right", "roof")
+    assert [len(track.times_s) for track in source.tracks] == [19, 19, 20]
+    assert np.allclose(source.tracks[0].times_s, np.arange(19) / 12, atol=1e-3)
+    pair = source.chunk(0.0, 9, 10, SIZE, 12.0)
     assert pair.observed_NFCHW.shape == (3, 9, 3, *SIZE)
     whole = torch.cat([pair.observed_NFCHW, pair.future_NGCHW], dim=1)
     moved = torch.from_numpy(np.stack([picture(k, 0) for k in range(19)])).permute(0, 3, 1, 2)
@@ -71,9 +71,9 @@ def test_cameras_numbered_like_parts_stay_apart(tmp_path: Path) -> None:
 def test_parts_without_overlap_are_joined_on_request(tmp_path: Path) -> None:
     write_film(tmp_path / "dash_0.mp4", [picture(k) for k in range(6)])
     write_film(tmp_path / "dash_1.mp4", [picture(k) for k in range(6, 12)])
-    footage = open_videos(tmp_path, ["dash"])
-    assert footage.cameras == ("dash",)
-    assert np.allclose(footage.tracks[0].times_s, np.arange(12) / 12, atol=1e-3)
+    source = open_videos(tmp_path, ["dash"])
+    assert source.cameras == ("dash",)
+    assert np.allclose(source.tracks[0].times_s, np.arange(12) / 12, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_the_reported_rig(reported_folder: Path) -> None:
 
 
 def test_the_user_names_and_orders_cameras(rig: Path) -> None:
-    footage = open_videos(rig, ["roof", "CAM_FRONT_LEFT:left", "late:right_1.mp4"])
-    assert footage.cameras == ("roof", "CAM_FRONT_LEFT", "late")
-    assert [len(track.times_s) for track in footage.tracks] == [20, 19, 10]
+    source = open_videos(rig, ["roof", "CAM_FRONT_LEFT:left", "late:right_1.mp4"])
+    assert source.cameras == ("roof", "CAM_FRONT_LEFT", "late")
+    assert [len(track.times_s) for track in source.tracks] == [20, 19, 10]
     assert open_videos(rig / "roof.mp4").cameras == ("roof",)
     assert open_videos(rig / "roof.mp4", ["CAM_FRONT"]).cameras == ("CAM_FRONT",)
 
@@ -146,9 +146,9 @@ def test_truth_ends_with_the_footage(tmp_path: Path, future: int, given: int) ->
 def test_images_in_natural_order(tmp_path: Path) -> None:
     for k in range(12):
         Image.fromarray(picture(k)).save(tmp_path / f"frame{k}.png")
-    footage = open_videos(tmp_path, frame_rate=6)
-    pair = footage.chunk(0.5, 5, 4, SIZE, 6.0)
-    assert footage.cameras == (tmp_path.name,)
+    source = open_videos(tmp_path, frame_rate=6)
+    pair = source.chunk(0.5, 5, 4, SIZE, 6.0)
+    assert source.cameras == (tmp_path.name,)
     assert bar_positions(pair.observed_NFCHW[0])[0] in range(6, 10)  # frame 3: its bar begins at 12 / 2
     assert bar_positions(pair.future_NGCHW[0])[-1] in range(22, 26)  # frame 11
     assert open_videos(tmp_path).frame_rate == pytest.approx(12)
@@ -207,9 +207,9 @@ def test_listed_rigs_join_and_sort(footage_folder: Path, footage_manifest: list)
             cameras = counts.setdefault((footage_folder / entry["file"]).parent, {})
             cameras.setdefault(camera, []).append(int(entry["frames"]))
     if not counts:
-        pytest.skip("no rig in parts is listed in the footage collection")
+        pytest.skip("no rig in parts is listed in the source collection")
     for folder, cameras in counts.items():
         chosen = dict(list(cameras.items())[:2])  # the others are the same work again
-        footage = open_videos(folder, list(chosen))
-        assert [len(t.times_s) for t in footage.tracks] == [sum(n) - len(n) + 1 for n in chosen.values()]
-        assert all(np.allclose(np.diff(t.times_s), t.step_s, rtol=0.01) for t in footage.tracks)
+        source = open_videos(folder, list(chosen))
+        assert [len(t.times_s) for t in source.tracks] == [sum(n) - len(n) + 1 for n in chosen.values()]
+        assert all(np.allclose(np.diff(t.times_s), t.step_s, rtol=0.01) for t in source.tracks)

@@ -156,12 +156,12 @@ def test_a_member_that_zip_cannot_read_is_named(tmp_path: Path) -> None:
 
 def test_what_macos_leaves_behind_is_no_video(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "mac.zip", "w") as packed:
-        packed.writestr("a.mp4", b"film")
+        packed.writestr("a.mp4", b"video")
         packed.writestr("__MACOSX/._a.mp4", b"fork")
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "._b.mp4").write_bytes(b"fork")
     files = VideoFiles([tmp_path / "videos"], [tmp_path / "mac.zip"], tmp_path / "out")
-    assert files.find("a.mp4").read_bytes() == b"film"
+    assert files.find("a.mp4").read_bytes() == b"video"
     assert files.find("b.mp4") is None
 
 

@@ -35,16 +35,16 @@ def write(path: Path, frames: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shots of 40 and 30 frames in one film, a short film, and a file that is no film."""
+    """Shots of 40 and 30 frames in one video, a short video, and a file that is no video."""
     folder = tmp_path_factory.mktemp("videos")
     write(folder / "two_shots.mp4", np.concatenate([shot(0, 40), shot(5, 30)]))
     write(folder / "short.mp4", shot(2, 9))
-    (folder / "broken.mp4").write_bytes(b"no film at all" * 100)
+    (folder / "broken.mp4").write_bytes(b"no video at all" * 100)
     return folder
 
 
 NAMES = ("short.mp4", "two_shots.mp4", "gone.mp4", "broken.mp4")
-ENTRIES = [VideoEntry(name, f"a film called {name}") for name in NAMES]
+ENTRIES = [VideoEntry(name, f"a video called {name}") for name in NAMES]
 
 
 def pairs_of(folder: Path, frames: int = 5, stride: int | None = 5, **scan: object) -> VideoPairs:
@@ -70,7 +70,7 @@ def test_a_pair_holds_the_frames_it_says(folder: Path) -> None:
     pairs = pairs_of(folder)
     pair = pairs[7]
     assert pair.scene == "two_shots"
-    assert pairs.caption(7) == "a film called two_shots.mp4"
+    assert pairs.caption(7) == "a video called two_shots.mp4"
     assert pair.frame_rate == pytest.approx(24)
     assert pair.times_s[0] == pytest.approx(np.arange(40, 50) / 24)
     expected = pairs.sources[0].read(range(40, 50), (32, 48))
@@ -108,20 +108,20 @@ def test_a_second_scan_opens_no_video(folder: Path, tmp_path: Path, monkeypatch:
 
 
 def test_a_changed_video_is_scanned_again(tmp_path: Path) -> None:
-    entries, files = [VideoEntry("film.mp4")], VideoFiles([tmp_path])
+    entries, files = [VideoEntry("video.mp4")], VideoFiles([tmp_path])
     counts = []
     for frames in (30, 20):
-        write(tmp_path / "film.mp4", shot(1, frames))
+        write(tmp_path / "video.mp4", shot(1, frames))
         counts.append(len(open_collection(entries, files, 10, tmp_path / "cache").pairs(5, 5, 5, (32, 48))))
     assert counts == [5, 3]
 
 
 @pytest.mark.parametrize("ending", ["mp4", "h264"])
 def test_a_kept_index_is_the_same(tmp_path: Path, ending: str) -> None:
-    write(tmp_path / f"film.{ending}", shot(1, 20))
-    found = VideoReader(tmp_path / f"film.{ending}").index()
+    write(tmp_path / f"video.{ending}", shot(1, 20))
+    found = VideoReader(tmp_path / f"video.{ending}").index()
     for _ in range(2):
-        kept = IndexedVideo(tmp_path / f"film.{ending}", tmp_path / "cache").index()
+        kept = IndexedVideo(tmp_path / f"video.{ending}", tmp_path / "cache").index()
         for name in ("times_s", "keys", "pts", "dts"):
             assert np.array_equal(getattr(kept, name), getattr(found, name))
             assert getattr(kept, name).dtype == getattr(found, name).dtype

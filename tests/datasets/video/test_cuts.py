@@ -1,4 +1,4 @@
-"""Scene cuts: found where films were joined, nowhere else."""
+"""Scene cuts: found where videos were joined, nowhere else."""
 
 import json
 import os
@@ -45,36 +45,36 @@ def write(path: Path, frames: np.ndarray, pix_fmt: str = "yuv420p") -> VideoRead
 
 
 def joined(seed: int, lengths: list[int]) -> tuple[np.ndarray, tuple[int, ...]]:
-    film = np.concatenate([shot(100 * seed + i, length, speed=1 + i % 8) for i, length in enumerate(lengths)])
-    return film, tuple(np.cumsum(lengths)[:-1].tolist())
+    video = np.concatenate([shot(100 * seed + i, length, speed=1 + i % 8) for i, length in enumerate(lengths)])
+    return video, tuple(np.cumsum(lengths)[:-1].tolist())
 
 
 def test_precision_and_recall_on_joined_films(tmp_path: Path) -> None:
     found, true, right = 0, 0, 0
     for seed in range(6):
         lengths = np.random.default_rng(seed).integers(12, 40, 8).tolist()
-        film, cuts = joined(seed, lengths)
-        said = scene_cuts(write(tmp_path / f"{seed}.mp4", film))
+        video, cuts = joined(seed, lengths)
+        said = scene_cuts(write(tmp_path / f"{seed}.mp4", video))
         found, true, right = found + len(said), true + len(cuts), right + len(set(said) & set(cuts))
     assert true == 42
     assert right / found > 0.95
     assert right / true > 0.95
 
 
-def test_ten_bit_films_too(tmp_path: Path) -> None:
-    film, cuts = joined(7, [20, 20, 20])
-    assert scene_cuts(write(tmp_path / "ten.mp4", film, "yuv420p10le")) == cuts
+def test_ten_bit_videos_too(tmp_path: Path) -> None:
+    video, cuts = joined(7, [20, 20, 20])
+    assert scene_cuts(write(tmp_path / "ten.mp4", video, "yuv420p10le")) == cuts
 
 
 def test_a_flash_and_fast_motion_are_no_cuts(tmp_path: Path) -> None:
-    film = shot(1, 60, speed=20)
-    film[30] = 255
-    assert scene_cuts(write(tmp_path / "flash.mp4", film)) == ()
+    video = shot(1, 60, speed=20)
+    video[30] = 255
+    assert scene_cuts(write(tmp_path / "flash.mp4", video)) == ()
 
 
 def test_a_slow_fade_is_no_cut(tmp_path: Path) -> None:
-    film = (shot(2, 60) * np.linspace(1, 0.3, 60)[:, None, None, None]).astype(np.uint8)
-    assert scene_cuts(write(tmp_path / "fade.mp4", film)) == ()
+    video = (shot(2, 60) * np.linspace(1, 0.3, 60)[:, None, None, None]).astype(np.uint8)
+    assert scene_cuts(write(tmp_path / "fade.mp4", video)) == ()
 
 
 def drive(seed: int, frames: int) -> np.ndarray:
@@ -98,9 +98,9 @@ def test_a_dissolve_is_a_shot_of_its_own(tmp_path: Path, frames: int) -> None:
 @pytest.mark.parametrize("level", [16, 235])
 def test_fades_out_and_in_are_found(tmp_path: Path, level: int) -> None:
     share = np.concatenate([np.zeros(30), np.arange(1, 13) / 13, np.ones(4), np.arange(12, 0, -1) / 13, np.zeros(30)])
-    film = np.concatenate([drive(9, 44), drive(10, 44)])
-    film += share[:, None, None, None] * (level - film)
-    found = scene_cuts(write(tmp_path / "fade.mp4", film.astype(np.uint8)))
+    video = np.concatenate([drive(9, 44), drive(10, 44)])
+    video += share[:, None, None, None] * (level - video)
+    found = scene_cuts(write(tmp_path / "fade.mp4", video.astype(np.uint8)))
     assert len(found) >= 2 and all(25 <= cut <= 63 for cut in found)
     assert max(map(len, shots(88, found))) <= 36
 
@@ -115,18 +115,18 @@ def test_the_rule_compares_with_the_frames_around() -> None:
 
 
 def test_pictures_held_for_three_frames_are_no_cuts(tmp_path: Path) -> None:
-    film = shot(4, 20, speed=12).repeat(3, 0)
-    assert scene_cuts(write(tmp_path / "held.mp4", film)) == ()
+    video = shot(4, 20, speed=12).repeat(3, 0)
+    assert scene_cuts(write(tmp_path / "held.mp4", video)) == ()
 
 
 def test_two_more_cuts_nearby_hide_none(tmp_path: Path) -> None:
-    film, cuts = joined(5, [20, 6, 6, 20])
-    assert scene_cuts(write(tmp_path / "quick.mp4", film)) == cuts
+    video, cuts = joined(5, [20, 6, 6, 20])
+    assert scene_cuts(write(tmp_path / "quick.mp4", video)) == cuts
 
 
 def test_numbers_are_those_of_the_index_where_an_edit_list_hides_frames(tmp_path: Path) -> None:
-    film, cuts = joined(6, [30, 30, 30])
-    whole = write(tmp_path / "whole.mp4", film)
+    video, cuts = joined(6, [30, 30, 30])
+    whole = write(tmp_path / "whole.mp4", video)
     source = VideoReader(cut_copy(whole.path, tmp_path / "copied.mp4", 17))
     assert len(source.index()) == len(distances(source).one_F) == 73
     assert scene_cuts(source) == (13, 43)
@@ -135,15 +135,15 @@ def test_numbers_are_those_of_the_index_where_an_edit_list_hides_frames(tmp_path
 
 @pytest.mark.parametrize("hit", [34, 41])
 def test_lost_frames_keep_the_numbers(tmp_path: Path, hit: int) -> None:
-    film, cuts = joined(6, [30, 30, 30])
-    whole = write(tmp_path / "whole.mp4", film)
+    video, cuts = joined(6, [30, 30, 30])
+    whole = write(tmp_path / "whole.mp4", video)
     source = VideoReader(spoiled(whole.path, tmp_path / "spoiled.mp4", range(hit, hit + 3)))
     assert len(source.index()) == len(distances(source).one_F) == 90
     assert (distances(source).one_F[hit : hit + 3] == 0).all()
     assert scene_cuts(source) == cuts
 
 
-def test_a_film_without_one_sound_frame_is_named(tmp_path: Path) -> None:
+def test_a_video_without_one_sound_frame_is_named(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.mp4", shot(1, 20))
     with pytest.raises(InputError, match=r"spoiled\.mp4: no frame of it can be decoded"):
         scene_cuts(VideoReader(spoiled(whole.path, tmp_path / "spoiled.mp4", range(20))))
@@ -167,20 +167,20 @@ def test_shots_lie_between_cuts() -> None:
 
 
 def test_the_cache_answers_until_the_file_changes(tmp_path: Path) -> None:
-    film, cuts = joined(3, [15, 15])
-    path, cache = tmp_path / "film.mp4", tmp_path / "cache"
-    source = write(path, film)
+    video, cuts = joined(3, [15, 15])
+    path, cache = tmp_path / "video.mp4", tmp_path / "cache"
+    source = write(path, video)
     assert scene_cuts(source, cache) == cuts
     kept = list(cache.iterdir())
     assert [file.suffix for file in kept] == [".json"]
     kept[0].write_text(json.dumps({"cuts": [3]}))
     assert scene_cuts(source, cache) == (3,)
     assert scene_cuts(source, cache, CutRule(distance=0.3)) == cuts
-    assert scene_cuts(write(path, film[:20]), cache) == cuts
+    assert scene_cuts(write(path, video[:20]), cache) == cuts
 
 
 def test_a_cache_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = write(tmp_path / "film.mp4", shot(1, 20))
+    source = write(tmp_path / "video.mp4", shot(1, 20))
 
     def full(path: Path, text: str) -> None:
         path.write_bytes(text[: len(text) // 2].encode())
@@ -233,10 +233,10 @@ SEEN = {  # frames that a trained detector names: fades to white and black, from
 @pytest.mark.slow
 def test_fades_and_dissolves_of_real_clips(footage_folder: Path) -> None:
     """Each is in a short shot of its own."""
-    films = [path for path in published_cuts(footage_folder) if path.stem in SEEN]
-    if not films:
+    videos = [path for path in published_cuts(footage_folder) if path.stem in SEEN]
+    if not videos:
         pytest.skip(f"{footage_folder} has none of {', '.join(SEEN)}")
-    for path in films:
+    for path in videos:
         source = VideoReader(path)
         parts = shots(len(source.index()), scene_cuts(source))
         for frame in SEEN[path.stem]:
@@ -245,8 +245,8 @@ def test_fades_and_dissolves_of_real_clips(footage_folder: Path) -> None:
 
 @pytest.mark.slow
 def test_real_clips_without_cuts(footage_folder: Path, footage_manifest: list) -> None:
-    """Clips that no note says to have cuts; the short first frames that a film begins with are its own."""
-    films = [path for path in without_cuts(footage_folder) if path.parent.name != "driving"][:4]
-    if not films:
+    """Clips that no note says to have cuts; the short first frames that a video begins with are its own."""
+    videos = [path for path in without_cuts(footage_folder) if path.parent.name != "driving"][:4]
+    if not videos:
         pytest.skip(f"no clip without cuts in {footage_folder}")
-    assert {path.name: cuts for path in films if (cuts := scene_cuts(VideoReader(path)))} == {}
+    assert {path.name: cuts for path in videos if (cuts := scene_cuts(VideoReader(path)))} == {}

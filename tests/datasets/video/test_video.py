@@ -114,11 +114,11 @@ def test_cut_off_file_is_right_frames_or_an_error(tmp_path: Path, suffix: str) -
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_damage_that_the_decoder_reports_spoils_what_follows_it(tmp_path: Path, film: Path, seed: int) -> None:
-    expected, _ = plain_decode(film)
+def test_damage_that_the_decoder_reports_spoils_what_follows_it(tmp_path: Path, video: Path, seed: int) -> None:
+    expected, _ = plain_decode(video)
     chance = random.Random(seed)
     while True:  # a decoder does not see all damage, nor packets that the container lost: one that it reports
-        content = bytearray(film.read_bytes())
+        content = bytearray(video.read_bytes())
         begin = chance.randrange(len(content) // 3, len(content) // 2)
         content[begin : begin + 1500] = chance.randbytes(1500)
         (tmp_path / "rot.mkv").write_bytes(content)
@@ -134,13 +134,13 @@ def test_damage_that_the_decoder_reports_spoils_what_follows_it(tmp_path: Path, 
     [(36, {*range(33, 48)}), (28, {*range(25, 36)}), (26, {*range(25, 36)} - {28})],  # 28 is decoded before 26
 )
 def test_a_packet_without_a_picture_is_missed_though_others_are_skipped(
-    tmp_path: Path, film: Path, hit: int, spoilt: set[int]
+    tmp_path: Path, video: Path, hit: int, spoilt: set[int]
 ) -> None:
     """A key frame, a P picture, a B picture that others refer to: where the decoder may skip, it says nothing."""
-    expected, _ = plain_decode(film)
-    with av.open(str(film)) as container:
+    expected, _ = plain_decode(video)
+    with av.open(str(video)) as container:
         packet = next(bytes(packet) for packet in container.demux(video=0) if packet.pts == 40 * hit)
-    content = film.read_bytes()
+    content = video.read_bytes()
     assert content.count(packet) == 1
     no_picture, at = bytearray(packet), 0
     while at < len(packet):  # units: a length, then a byte with the type
@@ -154,7 +154,7 @@ def test_a_packet_without_a_picture_is_missed_though_others_are_skipped(
 @pytest.mark.parametrize("width", [120, 118, 124])
 def test_an_unscaled_picture_keeps_its_last_columns(tmp_path: Path, width: int) -> None:
     """FFmpeg's shortcut for planar RGB leaves up to 8 columns after the last 16 whole ones black."""
-    path = encode_video(tmp_path / "film.mp4", moving_pictures(3, 90, width), {"crf": "10"})
+    path = encode_video(tmp_path / "video.mp4", moving_pictures(3, 90, width), {"crf": "10"})
     frames = VideoReader(path).read(range(3)).permute(0, 2, 3, 1).numpy().astype(int)
     with av.open(str(path)) as container:
         plain = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
@@ -183,7 +183,7 @@ def reported(path: Path, expected: torch.Tensor) -> bool:
 
 
 def right_or_named(source: VideoReader, expected: torch.Tensor) -> list[int]:
-    """Numbers of the frames that can be read; each is one of the undamaged film at its time, the others raise."""
+    """Numbers of the frames that can be read; each is one of the undamaged video at its time, the others raise."""
     sound, seconds = [], source.index().times_s
     for number in range(len(seconds)):
         try:
@@ -196,24 +196,24 @@ def right_or_named(source: VideoReader, expected: torch.Tensor) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 frames, open groups of 12 with B pictures, in Matroska (no index needed to begin)."""
-    path = tmp_path_factory.mktemp("film") / "film.mkv"
-    same_twice = "mbtree=0"  # with it, x264 writes other films from the same pictures
+    path = tmp_path_factory.mktemp("video") / "video.mkv"
+    same_twice = "mbtree=0"  # with it, x264 writes other videos from the same pictures
     options = {"g": "12", "bf": "3", "x264-params": f"open-gop=1:scenecut=0:{same_twice}"}
     return encode_video(path, moving_pictures(60, 96, 144), options)
 
 
-def test_open_groups_are_exact_from_every_start(film: Path) -> None:
-    source = VideoReader(film)
-    expected, _ = plain_decode(film)
+def test_open_groups_are_exact_from_every_start(video: Path) -> None:
+    source = VideoReader(video)
+    expected, _ = plain_decode(video)
     assert source.index().keys.sum() == 5
     for start in range(0, 57):
         assert torch.equal(source.read(range(start, start + 3), SIZE), expected[start : start + 3]), start
 
 
 @pytest.mark.parametrize("kind", NASTY)
-def test_awkward_films_are_exact_from_many_starts(tmp_path: Path, kind: str) -> None:
+def test_awkward_videos_are_exact_from_many_starts(tmp_path: Path, kind: str) -> None:
     source = VideoReader(NASTY[kind](tmp_path, list(moving_pictures(130, 96, 144))))
     expected, _ = plain_decode(source.path)
     assert len(source.index()) == len(expected) == {"varying": 78, "edit": 88}.get(kind.split()[0], 130)
@@ -221,16 +221,16 @@ def test_awkward_films_are_exact_from_many_starts(tmp_path: Path, kind: str) -> 
         assert torch.equal(source.read(range(start, start + 3), SIZE), expected[start : start + 3]), start
 
 
-def test_order_and_repeats_are_the_callers(film: Path) -> None:
-    source = pickle.loads(pickle.dumps(VideoReader(film)))
-    expected, _ = plain_decode(film)
+def test_order_and_repeats_are_the_callers(video: Path) -> None:
+    source = pickle.loads(pickle.dumps(VideoReader(video)))
+    expected, _ = plain_decode(video)
     assert torch.equal(source.read([40, 3, 3, 41], SIZE), expected[[40, 3, 3, 41]])
 
 
 @pytest.mark.parametrize("wanted", [[60], [-1], []])
-def test_frames_that_are_not_there(film: Path, wanted: list[int]) -> None:
+def test_frames_that_are_not_there(video: Path, wanted: list[int]) -> None:
     with pytest.raises(InputError, match="asked for"):
-        VideoReader(film).read(wanted, SIZE)
+        VideoReader(video).read(wanted, SIZE)
 
 
 def test_centre_crop_keeps_the_middle(tmp_path: Path) -> None:

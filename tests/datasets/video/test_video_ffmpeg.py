@@ -1,6 +1,6 @@
 """The sequential decode that other tests compare with is what the ffmpeg program shows, bit for bit.
 
-Goes through the awkward films that are made here, and through `nasty/` of the footage collection.
+Goes through the awkward videos that are made here, and through `nasty/` of the footage collection.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Which stream of a file is the film, and frames in the right order whatever the time stamps say.
+"""Which stream of a file is the video, and frames in the right order whatever the time stamps say.
 
-Every film is compared frame by frame with a plain decode from its beginning; that this is what the ffmpeg program shows
-is checked in test_video_ffmpeg.
+Every video is compared frame by frame with a plain decode from its beginning; that this is what the ffmpeg program
+shows is checked in test_video_ffmpeg.
 """
 
 import os
@@ -31,9 +31,9 @@ B_PICTURES = {"g": "12", "bf": "3", "x264-params": "scenecut=0:b-adapt=0:b-pyram
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 frames in groups of 12 with three B pictures in a row."""
-    return encode_video(tmp_path_factory.mktemp("film") / "film.mp4", moving_pictures(40, 96, 144), B_PICTURES)
+    return encode_video(tmp_path_factory.mktemp("video") / "video.mp4", moving_pictures(40, 96, 144), B_PICTURES)
 
 
 def plain(path: Path, stream: int = 0) -> torch.Tensor:
@@ -44,7 +44,7 @@ def plain(path: Path, stream: int = 0) -> torch.Tensor:
 
 
 def copied(source: Path, target: Path, stamps: Callable[[av.Packet, int], None], times: int = 1) -> Path:
-    """The packets of a film in another container, each with the stamps that `stamps(packet, number)` gives it."""
+    """The packets of a video in another container, each with the stamps that `stamps(packet, number)` gives it."""
     with av.open(str(target), "w") as output:
         stream = None
         for part in range(times):
@@ -65,7 +65,7 @@ def of_decoding(packet: av.Packet, part: int) -> None:
 
 
 def exact(path: Path, frames: int, rate: float, stream: int = 0) -> VideoReader:
-    """The film at `path`, once every way to read it has given its frames."""
+    """The video at `path`, once every way to read it has given its frames."""
     expected, source = plain(path, stream), VideoReader(path)
     assert len(source.index()) == len(expected) == frames
     assert (np.diff(source.index().times_s) > 0).all()
@@ -81,7 +81,7 @@ def exact(path: Path, frames: int, rate: float, stream: int = 0) -> VideoReader:
 
 # --- which stream ----------------------------------------------------------------------------------------------------
 def with_two_streams(path: Path, first: list[np.ndarray], second: list[np.ndarray], default: int) -> Path:
-    """Matroska with two films, Motion JPEG before H.264; number `default` is marked as the default."""
+    """Matroska with two videos, Motion JPEG before H.264; number `default` is marked as the default."""
     with av.open(str(path), "w") as container:
         streams = [container.add_stream(codec, rate=25) for codec in ("mjpeg", "libx264")]
         for number, (stream, pictures) in enumerate(zip(streams, (first, second), strict=True)):
@@ -104,7 +104,7 @@ def test_a_cover_that_does_not_say_so_is_not_the_film(tmp_path: Path, default: i
 
 
 @pytest.mark.parametrize("default", [0, 1])
-def test_of_two_films_the_default_one_is_read(tmp_path: Path, default: int) -> None:
+def test_of_two_videos_the_default_one_is_read(tmp_path: Path, default: int) -> None:
     pictures = list(moving_pictures(20, 96, 144))
     path = with_two_streams(tmp_path / "two.mkv", pictures, pictures[::-1], default)
     assert exact(path, 20, 25, stream=default).index().stream == default
@@ -141,19 +141,19 @@ def test_the_reported_avi() -> None:
         exact(path, len(plain(path)), 30)
 
 
-def test_times_of_decoding(tmp_path: Path, film: Path) -> None:
-    path = encode_video(tmp_path / "film.avi", moving_pictures(40, 96, 144), B_PICTURES)
+def test_times_of_decoding(tmp_path: Path, video: Path) -> None:
+    path = encode_video(tmp_path / "video.avi", moving_pictures(40, 96, 144), B_PICTURES)
     assert not exact(path, 40, 25).index().stamped
-    exact(copied(film, tmp_path / "film.mkv", of_decoding), 40, 25)
+    exact(copied(video, tmp_path / "video.mkv", of_decoding), 40, 25)
 
 
-def test_recordings_put_end_to_end(tmp_path: Path, film: Path) -> None:
-    part = copied(film, tmp_path / "part.ts", as_it_is)
+def test_recordings_put_end_to_end(tmp_path: Path, video: Path) -> None:
+    part = copied(video, tmp_path / "part.ts", as_it_is)
     (tmp_path / "whole.ts").write_bytes(part.read_bytes() * 2)
     exact(tmp_path / "whole.ts", 80, 25)
 
 
-def test_transport_stream_whose_clock_wraps(tmp_path: Path, film: Path) -> None:
+def test_transport_stream_whose_clock_wraps(tmp_path: Path, video: Path) -> None:
     late = 2**33 - 90000  # one second before its 33 bits are full
 
     def shifted(packet: av.Packet, part: int) -> None:
@@ -162,17 +162,17 @@ def test_transport_stream_whose_clock_wraps(tmp_path: Path, film: Path) -> None:
             Fraction(1, 90000), round(packet.pts * scale) + late, round(packet.dts * scale) + late,
         )  # fmt: skip
 
-    exact(copied(film, tmp_path / "late.ts", shifted), 40, 25)
+    exact(copied(video, tmp_path / "late.ts", shifted), 40, 25)
 
 
-def test_late_b_pictures_among_times_of_decoding_are_refused(tmp_path: Path, film: Path) -> None:
+def test_late_b_pictures_among_times_of_decoding_are_refused(tmp_path: Path, video: Path) -> None:
     """They begin after what is looked at when the file is opened; no frame may come with another's number."""
     begin = encode_video(tmp_path / "no_b.mp4", moving_pictures(150, 96, 144), {"bf": "0", "g": "12"})
     numbers = count()
     with av.open(str(tmp_path / "late.avi"), "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"bf": "0"})
         stream.height, stream.width, stream.pix_fmt = 96, 144, "yuv420p"
-        for part in (begin, film):
+        for part in (begin, video):
             with av.open(str(part)) as whole:
                 raw = av.BitStreamFilterContext("h264_mp4toannexb", whole.streams.video[0])
                 for packet in (p for given in whole.demux(video=0) if given.size for p in raw.filter(given)):
@@ -192,13 +192,13 @@ def test_stamps_that_are_all_equal_or_absurd(tmp_path: Path) -> None:
     def at_once(packet: av.Packet, part: int) -> None:
         packet.pts = packet.dts = 0
 
-    path = encode_video(tmp_path / "film.mkv", moving_pictures(8, 96, 144), {"bf": "0"})
+    path = encode_video(tmp_path / "video.mkv", moving_pictures(8, 96, 144), {"bf": "0"})
     with pytest.raises(InputError, match=r"still\.mkv: its 8 frames all have the same time; re-export it"):
         VideoReader(copied(path, tmp_path / "still.mkv", at_once)).index()
     tick = b"\x2a\xd7\xb1\x83"  # nanoseconds a tick
     assert path.read_bytes().count(tick + (1_000_000).to_bytes(3, "big")) == 1
     path.write_bytes(path.read_bytes().replace(tick + (1_000_000).to_bytes(3, "big"), tick + (1000).to_bytes(3, "big")))
-    with pytest.raises(InputError, match=r"film\.mkv: 25000 frames per second, where a camera has 0\.1 to 1000; its"):
+    with pytest.raises(InputError, match=r"video\.mkv: 25000 frames per second, where a camera has 0\.1 to 1000; its"):
         VideoReader(path).index()
 
 
@@ -233,31 +233,31 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_is_a_file_whatever_it_is_called(here: Path, film: Path, name: str) -> None:
-    Path(name).write_bytes(film.read_bytes())
-    assert torch.equal(VideoReader(name).read([3], SIZE), VideoReader(film).read([3], SIZE))
+def test_a_file_is_a_file_whatever_it_is_called(here: Path, video: Path, name: str) -> None:
+    Path(name).write_bytes(video.read_bytes())
+    assert torch.equal(VideoReader(name).read([3], SIZE), VideoReader(video).read([3], SIZE))
     assert len(read_frames(name, 5, SIZE, 25)) == 5
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_films_are_written_whatever_they_are_called(here: Path, name: str) -> None:
+def test_videos_are_written_whatever_they_are_called(here: Path, name: str) -> None:
     pictures = np.stack(list(moving_pictures(3, 48, 64)))
     assert len(VideoReader(write_video(name, pictures, 12.0)).index()) == 3
     assert [path.name for path in here.iterdir()] == [name]
 
 
 # --- strangers' files ------------------------------------------------------------------------------------------------
-def test_a_title_in_another_encoding_is_no_reason_to_refuse(tmp_path: Path, film: Path) -> None:
-    with av.open(str(tmp_path / "film.mkv"), "w") as output, av.open(str(film)) as whole:
+def test_a_title_in_another_encoding_is_no_reason_to_refuse(tmp_path: Path, video: Path) -> None:
+    with av.open(str(tmp_path / "video.mkv"), "w") as output, av.open(str(video)) as whole:
         output.metadata["title"] = "Fahrt durch Muenchen"
         stream = output.add_stream_from_template(whole.streams.video[0])
         for packet in (packet for packet in whole.demux(video=0) if packet.size):
             packet.stream = stream
             output.mux(packet)
-    titled = (tmp_path / "film.mkv").read_bytes()
+    titled = (tmp_path / "video.mkv").read_bytes()
     assert titled.count(b"Muenchen") == 1
     (tmp_path / "latin.mkv").write_bytes(titled.replace(b"Muenchen", "M\xfcnchen ".encode("latin-1")))
-    assert torch.equal(VideoReader(tmp_path / "latin.mkv").read([7], SIZE), plain(film)[[7]])
+    assert torch.equal(VideoReader(tmp_path / "latin.mkv").read([7], SIZE), plain(video)[[7]])
     assert len(read_frames(tmp_path / "latin.mkv", 5, SIZE, 25)) == 5
 
 

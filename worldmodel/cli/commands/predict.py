@@ -129,7 +129,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
 
 
 def _predict_into(folder: Path, config: PredictConfig) -> dict[str, Any]:
-    from worldmodel.datasets.sources import open_source  # reads films and pictures, which others here do not
+    from worldmodel.datasets.sources import open_source  # reads videos and pictures, which others here do not
 
     watch = Stopwatch()
     drive = open_source(
