@@ -1,12 +1,11 @@
 """Boxes of the other cars at the samples of one scene, as rows of `sample_annotation` and `instance`."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from worldmodel.datasets.toyworld.cars import BODIES
-from worldmodel.datasets.toyworld.rows import Rows, heading, token
+from worldmodel.datasets.toyworld.rows import Row, Rows, heading, token
 from worldmodel.datasets.toyworld.script import SceneScript, Vehicle
 
 ANNOTATED_WITHIN_M = 60.0
@@ -22,7 +21,7 @@ def annotate(
         scene_token: gives the token of something in this scene.
     """
     for number, vehicle in enumerate(script.vehicles):
-        run: list[dict[str, Any]] = []
+        run: list[Row] = []
         for sample, now in samples:
             if _near(script, vehicle, now):
                 run.append(_box(vehicle, now) | {"token": scene_token("box", number, sample), "sample_token": sample})
@@ -38,7 +37,7 @@ def _near(script: SceneScript, vehicle: Vehicle, now: float) -> bool:
     return bool(np.hypot(x - ego_x, y - ego_y) <= ANNOTATED_WITHIN_M)
 
 
-def _box(vehicle: Vehicle, now: float) -> dict[str, Any]:
+def _box(vehicle: Vehicle, now: float) -> Row:
     x, y, yaw = vehicle.motion.at(now)
     (length, width, height), _ = BODIES[vehicle.body]
     moving = vehicle.motion.speed(now) > 0.3
@@ -54,7 +53,7 @@ def _box(vehicle: Vehicle, now: float) -> dict[str, Any]:
     }
 
 
-def _add_run(rows: Rows, vehicle: Vehicle, run: list[dict[str, Any]]) -> None:
+def _add_run(rows: Rows, vehicle: Vehicle, run: list[Row]) -> None:
     instance = token("instance", run[0]["token"])
     for place, box in enumerate(run):
         box["instance_token"] = instance

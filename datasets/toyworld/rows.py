@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-Rows = dict[str, list[dict[str, Any]]]
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
 
 
 def token(*parts: object) -> str:

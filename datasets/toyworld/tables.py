@@ -3,14 +3,12 @@
 Tokens are 32 hexadecimal digits that follow from the seed, the scene and what they stand for.
 """
 
-from typing import Any
-
 from worldmodel.datasets.timing import LIDAR_TURN_S
 from worldmodel.datasets.toyworld.annotations import annotate
 from worldmodel.datasets.toyworld.cars import BODIES
 from worldmodel.datasets.toyworld.firing import Firing
 from worldmodel.datasets.toyworld.rig import RIG, RigCamera
-from worldmodel.datasets.toyworld.rows import Rows, heading, token
+from worldmodel.datasets.toyworld.rows import Row, Rows, heading, token
 from worldmodel.datasets.toyworld.script import SceneScript
 
 TABLES = (
@@ -114,7 +112,7 @@ class SceneTables:
         annotate(rows, self.script, samples, self.token)
         return rows
 
-    def _sample(self, place: int) -> dict[str, Any]:
+    def _sample(self, place: int) -> Row:
         last = len(self.samples) - 1
         return {
             "token": self.token("sample", self.samples[place]),
@@ -124,7 +122,7 @@ class SceneTables:
             "scene_token": self.token("scene"),
         }
 
-    def _calibrated(self, camera: RigCamera) -> dict[str, Any]:
+    def _calibrated(self, camera: RigCamera) -> Row:
         return {
             "token": self.token("calibrated", camera.channel),
             "sensor_token": token("sensor", camera.channel),
@@ -133,7 +131,7 @@ class SceneTables:
             "camera_intrinsic": camera.intrinsic(self.size).tolist(),
         }
 
-    def _sample_data(self, turn: int, before: int | None, after: int | None, camera: RigCamera) -> dict[str, Any]:
+    def _sample_data(self, turn: int, before: int | None, after: int | None, camera: RigCamera) -> Row:
         own = self.token("data", camera.channel, turn)
         sample = next((sample for sample in self.samples if sample >= turn), self.samples[-1])
         return {
@@ -151,7 +149,7 @@ class SceneTables:
             "next": "" if after is None else self.token("data", camera.channel, after),
         }
 
-    def _ego_pose(self, turn: int, camera: RigCamera) -> dict[str, Any]:
+    def _ego_pose(self, turn: int, camera: RigCamera) -> Row:
         time_us = self.time_us(turn, camera)
         x, y, yaw = self.script.ego.at(self.script_s(time_us))
         return {

@@ -89,11 +89,11 @@ import sys
 {before}
 from pathlib import Path
 from worldmodel.datasets.toyworld import ToyWorldConfig, make_toyworld
-from worldmodel.errors import InputError
+from worldmodel.errors import UserError
 assert "panda3d" not in {{name for name, module in sys.modules.items() if module}}, "loaded too early"
 try:
     make_toyworld(Path(sys.argv[1]), ToyWorldConfig(), progress=False)
-except InputError as error:
+except UserError as error:
     print(error)
 """
 
