@@ -23,9 +23,9 @@ METHODS: dict[str, str] = {
     "flowframes": f"{_HERE}.flowframes:load_flowframes",
     "noise_conditioned": f"{_HERE}.flowframes:load_noise_conditioned",
     "ltxv_condition": f"{_HERE}.ltxv_condition:load_ltxv_condition",
-    "causvid": f"{_HERE}.causvid:load_causvid",
-    "self_forcing": f"{_HERE}.self_forcing:load_self_forcing",
-    "causal_forcing": f"{_HERE}.causal_forcing:load_causal_forcing",
+    "causvid": f"{_HERE}.causal_recipes:load_causvid",
+    "self_forcing": f"{_HERE}.causal_recipes:load_self_forcing",
+    "causal_forcing": f"{_HERE}.causal_recipes:load_causal_forcing",
     "vista": f"{_HERE}.vista:load_vista",
     "gem": f"{_HERE}.gem:load_gem",
 }

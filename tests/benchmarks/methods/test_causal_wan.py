@@ -10,12 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldmodel.benchmarks.methods.causal_forcing import CausalForcingOptions, load_causal_forcing
 from worldmodel.benchmarks.methods.causal_prediction import CausalPrediction
+from worldmodel.benchmarks.methods.causal_recipes import (
+    CAUSVID,
+    SELF_FORCING,
+    CausalForcingOptions,
+    CausVidOptions,
+    SelfForcingOptions,
+    load_causal_forcing,
+    load_causvid,
+    load_self_forcing,
+)
 from worldmodel.benchmarks.methods.causal_wan import CausalWan, FewSteps, OffsetRope
-from worldmodel.benchmarks.methods.causvid import CAUSVID, CausVidOptions, load_causvid
 from worldmodel.benchmarks.methods.method import GivenNoise, SeededNoise
-from worldmodel.benchmarks.methods.self_forcing import SELF_FORCING, SelfForcingOptions, load_self_forcing
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt
 
