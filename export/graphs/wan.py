@@ -84,6 +84,7 @@ def wan_step(backbone: WanBackbone, chunk: Chunk, prompts: BakedPrompts) -> Step
     if not chunk.dynamic:
         shape = backbone.geometry.latent_shape(chunk.frames, chunk.height, chunk.width)
         rotation = FixedRotation(rotation(torch.zeros(1, *shape)))
+    assert backbone.text_length is not None, "Wan pads every prompt"
     network = WanNetwork(backbone.transformer, prompts, backbone.text_length, rotation)
     return Step(network, len(prompts.prompts), prompts.scale, backbone.whole_timesteps)
 

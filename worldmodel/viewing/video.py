@@ -6,6 +6,7 @@ Shape legend: N cameras, F observed frames, G predicted frames, T frames, C colo
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -21,7 +22,7 @@ from worldmodel.viewing.rollout import Rollout, short_name
 # As one looks at a vehicle's cameras: the front row from left to right, the back row below it.
 PANEL = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
 OBSERVED_EDGE, PREDICTED_EDGE, TRUTH_EDGE, NO_FRAME = (150, 150, 150), (80, 170, 255), (90, 200, 110), (60, 60, 60)
-LOSSLESS: dict[str, dict[str, bool | int]] = {
+LOSSLESS: dict[str, dict[str, Any]] = {
     "png": {"compress_level": 6},
     "webp": {"lossless": True, "quality": 30, "method": 2},
 }
