@@ -64,6 +64,7 @@ class LatentPair:
         noise: [C, f, h, w], the future chunk inverted to noise; None where nothing is inverted.
         future_std: [C, f, h, w], deviation of the future chunk's posterior, for conventions that draw the target.
         prompt, prompt_mask: [L, D] and [L], where the network sees captions; the mask where it takes one.
+        frame_rate: frames per second of one pair; of several, their batch says it.
     """
 
     mean: Float[Tensor, "*B 2 C f h w"]
@@ -72,10 +73,11 @@ class LatentPair:
     future_std: Float[Tensor, "*B C f h w"] | None = None
     prompt: Float[Tensor, "*B L D"] | None = None
     prompt_mask: Tensor | None = None
+    frame_rate: float | None = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """The fields that are there, by name."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        """The tensors that are there, by name."""
+        return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "LatentPair":
         """The same pair with every tensor changed, for example moved to a device."""

@@ -75,13 +75,19 @@ def reading(
         RunFailed: a reader died; it names the `setting` that needs less memory.
         OSError: as a reader met it.
     """
-    batches: Any = iter(loader(dataset, collate, workers, **options))
-    with dead_processes_named(setting):
-        try:
-            yield map(raised, batches)
-        finally:
-            if hasattr(batches, "_shutdown_workers"):  # not where this process reads
-                batches._shutdown_workers()
+    with dead_processes_named(setting), iterating(loader(dataset, collate, workers, **options)) as batches:
+        yield map(raised, batches)
+
+
+@contextmanager
+def iterating(batches: "DataLoader") -> Iterator[Iterator[Any]]:
+    """The batches of a loader; its readers end with the block, and not when somebody collects the garbage."""
+    iterator: Any = iter(batches)
+    try:
+        yield iterator
+    finally:
+        if hasattr(iterator, "_shutdown_workers"):  # not where this process reads
+            iterator._shutdown_workers()
 
 
 @contextmanager

@@ -5,10 +5,12 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from bare_machine import ABSENT, bare_interpreter
 
+from worldmodel.datasets.pairs import PixelPair
 from worldmodel.models.open import open_pipeline
 from worldmodel.training.latent_cache import build_latent_cache
 from worldmodel.training.latents import LatentEncoder
@@ -43,12 +45,10 @@ class Noise:
     def __len__(self) -> int:
         return 2
 
-    def __getitem__(self, number: int) -> dict:
+    def __getitem__(self, number: int) -> PixelPair:
         generator = torch.Generator().manual_seed(number)
-        return {
-            "frames": torch.randint(256, (2, 3, 5, 32, 48), generator=generator).to(torch.uint8),
-            "frame_rate": 12.0,
-        }
+        observed, future = torch.randint(256, (2, 1, 5, 3, 32, 48), generator=generator).to(torch.uint8)
+        return PixelPair("noise", ("front",), observed, future, np.zeros((1, 10)), 12.0)
 
 
 @pytest.fixture

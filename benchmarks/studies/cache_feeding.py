@@ -41,7 +41,7 @@ from worldmodel.measure.report import Record, table_of
 from worldmodel.training.chunks import ClipPairs, Pool, collate
 from worldmodel.training.latent_cache import CARD, CacheCard, LatentCache, shard_file
 from worldmodel.training.latents import LatentEncoder
-from worldmodel.training.order import Order, ShareOfOrder
+from worldmodel.training.order import SampleOrder, ShareOfOrder
 
 FRAMES, SIZE, SOURCE = 17, (256, 384), (720, 1280)
 LATENTS = (128, 3, 8, 12)
@@ -133,7 +133,7 @@ class Fed:
 
 def batches(samples: Any, batch_size: int, steps: int, workers: int, seed: int) -> DataLoader:
     """The batches of `steps` steps, as the training loop reads them on one process."""
-    share = ShareOfOrder(Order([len(samples)], batch_size, seed), 0, steps, 1, 0, 1)
+    share = ShareOfOrder(SampleOrder([len(samples)], batch_size, seed), 0, steps, 1, 0, 1)
     return DataLoader(Pool([samples]), batch_sampler=share, num_workers=workers, collate_fn=collate)
 
 
@@ -144,7 +144,7 @@ def feed(
     began, cpu = time.perf_counter(), cpu_seconds()
     for batch in batches(samples, batch_size, steps, workers, seed):
         if encoder is not None:
-            encoder(batch["frames"], batch["frame_rate"])
+            encoder(batch.pixels, batch.frame_rates)
     return Fed(steps * batch_size, time.perf_counter() - began, cpu_seconds() - cpu)
 
 

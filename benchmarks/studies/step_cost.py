@@ -23,6 +23,7 @@ import torch
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks.studies.cache_feeding import batches, write_cache
 from worldmodel.benchmarks.studies.results import publish
+from worldmodel.datasets.pairs import Batch
 from worldmodel.flow.couplings import Coupling
 from worldmodel.measure import machine
 from worldmodel.measure.report import Record, table_of
@@ -31,7 +32,7 @@ from worldmodel.models.open import open_pipeline
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache
-from worldmodel.training.objectives import objective_of
+from worldmodel.training.objectives import FLOWS, in_float32
 from worldmodel.training.optimizer import adamw
 from worldmodel.training.order import Draws
 
@@ -54,10 +55,10 @@ class Turn:
 
     def __init__(self, config: TrainConfig, backbone: Backbone, cache: LatentCache) -> None:
         self.config = config
-        self.objective = objective_of(config, backbone)
+        self.objective = FLOWS[config.objective](backbone, config)
         self.trained = [weight for weight in self.objective.parameters() if weight.requires_grad]
-        self.optimizer = adamw(config, self.trained)
-        self.read: Iterator[Record] = iter(batches(cache, config.batch_size, ENDLESS, 0, config.seed))
+        self.optimizer = adamw(config.settled.optimizer, self.trained)
+        self.read: Iterator[Batch] = iter(batches(cache, config.batch_size, ENDLESS, 0, config.seed))
 
     def step(self) -> None:
         """Read, forward, backward, clip, AdamW."""
@@ -72,9 +73,8 @@ class Turn:
     def prepare(self) -> Coupling:
         """What of a step differs between Algorithms 1 and 3: reading the batch, and the coupling."""
         batch = next(self.read)
-        latents = {name: batch[name].float() for name in ("mean", "std", "noise") if name in batch}
-        coupled: Coupling = self.objective.coupling(latents, Draws(batch["seed"]))
-        return coupled
+        assert batch.latents is not None
+        return self.objective.coupling(in_float32(batch.latents), Draws(batch.seeds))
 
 
 def turns(backbone: Backbone, folder: Path, size: tuple[int, int], batch_size: int, precision: str) -> dict[str, Turn]:

@@ -91,9 +91,7 @@ class Run:
         batch = 64 if self.device.type == "cuda" else 4
         if (folder / CARD).is_file():
             shutil.rmtree(folder)
-        build_latent_cache(
-            folder, pairs, encoder, batch_size=batch, workers=self.chosen.workers, device=self.device, shard_pairs=512
-        )
+        build_latent_cache(folder, pairs, encoder, batch_size=batch, workers=self.chosen.workers, shard_pairs=512)
         (self.work / "cached").write_text("")
         self.lines.write(
             "data", frames=len(store.frames_SHW3), pairs=len(pairs), unpack_s=round(unpacked - began, 1),

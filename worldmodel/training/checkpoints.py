@@ -67,7 +67,7 @@ def checkpoints_of(out: Path) -> list[Path]:
     return sorted(folder.parent for folder in out.glob("checkpoints/step-*/state.json"))
 
 
-def save(state: TrainingState, out: Path, keep: int) -> Path:
+def save_checkpoint(state: TrainingState, out: Path, keep: int) -> Path:
     """Write a checkpoint and remove all but the newest `keep`. Every process must call it; the first one writes.
 
     One of the same step that is there already stays: it is the same.
@@ -96,21 +96,21 @@ def _write(folder: Path, weights: dict[str, Any], moments: dict[str, Any], state
         average = {name: value for name, value in state.average.state_dict().items() if name != "shadow_params"}
         shadow = dict(zip(_trained(state), state.average.shadow_params, strict=True))
         save_tensors(_owned(shadow), folder / "average.safetensors")
-    said = {
+    document = {
         "progress": asdict(state.progress),
         "schedule": state.schedule.state_dict(),
         "optimizer": moments["param_groups"],
         "average": average,
         "fingerprint": state.fingerprint,
     }
-    (folder / "state.json").write_text(json.dumps(said, indent=1, default=_plain) + "\n")
+    (folder / "state.json").write_text(json.dumps(document, indent=1, default=_plain) + "\n")
 
 
 @dataclass(frozen=True)
 class Contents:
     """What a checkpoint's files hold."""
 
-    said: dict[str, Any]
+    document: dict[str, Any]
     weights: dict[str, Any]
     moments: Any
     average: dict[str, torch.Tensor]
@@ -127,19 +127,19 @@ def load_newest(state: TrainingState, out: Path) -> list[str]:
         InputError: made with other settings, which the message names, or none is whole.
     """
     sentences, damaged = list[str](), list[Path]()
-    for folder in reversed(checkpoints_of(out)):
+    for newest in reversed(checkpoints_of(out)):
         try:
-            contents = read(state, folder)
+            contents = read(state, newest)
         except Damaged as error:
-            sentences.append(f"{folder}: damaged ({error}), set aside")
-            damaged.append(folder)
+            sentences.append(f"{newest}: damaged ({error}), set aside")
+            damaged.append(newest)
             continue
         _put(state, contents)
         state.accelerator.wait_for_everyone()  # all have found the same before anything is moved
         if state.accelerator.is_main_process:
-            for each in damaged:
-                set_aside(each)
-        return [*sentences, f"{folder}: the run goes on from here"] if damaged else []
+            for folder in damaged:
+                set_aside(folder)
+        return [*sentences, f"{newest}: the run goes on from here"] if damaged else []
     raise InputError(f"{out}: no checkpoint can be read ({'; '.join(sentences)}); begin again with overwrite=true")
 
 
@@ -157,39 +157,39 @@ def read(state: TrainingState, folder: Path) -> Contents:
         InputError: made with other settings. Damaged: a file is absent, cut off, or does not hold what it should.
     """
     try:
-        said = json.loads((folder / "state.json").read_text())
-        refuse_other_settings(state.fingerprint, said["fingerprint"], folder)
-        Progress(**said["progress"])
+        document = json.loads((folder / "state.json").read_text())
+        refuse_other_settings(state.fingerprint, document["fingerprint"], folder)
+        Progress(**document["progress"])
         weights: dict[str, Any] = {**load_file(folder / "weights.safetensors")}
         moments: dict[str, dict[str, Any]] = {}
         for name, tensor in load_file(folder / "optimizer.safetensors").items():
             parameter, _, key = name.rpartition("|")
             moments.setdefault(parameter, {})[key] = tensor
         average = {} if state.average is None else load_file(folder / "average.safetensors")
-        if not {"schedule", "optimizer", "average"} <= said.keys():
+        if not {"schedule", "optimizer", "average"} <= document.keys():
             raise Damaged("state.json lacks an entry")
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise Damaged(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
-    return Contents(said, weights, moments, average)
+    return Contents(document, weights, moments, average)
 
 
 def _put(state: TrainingState, contents: Contents) -> None:
-    said = contents.said
+    document = contents.document
     set_model_state_dict(state.module, contents.weights, options=INTO)
     set_optimizer_state_dict(
         state.module,
         state.optimizer.optimizer,
-        {"state": contents.moments, "param_groups": said["optimizer"]},
+        {"state": contents.moments, "param_groups": document["optimizer"]},
         options=StateDictOptions(full_state_dict=True),
     )
-    state.schedule.load_state_dict(said["schedule"])
+    state.schedule.load_state_dict(document["schedule"])
     if state.average is not None:
         shadow = [contents.average[name] for name in _trained(state)]
-        state.average.load_state_dict(said["average"] | {"shadow_params": shadow})
+        state.average.load_state_dict(document["average"] | {"shadow_params": shadow})
         state.average.to(device=state.accelerator.device)
-    state.progress = Progress(**said["progress"])
+    state.progress = Progress(**document["progress"])
 
 
 def refuse_other_settings(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
@@ -203,10 +203,10 @@ def refuse_other_settings(now: dict[str, Any], then: dict[str, Any], folder: Pat
 
 def flat_settings(config: Any, prefix: str = "") -> dict[str, Any]:
     """A nested dataclass as one dictionary with dotted keys."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in asdict(config).items() if not isinstance(config, dict) else config.items():
-        found |= flat_settings(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
+        flat |= flat_settings(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def deciding_settings(config: TrainConfig) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def deciding_settings(config: TrainConfig) -> dict[str, Any]:
 def _trained(state: TrainingState) -> list[str]:
     """Names of the trained parameters, in the order of the average."""
     bare = state.accelerator.unwrap_model(state.module, keep_torch_compile=False)
-    return [name for name, one in bare.named_parameters() if one.requires_grad]
+    return [name for name, parameter in bare.named_parameters() if parameter.requires_grad]
 
 
 def _owned(tensors: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -1,44 +1,49 @@
 """What a run reads: random crops of single chunks for a VAE, pairs of consecutive chunks for a flow.
 
-Shape legend: F frames, H height, W width, 3 colours; 2 the observed and the future chunk.
+A dataset of a run is indexed by number and gives a `PixelPair`, a `LatentPair` (from a latent cache) or, for a VAE, the
+crop alone. `Pool` reads them in the run's order, `collate` makes a `Batch` of them.
+
+Shape legend: B samples, F frames, H height, W width, 3 colours; 2 the observed and the future chunk.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from worldmodel.datasets.frame_store import FrameStore
-from worldmodel.datasets.pairs import PixelPair
+from worldmodel.datasets.pairs import Batch, LatentPair, PixelPair
 from worldmodel.errors import InputError
 from worldmodel.training.order import Place
 
 logger = logging.getLogger(__name__)
 MOST_BAD = 50  # samples in a row
+Content = PixelPair | LatentPair | Tensor
 
 
 @runtime_checkable
 class Pairs(Protocol):
     """Chunk pairs of one shape, one camera each. `identity` changes when any frame does.
 
-    A sample has `frames` uint8 [2, 3, F, H, W] and `frame_rate`, frames a second; where captions are asked for, also
-    `caption`, which may be empty.
+    A pair has a caption where captions are asked for; it may be empty.
     """
 
     @property
     def identity(self) -> str: ...
     def __len__(self) -> int: ...
-    def __getitem__(self, number: int) -> dict[str, Any]: ...
+    def __getitem__(self, number: int) -> PixelPair: ...
 
 
-class ChunkCrops(Dataset[dict[str, Tensor]]):
-    """Chunks of a frame store, each cropped at a random place drawn from torch's generator: `chunk` [3, F, h, w]."""
+class ChunkCrops(Dataset[Tensor]):
+    """Chunks of a frame store, each cropped at a random place drawn from torch's generator."""
 
     def __init__(self, store: FrameStore, frames: int, stride: int, crop: tuple[int, int]) -> None:
         height, width = store.frames_SHW3.shape[1:3]
@@ -50,52 +55,53 @@ class ChunkCrops(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.starts)
 
-    def __getitem__(self, number: int) -> dict[str, UInt8[Tensor, "3 F h w"]]:
+    def __getitem__(self, number: int) -> UInt8[Tensor, "3 F h w"]:
         chunk = self.store.chunk(self.starts[number], self.frames)
         top, left = (
             int(torch.randint(full - part + 1, ())) for full, part in zip(chunk.shape[2:], self.crop, strict=True)
         )
-        return {"chunk": chunk[:, :, top : top + self.crop[0], left : left + self.crop[1]].contiguous()}
+        return chunk[:, :, top : top + self.crop[0], left : left + self.crop[1]].contiguous()
 
 
-class StorePairs(Dataset[dict[str, Any]]):
+class StorePairs(Dataset[PixelPair]):
     """All pairs of a frame store, every `stride` frames: see `Pairs`."""
 
     def __init__(self, store: FrameStore, frames: int, stride: int) -> None:
         self.store, self.frames = store, frames
-        self.starts = [start for track in store.tracks for start in track.windows(2 * frames, stride)]
+        self.places = [(track, start) for track in store.tracks for start in track.windows(2 * frames, stride)]
         self.identity = hashlib.sha256(f"{store.identity} {frames} {stride}".encode()).hexdigest()
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.places)
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        first = self.starts[number]
-        both = [self.store.chunk(first + shift, self.frames) for shift in (0, self.frames)]
-        return {"frames": torch.stack(both), "frame_rate": self.store.frame_rate}
+    def __getitem__(self, number: int) -> PixelPair:
+        track, start = self.places[number]
+        chunks_3FHW = (self.store.chunk(first, self.frames) for first in (start, start + self.frames))
+        observed_NFCHW, future_NFCHW = (chunk.transpose(0, 1)[None] for chunk in chunks_3FHW)
+        no_times = np.full((1, 2 * self.frames), np.nan)
+        return PixelPair(track.scene, (track.camera,), observed_NFCHW, future_NFCHW, no_times, self.store.frame_rate)
 
 
-class ClipPairs(Dataset[dict[str, Any]]):
-    """`PixelPair`s of one camera each, from one or several sequences after each other: see `Pairs`.
+class ClipPairs(Dataset[PixelPair]):
+    """Pairs of one camera each, from one or several sequences after each other: see `Pairs`.
 
     `captions` gives the text of pair `number`; None where there is none.
     """
 
     def __init__(self, sequences: Sequence[Any], identity: str, captions: Callable[[int], str] | None = None) -> None:
         self.sequences, self.identity, self.captions = list(sequences), identity, captions
-        self.ends = torch.tensor([len(sequence) for sequence in sequences]).cumsum(0).tolist()
+        self.ends = [*accumulate(map(len, sequences))]
 
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
+    def __getitem__(self, number: int) -> PixelPair:
         which = next(at for at, end in enumerate(self.ends) if number < end)
         pair: PixelPair = self.sequences[which][number - (self.ends[which - 1] if which else 0)]
-        both_2FCHW = torch.stack([pair.observed_NFCHW[0], pair.future_NGCHW[0]])
-        return {"frames": both_2FCHW.transpose(1, 2).contiguous(), "frame_rate": pair.frame_rate}
+        return pair
 
 
-class Captioned(Dataset[dict[str, Any]]):
+class Captioned(Dataset[PixelPair]):
     """The same pairs with their captions, which then belong to the identity; `captions` None is the empty one."""
 
     def __init__(self, pairs: Pairs, captions: Callable[[int], str] | None) -> None:
@@ -111,14 +117,14 @@ class Captioned(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        return self.pairs[number] | {"caption": self._caption(number)}
+    def __getitem__(self, number: int) -> PixelPair:
+        return replace(self.pairs[number], caption=self._caption(number))
 
 
-class Readable(Dataset[dict[str, Any]]):
+class Readable(Dataset[PixelPair]):
     """The same pairs; one that cannot be read is replaced by the next that can, named in the log and counted.
 
-    A replacement has `replaced` 1. Raises `InputError` where `MOST_BAD` in a row cannot be read.
+    Raises `InputError` where `MOST_BAD` in a row cannot be read.
     """
 
     def __init__(self, pairs: Pairs) -> None:
@@ -127,21 +133,27 @@ class Readable(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
+    def __getitem__(self, number: int) -> PixelPair:
         for further in range(min(MOST_BAD, len(self))):
             try:
-                return self.pairs[(number + further) % len(self)] | {"replaced": int(further > 0)}
+                return replace(self.pairs[(number + further) % len(self)], replaced=further > 0)
             except InputError as error:
                 logger.warning("left out: %s", error)
                 last = error
         raise InputError(f"{MOST_BAD} samples in a row cannot be read; the last: {last}")
 
 
-class Pool(Dataset[dict[str, Any]]):
-    """Samples by their `Place`; each is read with torch's generator at its own seed and has that `seed` and `coin`.
+@dataclass(frozen=True)
+class PooledSample:
+    """What was read for a place of the order; `number` counts it among all samples, the same in every epoch."""
 
-    `pair` counts it among all samples, the same in every epoch.
-    """
+    content: Content
+    place: Place
+    number: int
+
+
+class Pool(Dataset[PooledSample]):
+    """The samples of all groups by their `Place`; each is read with torch's generator at its own seed."""
 
     def __init__(self, groups: Sequence[Any]) -> None:
         self.groups = list(groups)
@@ -150,21 +162,34 @@ class Pool(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return sum(len(group) for group in self.groups)
 
-    def __getitem__(self, place: Place) -> dict[str, Any]:
+    def __getitem__(self, place: Place) -> PooledSample:
+        # A crop then depends on its place alone: not on who reads it, nor on what was read before.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(place.seed)
-            sample = self.groups[place.group][place.number]
-        return {**sample, "seed": place.seed, "coin": place.coin, "pair": self.before[place.group] + place.number}
+            content = self.groups[place.group][place.number]
+        return PooledSample(content, place, self.before[place.group] + place.number)
 
 
-def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A batch: pictures and latents stacked, single numbers as lists, which stay on the CPU."""
-    rows = {name: [sample[name] for sample in samples] for name in samples[0]}
-    return {
-        name: torch.stack(row) if isinstance(row[0], Tensor) and row[0].ndim else [*map(_plain, row)]
-        for name, row in rows.items()
-    }
+def collate(samples: Sequence[PooledSample]) -> Batch:
+    """A batch of the order's samples, with what their random numbers follow from."""
+    places = [sample.place for sample in samples]
+    return replace(
+        stacked([sample.content for sample in samples]),
+        seeds=tuple(place.seed for place in places),
+        coins=tuple(place.coin for place in places),
+        numbers=tuple(sample.number for sample in samples),
+    )
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, Tensor) else value
+def stacked(samples: Sequence[Any]) -> Batch:
+    """Pairs of one shape, as pixels or as latents, or crops for a VAE, as one batch."""
+    if isinstance(samples[0], LatentPair):
+        return Batch(latents=LatentPair.stack(samples), frame_rates=tuple(pair.frame_rate for pair in samples))
+    if isinstance(samples[0], Tensor):
+        return Batch(pixels=torch.stack(list(samples)))
+    return Batch(
+        pixels=torch.stack([pair.both_chunks() for pair in samples]),
+        frame_rates=tuple(pair.frame_rate for pair in samples),
+        captions=tuple(pair.caption for pair in samples),
+        replaced=sum(pair.replaced for pair in samples),
+    )

@@ -271,9 +271,9 @@ class TrainConfig(Settings):
     @property
     def settled(self) -> "TrainConfig":
         """With what the conventions decide where it was not said."""
-        told, given = conventions_of(self.conventions).training, self.optimizer
-        decay = told.weight_decay if given.weight_decay is None else given.weight_decay
-        warmup = told.warmup if given.warmup is None else given.warmup
+        default, given = conventions_of(self.conventions).training, self.optimizer
+        decay = default.weight_decay if given.weight_decay is None else given.weight_decay
+        warmup = default.warmup if given.warmup is None else given.warmup
         return replace(self, optimizer=replace(given, weight_decay=decay, warmup=warmup))
 
     @property

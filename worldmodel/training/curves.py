@@ -20,8 +20,8 @@ def plot_logs(logs: list[Path], out: Path) -> Path:
 
     figure = Figure(figsize=(4.2 * len(logs), 3.2), layout="constrained")
     for axes, log in zip(figure.subplots(1, len(logs), squeeze=False)[0], logs, strict=True):
-        whole = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]  # it may be written
-        entries = [entry for entry in whole if "loss" in entry]  # a validation has none
+        complete = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]  # not half one
+        entries = [entry for entry in complete if "loss" in entry]  # a validation has none
         step, loss = (np.array([entry[key] for entry in entries]) for key in ("step", "loss"))
         axes.plot(step, loss, color="0.8", linewidth=0.8)
         width = min(WINDOW, len(loss))

@@ -4,12 +4,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 
 from worldmodel.datasets.frame_store import FrameStore, open_frame_store
@@ -20,12 +19,44 @@ from worldmodel.training.chunks import Captioned, ChunkCrops, ClipPairs, Pairs, 
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache, write_shards
 from worldmodel.training.latents import LatentEncoder
+from worldmodel.training.order import SampleOrder
 
 if TYPE_CHECKING:
     from worldmodel.datasets.openvid import Collection
 
 logger = logging.getLogger(__name__)
 LEAST_STD = 1e-3  # of a normalised latent
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run reads, and in which order.
+
+    Attributes:
+        groups: the datasets trained on, one for each length of chunk.
+        held_out: pairs for validation; None for no validation.
+        order: which samples make which step.
+        identity: of the samples and of the pretrained weights; a resumed run must share it.
+    """
+
+    groups: list[Any]
+    held_out: Pairs | None
+    order: SampleOrder
+    identity: dict[str, list[str]]
+
+
+def open_data(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerator) -> RunData:
+    """The data of a run; all processes call it, and build what is missing of a latent cache together."""
+    # Weights that are drawn anew follow from the seed. The others are hashed before anything is trained.
+    weights = [] if config.pretrained is None else encoder.hash_once()
+    held_out = validation_pairs(config) if config.validation.every else None
+    groups = samples(config, encoder, accelerator)
+    a_step = config.batch_size * config.accumulate * accelerator.num_processes
+    order = SampleOrder([len(group) for group in groups], a_step, config.seed)
+    identity = {"samples": [group.identity for group in groups]}
+    if weights:
+        identity["pretrained weights"] = weights
+    return RunData(groups, held_out, order, identity)
 
 
 def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerator) -> list[Any]:
@@ -41,21 +72,23 @@ def samples(config: TrainConfig, encoder: LatentEncoder, accelerator: Accelerato
             frames = _frame_store(data, store)
         return [ChunkCrops(frames, data.frames[0], data.stride, config.autoencoder.crop)]
     with accelerator.main_process_first():
-        pairs = open_lengths(data, data.frames, store, config.captioned)
-    if not data.latent_cache:
-        return pairs
+        lengths = open_lengths(data, data.frames, store, config.captioned)
+    return _cached(config, lengths, encoder, accelerator) if data.latent_cache else lengths
+
+
+def _cached(
+    config: TrainConfig, lengths: list[Pairs], encoder: LatentEncoder, accelerator: Accelerator
+) -> list[LatentCache]:
+    """The latent cache of each length, built together with the other processes where it is not there yet."""
     if encoder.captions is not None:
         encoder.captions.hash_once()
     share = (accelerator.process_index, accelerator.num_processes)
-    folders = [
-        write_cache(config, one, length, encoder, accelerator.device, share)
-        for one, length in zip(pairs, data.frames, strict=True)
-    ]
+    folders = [write_cache(config, pairs, encoder, share) for pairs in lengths]
     if encoder.captions is not None:
         encoder.captions.rest()
     accelerator.wait_for_everyone()
     caches = [LatentCache(folder) for folder in folders]
-    if encoder.inversion_steps and float(caches[0][0]["std"].float().mean()) < LEAST_STD:
+    if encoder.inversion_steps and float(caches[0][0].std.float().mean()) < LEAST_STD:
         logger.warning("the VAE's posterior is so narrow that target inversion changes nothing: rho=0 costs less")
     return caches
 
@@ -94,28 +127,28 @@ def open_pairs(data: DataConfig, frames: int, store: Path, captioned: bool = Fal
 
 def open_lengths(data: DataConfig, lengths: Sequence[int], store: Path, captioned: bool = False) -> list[Pairs]:
     """`open_pairs` of every length; the videos, or the frame store, are opened once."""
-    found: Sequence[Pairs]
+    opened: Sequence[Pairs]
     if data.videos is not None:
         videos = _collection(data, 2 * min(lengths), store)
-        found = [_video_pairs(data, videos, length) for length in lengths]
+        opened = [_video_pairs(data, videos, length) for length in lengths]
     elif data.decode_once:
         frames = _frame_store(data, store)
-        found = [StorePairs(frames, length, data.stride) for length in lengths]
+        opened = [StorePairs(frames, length, data.stride) for length in lengths]
     else:
-        found = [_scene_pairs(data, length) for length in lengths]
+        opened = [_scene_pairs(data, length) for length in lengths]
     if captioned:
-        found = [Captioned(pairs, pairs.captions if isinstance(pairs, ClipPairs) else None) for pairs in found]
-    return [Readable(pairs) if data.skip_bad else pairs for pairs in found]
+        opened = [Captioned(pairs, pairs.captions if isinstance(pairs, ClipPairs) else None) for pairs in opened]
+    return [Readable(pairs) if data.skip_bad else pairs for pairs in opened]
 
 
 def validation_pairs(config: TrainConfig) -> Pairs:
     """Held-out pairs of the first length, without overlap, read anew each time."""
-    asked, frames = config.validation, config.data.frames[0]
-    if config.data.root is None and asked.videos is None:
+    chosen, frames = config.validation, config.data.frames[0]
+    if config.data.root is None and chosen.videos is None:
         raise InputError("validation.videos: give the list or folder of held-out videos, or validation.every=0")
-    root = config.data.root if asked.videos is None else None
+    root = config.data.root if chosen.videos is None else None
     held_out = replace(
-        config.data, root=root, split=asked.split, videos=asked.videos, latents=None, decode_once=False,
+        config.data, root=root, split=chosen.split, videos=chosen.videos, latents=None, decode_once=False,
         stride=2 * frames,
     )  # fmt: skip
     return open_pairs(held_out, frames, store_folder(config), config.captioned)
@@ -124,9 +157,7 @@ def validation_pairs(config: TrainConfig) -> Pairs:
 def write_cache(
     config: TrainConfig,
     pairs: Pairs,
-    frames: int,
     encoder: LatentEncoder,
-    device: torch.device | str = "cpu",
     share: tuple[int, int] = (0, 1),
 ) -> Path:
     """Write this process' share of the latent cache of `pairs` that fits this run; return its folder."""
@@ -138,7 +169,7 @@ def write_cache(
     if encoder.captions is not None:
         name += f"-captions-{encoder.captions.sha256[:12]}"
     folder = store_folder(config) / name
-    write_shards(folder, pairs, encoder, device=device, workers=config.data.workers, share=share)
+    write_shards(folder, pairs, encoder, workers=config.data.workers, share=share)
     return folder
 
 
@@ -167,9 +198,9 @@ def _scene_pairs(data: DataConfig, frames: int) -> ClipPairs:
         for camera in (data.cameras if data.cameras is not None else default_cameras(index))
     ]  # fmt: skip
     rows = np.unique(np.concatenate([sequence.frame_rows().ravel() for sequence in sequences]))
-    said = [list(data.size), frames, data.stride, *([*sequence.cameras, len(sequence)] for sequence in sequences)]
+    cut = [list(data.size), frames, data.stride, *([*sequence.cameras, len(sequence)] for sequence in sequences)]
     names = [index.text("sample_data", "filename", row) for row in rows.tolist()]
-    return ClipPairs(sequences, _identity(said, [Path(index.root) / name for name in names]))
+    return ClipPairs(sequences, _identity(cut, [Path(index.root) / name for name in names]))
 
 
 def _collection(data: DataConfig, shortest: int, store: Path) -> "Collection":
@@ -187,14 +218,14 @@ def _collection(data: DataConfig, shortest: int, store: Path) -> "Collection":
 def _video_pairs(data: DataConfig, videos: "Collection", frames: int) -> ClipPairs:
     pairs = videos.pairs(frames, frames, data.stride, data.size)
     logger.info("%s", pairs.report)
-    said = [list(data.size), frames, data.stride, [[place.video, place.start] for place in pairs.places]]
-    said += [] if data.video_reader == "pyav" else [data.video_reader]
-    return ClipPairs([pairs], _identity(said, [source.path for source in pairs.sources]), pairs.caption)
+    cut = [list(data.size), frames, data.stride, [[place.video, place.start] for place in pairs.places]]
+    cut += [] if data.video_reader == "pyav" else [data.video_reader]
+    return ClipPairs([pairs], _identity(cut, [source.path for source in pairs.sources]), pairs.caption)
 
 
-def _identity(said: list[Any], files: list[Path]) -> str:
+def _identity(settings: list[Any], files: list[Path]) -> str:
     """By settings and the files' names and sizes: reading terabytes to hash them would take days."""
-    digest = hashlib.sha256(json.dumps(said).encode())
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for file in files:
         size = file.stat().st_size if file.is_file() else None
         digest.update(f"{file.parent.name}/{file.name} {size}\n".encode())

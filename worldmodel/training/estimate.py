@@ -49,8 +49,8 @@ def estimate(
     config: TrainConfig, geometry: LatentGeometry, transformer: torch.nn.Module, processes: int, device: torch.device
 ) -> Estimate:
     """What training `transformer` as `config` says will take; of several lengths, the longest counts."""
-    parameters = sum(one.numel() for one in transformer.parameters())
-    trained = sum(one.numel() for one in transformer.parameters() if one.requires_grad)
+    parameters = sum(weight.numel() for weight in transformer.parameters())
+    trained = sum(weight.numel() for weight in transformer.parameters() if weight.requires_grad)
     tokens = geometry.tokens(max(config.data.frames), *config.data.size)
     tokens *= 2 if config.objective == "noise_conditioned" else 1
     sizes: Any = transformer.config

@@ -26,17 +26,18 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
+from worldmodel.datasets.pairs import Batch, LatentPair, PixelPair
 from worldmodel.datasets.reading import reading
 from worldmodel.errors import InputError
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
 from worldmodel.training.attention import fastest_attention
-from worldmodel.training.chunks import Pairs, collate
+from worldmodel.training.chunks import Pairs, stacked
 from worldmodel.training.latents import LatentEncoder
 
 logger = logging.getLogger(__name__)
 CARD = "card.json"
 VERSION = 2  # of the layout
-PROMPTS = {"prompts": "prompt", "prompt_masks": "prompt_mask"}  # in a shard, in a sample
+PROMPTS = {"prompts": "prompt", "prompt_masks": "prompt_mask"}  # in a shard, in a `LatentPair`
 LATER = ("replaced", "conventions", "captions")  # fields that earlier caches do not have
 
 
@@ -68,7 +69,7 @@ class CacheCard:
     captions: str = ""
 
     @property
-    def said(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         """What card.json holds; of `LATER` what is not the default: caches without it stay the same."""
         plain = {field.name: field.default for field in fields(self) if field.name in LATER}
         return {name: value for name, value in asdict(self).items() if name not in LATER or value != plain[name]}
@@ -79,7 +80,7 @@ class CacheCard:
         return -(-self.pairs // self.shard_pairs)
 
 
-class LatentCache(Dataset[dict[str, Tensor]]):
+class LatentCache(Dataset[LatentPair]):
     """A finished cache. Samples are read through memory maps, nothing is loaded whole; pickles as its folder.
 
     Raises:
@@ -100,7 +101,7 @@ class LatentCache(Dataset[dict[str, Tensor]]):
     @property
     def identity(self) -> str:
         """Of the frames and of the weights that made the latents."""
-        return hashlib.sha256(json.dumps(self.card.said).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.card.document).encode()).hexdigest()
 
     def __reduce__(self) -> tuple[type["LatentCache"], tuple[Path]]:
         return LatentCache, (self.folder,)
@@ -108,23 +109,20 @@ class LatentCache(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return self.card.pairs
 
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """`mean` [2, C, f, h, w], `std` [C, f, h, w] of the observed chunk and, where the cache was built with
-        inversion, `noise` [C, f, h, w], the future chunk inverted: float16. `frame_rate`, frames a second: float32.
-        With conventions=published also `future_std` [C, f, h, w], `prompt` [L, D] and perhaps `prompt_mask` [L]."""
+    def __getitem__(self, number: int) -> LatentPair:
+        """One pair, float16."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         shard, row = divmod(number, self.card.shard_pairs)
         if shard not in self._open:
             self._open[shard] = self._files.enter_context(safe_open(shard_file(self.folder, shard), framework="pt"))
         opened = self._open[shard]
-        prompt = int(opened.get_slice("prompt_row")[row]) if self.card.captions else 0
-        return {
-            PROMPTS.get(name, name): opened.get_slice(name)[at : at + 1][0]
-            for name in opened.keys()
-            if name != "prompt_row"
-            for at in [prompt if name in PROMPTS else row]
-        }
+        names = {*opened.keys()} - {"prompt_row"}
+        rows = dict.fromkeys(names, row)
+        if self.card.captions:
+            rows |= dict.fromkeys(PROMPTS.keys() & names, int(opened.get_slice("prompt_row")[row]))
+        tensors = {PROMPTS.get(name, name): opened.get_slice(name)[at : at + 1][0] for name, at in rows.items()}
+        return LatentPair(frame_rate=float(tensors.pop("frame_rate")), **tensors)
 
 
 def read_card(folder: Path) -> CacheCard:
@@ -153,7 +151,6 @@ def write_shards(
     shard_pairs: int = 256,
     batch_size: int = 4,
     workers: int = 0,
-    device: torch.device | str = "cpu",
     share: tuple[int, int] = (0, 1),
 ) -> None:
     """Encode what is missing of the cache in `folder`.
@@ -180,9 +177,9 @@ def write_shards(
     for number in tqdm(missing, desc="latent cache", unit="shard", disable=not missing):
         first = number * shard_pairs
         numbers = range(first, min(first + shard_pairs, len(pairs)))
-        chosen = Subset(cast(Dataset, pairs), numbers)
-        with reading(chosen, collate, workers, "data.workers=0", batch_size=batch_size) as batches:
-            tensors, replaced = _shard(batches, encoder, device)
+        chosen: Subset[PixelPair] = Subset(cast(Dataset[PixelPair], pairs), numbers)
+        with reading(chosen, stacked, workers, "data.workers=0", batch_size=batch_size) as batches:
+            tensors, replaced = _shard(batches, encoder)
         file = shard_file(folder, number)
         remove_partial(folder, file.name)
         with written_whole(file) as part:
@@ -207,7 +204,7 @@ def _claim(folder: Path, card: CacheCard) -> None:
 
 def _write(card: CacheCard, folder: Path) -> None:
     with written_whole(folder / CARD) as part:
-        part.write_text(json.dumps(card.said, indent=1) + "\n")
+        part.write_text(json.dumps(card.document, indent=1) + "\n")
 
 
 def _count_replaced(folder: Path, card: CacheCard) -> None:
@@ -227,33 +224,33 @@ def _replaced_in(file: Path) -> int:
         return int((opened.metadata() or {}).get("replaced", 0))
 
 
-def _shard(
-    read: Iterable[dict[str, Any]], encoder: LatentEncoder, device: torch.device | str
-) -> tuple[dict[str, Tensor], int]:
+def _shard(batches: Iterable[Batch], encoder: LatentEncoder) -> tuple[dict[str, Tensor], int]:
     """The tensors of one file, and how many of its pairs had to be replaced."""
-    batches, captions, replaced = [], list[str](), 0
-    with fastest_attention(torch.device(device)):
-        for batch in read:
-            found = _half(encoder.latents(batch["frames"].to(device), batch["frame_rate"]))
-            batches.append(found | {"frame_rate": torch.tensor(batch["frame_rate"])})
-            captions += batch.get("caption", [""] * len(batch["frames"]))
-            replaced += sum(batch.get("replaced", ()))
+    parts, captions, replaced = list[dict[str, Tensor]](), list[str](), 0
+    with fastest_attention(encoder.device):
+        for batch in batches:
+            assert batch.pixels is not None
+            latents = encoder.latents(batch.pixels.to(encoder.device), batch.frame_rates)
+            parts.append(_half(latents.tensors()) | {"frame_rate": torch.tensor(batch.frame_rates)})
+            captions += batch.captions
+            replaced += batch.replaced
         prompts = _prompts(captions, encoder)
-    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]} | prompts, replaced
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} | prompts, replaced
 
 
 def _prompts(captions: list[str], encoder: LatentEncoder) -> dict[str, Tensor]:
     """Each caption embedded once, in the order in which they come."""
-    if encoder.captions is None:
-        return {}
     rows = {caption: row for row, caption in enumerate(dict.fromkeys(captions))}
-    found = _half(encoder.prompts(list(rows)))
-    if not found["prompt"].isfinite().all():
+    prompt = encoder.prompts(list(rows))
+    if prompt is None:
+        return {}
+    masks = {} if prompt.mask_BL is None else {"prompt_masks": prompt.mask_BL}
+    tensors = _half({"prompts": prompt.embeds_BLD} | masks)
+    if not tensors["prompts"].isfinite().all():
         raise InputError(
             "captions: their embeddings do not fit float16; use another text encoder or latent_cache=false"
         )
-    held = {name: found[kept] for name, kept in PROMPTS.items() if kept in found}
-    return held | {"prompt_row": torch.tensor([rows[caption] for caption in captions])}
+    return tensors | {"prompt_row": torch.tensor([rows[caption] for caption in captions])}
 
 
 def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

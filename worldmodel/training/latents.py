@@ -5,6 +5,7 @@ latents, normalised.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -14,17 +15,12 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone, FrameRate
+from worldmodel.datasets.pairs import LatentPair
+from worldmodel.flow.guidance import Prompt
 from worldmodel.flow.inversion import invert
 from worldmodel.measure.hashes import weights_hash
 from worldmodel.pixels import signed_from_uint8
 from worldmodel.training.captions import CaptionEncoder
-
-Latents = dict[str, Tensor]
-"""`mean` [B, 2, C, f, h, w]; `std` [B, C, f, h, w] of the observed chunk; where inverted, `noise` [B, C, f, h, w].
-
-Where conventions draw the target, `future_std` [B, C, f, h, w]; where they show captions, `prompt` [B, L, D] and, of
-networks that take one, `prompt_mask` [B, L].
-"""
 
 
 def common_rate(frame_rates_B: Sequence[float]) -> FrameRate:
@@ -49,15 +45,21 @@ class LatentEncoder:
         self.backbone, self.inversion_steps, self.precision = backbone, inversion_steps, precision
         self.captions = captions
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and where it takes frames."""
+        device: torch.device = next(self.backbone.vae.parameters()).device
+        return device
+
     def hash_once(self) -> list[str]:
         """sha256 of the VAE and of the network, hashed by the first process of a launch alone and told to the others.
 
         All processes call it, before anything is trained; each would else spend its seconds on the same billions.
         """
-        told: list[str] = ["", ""]
+        hashes = ["", ""]
         if PartialState().is_main_process:
-            told = [weights_hash(self.backbone.vae), weights_hash(self.backbone.transformer)]
-        self.vae_sha256, network = broadcast_object_list(told)
+            hashes = [weights_hash(self.backbone.vae), weights_hash(self.backbone.transformer)]
+        self.vae_sha256, network = broadcast_object_list(hashes)
         self.network_sha256 = network if self.inversion_steps else ""
         return [self.vae_sha256, network]
 
@@ -76,32 +78,31 @@ class LatentEncoder:
         frames_B23FHW: UInt8[Tensor, "B 2 3 F H W"],
         frame_rates_B: Sequence[float],
         captions_B: Sequence[str] = (),
-    ) -> Latents:
+    ) -> LatentPair:
         """Latents and prompts of the pairs, on the frames' device."""
-        return self.latents(frames_B23FHW, frame_rates_B) | self.prompts(captions_B)
+        latents, prompt = self.latents(frames_B23FHW, frame_rates_B), self.prompts(captions_B)
+        return latents if prompt is None else replace(latents, prompt=prompt.embeds_BLD, prompt_mask=prompt.mask_BL)
 
-    def prompts(self, captions_K: Sequence[str]) -> Latents:
-        """`prompt` and, where the network takes one, `prompt_mask` of these captions; nothing without captions."""
-        if self.captions is None or not captions_K:
-            return {}
-        prompt = self.captions(captions_K)
-        return {"prompt": prompt.embeds_BLD} | ({} if prompt.mask_BL is None else {"prompt_mask": prompt.mask_BL})
+    def prompts(self, captions_K: Sequence[str]) -> Prompt | None:
+        """These captions as the network sees them; None where it sees the empty prompt."""
+        return self.captions(captions_K) if self.captions is not None and captions_K else None
 
     @torch.no_grad()
-    def latents(self, frames_B23FHW: UInt8[Tensor, "B 2 3 F H W"], frame_rates_B: Sequence[float]) -> Latents:
-        """Latents of the pairs, on the frames' device."""
-        video = signed_from_uint8(frames_B23FHW)
+    def latents(self, frames_B23FHW: UInt8[Tensor, "B 2 3 F H W"], frame_rates_B: Sequence[float]) -> LatentPair:
+        """Latents of the pairs, stacked, on the frames' device."""
+        video, training = signed_from_uint8(frames_B23FHW), self.backbone.conventions.training
         with torch.autocast(video.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             observed, future = self.backbone.encode(video[:, 0]), self.backbone.encode(video[:, 1])
-            found = {"mean": torch.stack([observed.mean_BCfhw, future.mean_BCfhw], dim=1), "std": observed.std_BCfhw}
-            told = self.backbone.conventions.training
-            if told.target == "sample":
-                found["future_std"] = future.std_BCfhw
+            noise_BCfhw = None
             if self.inversion_steps:
-                found["noise"] = self._inverted(
-                    future.mean_BCfhw.float(), told.frame_rate or common_rate(frame_rates_B)
-                )
-        return found
+                rate = training.frame_rate or common_rate(frame_rates_B)
+                noise_BCfhw = self._inverted(future.mean_BCfhw.float(), rate)
+            return LatentPair(
+                mean=torch.stack([observed.mean_BCfhw, future.mean_BCfhw], dim=1),
+                std=observed.std_BCfhw,
+                noise=noise_BCfhw,
+                future_std=future.std_BCfhw if training.target == "sample" else None,
+            )
 
     def _inverted(self, future_BCfhw: Tensor, frame_rate: FrameRate) -> Tensor:
         prompt, mask = self.backbone.empty_prompt()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,9 +18,9 @@ from worldmodel.training.config import TrainConfig
 LOG = "log.jsonl"
 
 
-def check_trackers(config: TrainConfig) -> None:
+def check_trackers(trackers: Sequence[str]) -> None:
     """Raise `MissingDependency` for a tracker that is not installed."""
-    for name in config.trackers:
+    for name in trackers:
         if importlib.util.find_spec(name) is None:
             raise MissingDependency(f"trackers: {name} is not installed; pip install {name}, or leave it out")
 
@@ -32,7 +33,7 @@ class RunLog:
         if accelerator.is_main_process:
             _cut_log(out / LOG, resumed_at)
             self.file = (out / LOG).open("a")
-        settings = {name: _said(value) for name, value in flat_settings(config).items()}
+        settings = {name: _loggable(value) for name, value in flat_settings(config).items()}
         accelerator.init_trackers("worldmodel", config=settings)
 
     def __enter__(self) -> "RunLog":
@@ -78,5 +79,5 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
-def _said(value: Any) -> Any:
+def _loggable(value: Any) -> Any:
     return value if isinstance(value, int | float | str | bool) else str(value)

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 import torch
 from torch.nn import Parameter
 
-from worldmodel.training.config import TrainConfig
+from worldmodel.training.config import OptimizerConfig
 
 
-def adamw(config: TrainConfig, trained: Iterable[Parameter]) -> torch.optim.AdamW:
-    """AdamW on `trained` as the run says, and as its conventions say where it does not."""
-    settings = config.settled.optimizer
-    assert settings.weight_decay is not None  # settled
+def adamw(settings: OptimizerConfig, trained: Iterable[Parameter]) -> torch.optim.AdamW:
+    """AdamW on `trained`; the settings are those of a settled run, which has its conventions' weight decay."""
+    assert settings.weight_decay is not None
     return torch.optim.AdamW(trained, settings.lr, settings.betas, weight_decay=settings.weight_decay, foreach=True)

@@ -29,7 +29,7 @@ class Place:
     coin: float = field(default=0.0, compare=False)
 
 
-class Order:
+class SampleOrder:
     """Epoch after epoch, each in a new random order; every step's samples are of one group.
 
     Args:
@@ -80,7 +80,7 @@ class Order:
 class ShareOfOrder(Sampler[list[Place]]):
     """The batches that one of `processes` takes, from step `first` to before `last`, `accumulate` batches a step."""
 
-    def __init__(self, order: Order, first: int, last: int, accumulate: int, rank: int, processes: int) -> None:
+    def __init__(self, order: SampleOrder, first: int, last: int, accumulate: int, rank: int, processes: int) -> None:
         self.order, self.first, self.last = order, first, last
         self.accumulate, self.rank, self.processes = accumulate, rank, processes
 
@@ -107,7 +107,10 @@ class Draws:
     """
 
     def __init__(
-        self, seeds_B: Sequence[int], target_seeds_B: Sequence[int] | None = None, coins_B: list[float] | None = None
+        self,
+        seeds_B: Sequence[int],
+        target_seeds_B: Sequence[int] | None = None,
+        coins_B: Sequence[float] | None = None,
     ) -> None:
         self.rows = [torch.Generator().manual_seed(seed) for seed in seeds_B]
         self._target_seeds_B, self._coins_B = target_seeds_B, coins_B

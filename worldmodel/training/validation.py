@@ -17,9 +17,9 @@ from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import to_uint8
 from worldmodel.training.captions import CaptionEncoder
 from worldmodel.training.chunks import Pairs
-from worldmodel.training.config import TrainConfig
+from worldmodel.training.config import ValidationConfig
 
-SHOWN = 4  # pairs in the picture
+IN_PICTURE = 4  # pairs
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,19 @@ class Validation:
 
 
 def validate(
-    config: TrainConfig, pipeline: FlowFramesPipeline, pairs: Pairs, captions: CaptionEncoder | None = None
+    config: ValidationConfig, pipeline: FlowFramesPipeline, pairs: Pairs, captions: CaptionEncoder | None = None
 ) -> Validation:
-    """Predict `config.validation.pairs` pairs with the weights that `pipeline` has now, by their captions if asked."""
-    wanted = min(config.validation.pairs, len(pairs))
-    numbers = np.linspace(0, len(pairs) - 1, wanted).round().astype(int).tolist()
+    """Predict `config.pairs` pairs with the weights that `pipeline` has now, by their captions if asked."""
+    numbers = np.linspace(0, len(pairs) - 1, min(config.pairs, len(pairs))).round().astype(int).tolist()
     above, psnrs, rows = [], [], []
     for number in numbers:
-        sample = pairs[number]
-        observed, future = (chunk.transpose(0, 1)[None] for chunk in sample["frames"])
-        prompt = None if captions is None else captions([sample["caption"]])
+        pair = pairs[number]
+        observed, future = (chunk.transpose(0, 1)[None] for chunk in pair.both_chunks())
+        prompt = None if captions is None else captions([pair.caption])
         output: Any = pipeline(
             observed,
-            num_inference_steps=config.validation.evaluations,
-            frame_rate=sample["frame_rate"],
+            num_inference_steps=config.evaluations,
+            frame_rate=pair.frame_rate,
             prompt_embeds=None if prompt is None else prompt.embeds_BLD,
             prompt_mask=None if prompt is None else prompt.mask_BL,
         )
@@ -54,7 +53,7 @@ def validate(
         above.append(psnr - float(psnr_per_frame(repeat_last(observed, future.shape[1]), future).mean()))
         rows.append(_row(observed[0], future[0], predicted[0]))
     figures = {"validation_psnr_db": float(np.mean(psnrs)), "validation_above_repeating_db": float(np.mean(above))}
-    return Validation(figures, Image.fromarray(np.concatenate(rows[:SHOWN])))
+    return Validation(figures, Image.fromarray(np.concatenate(rows[:IN_PICTURE])))
 
 
 def _row(

@@ -13,7 +13,8 @@ from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import TrainConfig, data
 from worldmodel.training.latents import LatentEncoder
 from worldmodel.training.objectives import FLOWS
-from worldmodel.training.trainer import starting_pipeline, train
+from worldmodel.training.start import starting_pipeline
+from worldmodel.training.trainer import train
 
 Result = Record
 
@@ -24,7 +25,7 @@ def write_share(config: TrainConfig, which: int, of: int) -> None:
     pairs = data.open_pairs(config.data, config.data.frames[0], data.store_folder(config))
     steps = config.inversion_steps * config.inverts
     encoder = LatentEncoder(starting_pipeline(config).backbone, steps, config.precision)
-    data.write_cache(config, pairs, config.data.frames[0], encoder, share=(which, of))
+    data.write_cache(config, pairs, encoder, share=(which, of))
 
 
 def run_and_score(config: TrainConfig, clips: int) -> Result:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.wan.backbone import WanBackbone
+from worldmodel.datasets.pairs import Batch, LatentPair
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.objectives import objective_of
 from worldmodel.training.optimizer import adamw
@@ -23,7 +23,7 @@ class TrainingSteps:
         self.latents, self.device = latents, device
         self.objective = objective_of(self.config, backbone)
         self.trained = [weight for weight in self.objective.parameters() if weight.requires_grad]
-        self.optimizer = adamw(self.config, self.trained)
+        self.optimizer = adamw(self.config.settled.optimizer, self.trained)
 
     def step(self, batch: int) -> Step:
         """A step on latents that lie on the host."""
@@ -42,25 +42,21 @@ class TrainingSteps:
         held = self._host_batch(batch)
 
         def gradients() -> None:
-            moved = {
-                name: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
-                for name, value in held.items()
-            }
+            moved = held.each(lambda tensor: tensor.to(self.device, non_blocking=True))
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 loss = self.objective(moved)["loss"]
             loss.backward()
 
         return gradients
 
-    def _host_batch(self, batch: int) -> dict[str, Any]:
-        tensors = {
-            "mean": torch.randn(batch, 2, *self.latents).half(),
-            "std": torch.rand(batch, *self.latents).half(),
-            "noise": torch.randn(batch, *self.latents).half(),
-        }
-        if self.device.type == "cuda":
-            tensors = {name: value.pin_memory() for name, value in tensors.items()}
-        return tensors | {"frame_rate": [12.0] * batch, "seed": list(range(batch))}
+    def _host_batch(self, batch: int) -> Batch:
+        latents = LatentPair(
+            mean=torch.randn(batch, 2, *self.latents).half(),
+            std=torch.rand(batch, *self.latents).half(),
+            noise=torch.randn(batch, *self.latents).half(),
+        )
+        held = Batch(latents=latents, frame_rates=(12.0,) * batch, seeds=tuple(range(batch)))
+        return held.pin_memory() if self.device.type == "cuda" else held
 
 
 def plain_step(backbone: Backbone, latents: tuple[int, ...], batch: int) -> Step:

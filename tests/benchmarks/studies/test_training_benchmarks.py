@@ -24,10 +24,10 @@ def small_backbone():
 def test_a_written_cache_is_a_real_one(tmp_path: Path) -> None:
     cache = LatentCache(write_cache(tmp_path / "cache", 7, LATENTS, shard_pairs=3).folder)
     assert len(cache) == 7 and len(list(cache.folder.glob("shard-*"))) == 3
-    assert {name: tuple(tensor.shape) for name, tensor in cache[6].items()} == {
-        "mean": (2, *LATENTS), "std": LATENTS, "noise": LATENTS, "frame_rate": (),
-    }  # fmt: skip
-    assert "noise" not in write_cache(tmp_path / "without", 2, LATENTS, inverted=False)[0]
+    shapes = {"mean": (2, *LATENTS), "std": LATENTS, "noise": LATENTS}
+    assert {name: tuple(tensor.shape) for name, tensor in cache[6].tensors().items()} == shapes
+    assert cache[6].frame_rate == 12.0
+    assert write_cache(tmp_path / "without", 2, LATENTS, inverted=False)[0].noise is None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -39,8 +39,8 @@ def test_feeding_counts_pairs_and_time(tmp_path: Path, workers: int) -> None:
 
 def test_every_batch_of_an_epoch_is_read(tmp_path: Path) -> None:
     cache = write_cache(tmp_path / "cache", 8, LATENTS)
-    read = [batch["mean"] for batch in cache_feeding.batches(cache, 2, 4, 0, seed=1)]
-    everything = torch.stack([cache[number]["mean"] for number in range(8)])
+    read = [batch.latents.mean for batch in cache_feeding.batches(cache, 2, 4, 0, seed=1)]
+    everything = torch.stack([cache[number].mean for number in range(8)])
     assert torch.equal(
         torch.cat(read).sum(dim=(1, 2, 3, 4, 5)).sort()[0], everything.sum(dim=(1, 2, 3, 4, 5)).sort()[0]
     )
@@ -60,10 +60,10 @@ def test_videos_are_read_and_encoded_to_the_same_latents_as_the_cache_has(tmp_pa
     monkeypatch.setattr(cache_feeding, "VIDEO_FRAMES", 40)
     videos = write_videos(tmp_path)
     assert [len(pairs) for pairs in videos.values()] == [1, 1]
-    sample = videos["groups of 30"][0]
-    assert sample["frames"].shape == (2, 3, 17, 256, 384)
-    latents = cache_feeding.small_encoder()(sample["frames"][None], [sample["frame_rate"]])
-    assert latents["mean"].shape == (1, 2, *cache_feeding.LATENTS)
+    frames = videos["groups of 30"][0].both_chunks()
+    assert frames.shape == (2, 3, 17, 256, 384)
+    latents = cache_feeding.small_encoder()(frames[None], [videos["groups of 30"][0].frame_rate])
+    assert latents.mean.shape == (1, 2, *cache_feeding.LATENTS)
     assert math.prod(cache_feeding.LATENTS[1:]) == cache_feeding.TOKENS
 
 
@@ -95,9 +95,9 @@ def test_steps_train_and_are_timed_by_turns(tmp_path: Path) -> None:
 
 def test_only_algorithm_1_reads_the_inverted_chunks_and_mixes_them(tmp_path: Path) -> None:
     ways = step_cost.turns(small_backbone(), tmp_path, (32, 48), batch_size=8, precision="no")
-    assert [name for name, way in ways.items() if "noise" in next(way.read)] == [step_cost.ALGORITHM_1]
+    assert [name for name, way in ways.items() if next(way.read).latents.noise is not None] == [step_cost.ALGORITHM_1]
     for name, mixed in ((step_cost.ALGORITHM_1, True), (step_cost.ALGORITHM_3, False)):
-        means = next(iter(step_cost.batches(LatentCache(tmp_path / str(mixed)), 8, 9, 0, 0)))["mean"].float()
+        means = next(iter(step_cost.batches(LatentCache(tmp_path / str(mixed)), 8, 9, 0, 0))).latents.mean.float()
         ways[name].read = iter(step_cost.batches(LatentCache(tmp_path / str(mixed)), 8, 9, 0, 0))
         source, target = ways[name].prepare()
         assert torch.equal(target, means[:, 1])

@@ -17,7 +17,7 @@ from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
 from worldmodel.models.open import open_pipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.config import DataConfig, TrainConfig
-from worldmodel.training.trainer import starting_pipeline
+from worldmodel.training.start import starting_pipeline
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 VIDEO = torch.rand(1, 9, 3, 32, 48, generator=torch.Generator().manual_seed(1))

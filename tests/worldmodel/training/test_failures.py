@@ -13,21 +13,21 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from killed_runs import run_through, started
 from torch.utils.data import DataLoader
 from torch.utils.data._utils import signal_handling
 
-from worldmodel.datasets.reading import dead_processes_named, reading
+from worldmodel.datasets.pairs import Batch, PixelPair
+from worldmodel.datasets.reading import dead_processes_named, reader_died, reading
 from worldmodel.errors import InputError, RunFailed, Stopped
 from worldmodel.training import TrainConfig, data, train
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.chunks import Readable, StorePairs
-from worldmodel.training.loop import reader_died
-from worldmodel.training.objectives import FlowFrames
+from worldmodel.training.objectives import FlowFramesObjective
 from worldmodel.training.stopping import SIGNALS
 
 
@@ -43,14 +43,14 @@ def lines(run: TrainConfig) -> list[dict]:
 
 def broken_from(first: int, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses of calls `first` to `last` become infinite."""
-    forward, calls = FlowFrames.forward, iter(range(1, 1000))
+    forward, calls = FlowFramesObjective.forward, iter(range(1, 1000))
 
-    def failing(self: FlowFrames, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def failing(self: FlowFramesObjective, batch: Batch) -> dict[str, torch.Tensor]:
         losses = forward(self, batch)
         factor = float("inf") if first <= next(calls) <= last else 1.0
         return {name: loss * factor for name, loss in losses.items()}
 
-    monkeypatch.setattr(FlowFrames, "forward", failing)
+    monkeypatch.setattr(FlowFramesObjective, "forward", failing)
 
 
 def test_a_step_without_finite_gradient_is_skipped_and_counted(run: TrainConfig, monkeypatch) -> None:
@@ -110,7 +110,7 @@ class Fatal:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, number: int) -> dict:
+    def __getitem__(self, number: int) -> PixelPair:
         if number == 5:
             os.kill(os.getpid(), signal.SIGKILL)
         return self.pairs[number]
@@ -126,9 +126,9 @@ def test_a_dead_reader_ends_the_run_with_a_checkpoint(run: TrainConfig, monkeypa
         assert len(list(DataLoader(range(4), num_workers=1))) == 4
     before = signal.getsignal(signal.SIGCHLD)
     assert callable(before) == others
-    opened, forward = data.open_lengths, FlowFrames.forward
+    opened, forward = data.open_lengths, FlowFramesObjective.forward
     monkeypatch.setattr(data, "open_lengths", lambda *given: [Fatal(pairs) for pairs in opened(*given)])
-    monkeypatch.setattr(FlowFrames, "forward", lambda *given: time.sleep(0.5) or forward(*given))
+    monkeypatch.setattr(FlowFramesObjective, "forward", lambda *given: time.sleep(0.5) or forward(*given))
     reading = replace(run, rho=0.0, data=replace(run.data, latent_cache=False, workers=1), steps=40)
     with pytest.raises(RunFailed, match="a reader process died.*was written, resume=true"):
         train(reading)
@@ -156,7 +156,7 @@ def test_a_dead_reader_is_told_from_an_error_in_one(error: Exception, died: bool
 class ToldToStop(Fatal):
     """Pairs whose reader is told to stop, twice in each way, as by a launcher and again by its user."""
 
-    def __getitem__(self, number: int) -> dict:
+    def __getitem__(self, number: int) -> PixelPair:
         for told in 2 * SIGNALS:
             os.kill(os.getpid(), told)
         return self.pairs[number]
@@ -181,16 +181,17 @@ class Spoilt:
     def __len__(self) -> int:
         return 6
 
-    def __getitem__(self, number: int) -> dict:
+    def __getitem__(self, number: int) -> PixelPair:
         if number in self.bad:
             raise InputError(f"pair {number} is damaged")
-        return {"number": number}
+        chunk = torch.zeros(1, 1, 3, 2, 2, dtype=torch.uint8)
+        return PixelPair(f"scene {number}", ("front",), chunk, chunk, np.zeros((1, 2)), 12.0)
 
 
 def test_what_cannot_be_read_is_replaced_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     pairs = Readable(Spoilt({1, 2, 5}))
-    assert [pairs[number]["number"] for number in range(6)] == [0, 3, 3, 3, 4, 0]
-    assert [pairs[number]["replaced"] for number in range(6)] == [0, 1, 1, 0, 0, 1]
+    assert [pairs[number].scene for number in range(6)] == [f"scene {number}" for number in (0, 3, 3, 3, 4, 0)]
+    assert [pairs[number].replaced for number in range(6)] == [False, True, True, False, False, True]
     assert "pair 2 is damaged" in caplog.text
     with pytest.raises(InputError, match="cannot be read; the last: pair 5"):
         Readable(Spoilt(set(range(6))))[0]
@@ -198,7 +199,7 @@ def test_what_cannot_be_read_is_replaced_and_counted(caplog: pytest.LogCaptureFi
 
 def test_replaced_samples_are_in_the_log(run: TrainConfig, monkeypatch) -> None:
     class Gaps(StorePairs):
-        def __getitem__(self, number: int) -> dict:
+        def __getitem__(self, number: int) -> PixelPair:
             if number % 3 == 0:
                 raise InputError(f"pair {number} is damaged")
             return super().__getitem__(number)
@@ -216,7 +217,7 @@ def test_a_readers_error_is_the_sentence_that_it_was(
     run: TrainConfig, monkeypatch, tmp_path: Path, cached: bool
 ) -> None:
     class Torn(StorePairs):
-        def __getitem__(self, number: int) -> dict:
+        def __getitem__(self, number: int) -> PixelPair:
             if number == 2:
                 raise InputError(f"film.mp4: frame {number} is damaged; take the film out")
             return super().__getitem__(number)

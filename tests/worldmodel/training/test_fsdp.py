@@ -10,9 +10,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.datasets.pairs import Batch, LatentPair
 from worldmodel.training import DataConfig, TrainConfig
-from worldmodel.training.objectives import FlowFrames
-from worldmodel.training.trainer import keep_float32
+from worldmodel.training.objectives import FlowFramesObjective
+from worldmodel.training.processes import keep_float32
 
 
 @pytest.fixture
@@ -23,11 +24,11 @@ def alone() -> Iterator[None]:
     distributed.destroy_process_group()
 
 
-class Noting(FlowFrames):
+class Noting(FlowFramesObjective):
     """Keeps the latents as they arrive."""
 
     def coupling(self, latents, draws):
-        self.arrived = latents["mean"].clone()
+        self.arrived = latents.mean.clone()
         return super().coupling(latents, draws)
 
 
@@ -46,7 +47,7 @@ def test_latents_and_losses_are_not_rounded_to_bfloat16(alone: None) -> None:
         fully_shard(module, mesh=mesh, mp_policy=plugin.mixed_precision_policy)
     drawn = torch.Generator().manual_seed(1)
     mean, std, noise = (torch.randn(2, *shape, 8, 2, 4, 6, generator=drawn).half() for shape in ((2,), (), ()))
-    batch = {"mean": mean, "std": std.abs(), "noise": noise, "frame_rate": [12.0, 12.0], "seed": [1, 2]}
+    batch = Batch(latents=LatentPair(mean, std.abs(), noise), frame_rates=(12.0, 12.0), seeds=(1, 2))
     losses, expected = sharded(batch), plain(batch)
     assert torch.equal(sharded.arrived, mean.float())
     assert losses["loss"].dtype == torch.float32

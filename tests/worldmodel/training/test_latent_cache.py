@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
+from worldmodel.datasets.pairs import LatentPair, PixelPair
 from worldmodel.errors import InputError
 from worldmodel.flow.inversion import midpoint
 from worldmodel.training.chunks import Readable
@@ -30,12 +32,13 @@ class RandomPairs:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, number: int) -> dict:
+    def __getitem__(self, number: int) -> PixelPair:
         if number == self.fails_at:
             raise KeyboardInterrupt
         shape = (2, 3, 9, 32, 48)
         frames = torch.randint(256, shape, generator=torch.Generator().manual_seed(number)).to(torch.uint8)
-        return {"frames": frames, "frame_rate": 12.0 + number % 2}
+        observed, future = frames.transpose(1, 2)[:, None]
+        return PixelPair("random", ("front",), observed, future, np.zeros((1, 18)), 12.0 + number % 2)
 
 
 def backbone(seed: int = 0):
@@ -61,15 +64,15 @@ def test_it_holds_what_the_model_says(tmp_path: Path) -> None:
         f"shard-{number:05d}.safetensors" for number in range(3)
     ]
     for number in (0, 4, 6):
-        both = RandomPairs()[number]["frames"].float() / 127.5 - 1
+        both = RandomPairs()[number].both_chunks().float() / 127.5 - 1
         with torch.no_grad():
             observed, future = model.encode(both[:1]), model.encode(both[1:])
         sample = cache[number]
         expected = torch.stack([observed.mean_BCfhw[0], future.mean_BCfhw[0]])
-        torch.testing.assert_close(sample["mean"].float(), expected, rtol=2e-3, atol=2e-3)
-        torch.testing.assert_close(sample["std"].float(), observed.std_BCfhw[0], rtol=2e-3, atol=2e-3)
-        assert sample["noise"].shape == future.mean_BCfhw[0].shape
-        assert float(sample["frame_rate"]) == 12.0 + number % 2
+        torch.testing.assert_close(sample.mean.float(), expected, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(sample.std.float(), observed.std_BCfhw[0], rtol=2e-3, atol=2e-3)
+        assert sample.noise.shape == future.mean_BCfhw[0].shape
+        assert sample.frame_rate == 12.0 + number % 2
 
 
 def test_its_noise_flows_back_to_the_future_chunk(tmp_path: Path) -> None:
@@ -79,14 +82,14 @@ def test_its_noise_flows_back_to_the_future_chunk(tmp_path: Path) -> None:
     def velocity(x: torch.Tensor, sigma_B: torch.Tensor) -> torch.Tensor:
         return model.velocity(x, sigma_B, prompt, mask, 13.0)
 
-    back = midpoint(velocity, sample["noise"].float()[None], 1.0, 0.0, 25).x[0]
-    future = sample["mean"][1].float()
+    back = midpoint(velocity, sample.noise.float()[None], 1.0, 0.0, 25).x[0]
+    future = sample.mean[1].float()
     assert (back - future).norm() / future.norm() < 5e-3  # float16 on disk
 
 
 def test_without_inversion_there_is_no_noise(tmp_path: Path) -> None:
     cache = build(tmp_path / "cache", inversion_steps=0)
-    assert sorted(cache[0]) == ["frame_rate", "mean", "std"]
+    assert sorted(cache[0].tensors()) == ["mean", "std"]
     assert cache.card.network == ""
 
 
@@ -125,7 +128,7 @@ class SpoiltPairs(RandomPairs):
 
     bad: tuple[int, ...] = (2, 3, 5)
 
-    def __getitem__(self, number: int) -> dict:
+    def __getitem__(self, number: int) -> PixelPair:
         if number in self.bad:
             raise InputError(f"pair {number} is damaged")
         return super().__getitem__(number)
@@ -145,7 +148,7 @@ def test_pairs_that_could_not_be_read_are_counted(
     assert json.loads((tmp_path / "spoilt" / "card.json").read_text())["replaced"] == 3
     assert cache.card.replaced == 3
     assert cache.identity != sound.identity
-    torch.testing.assert_close(cache[2]["mean"], sound[4]["mean"], rtol=2e-3, atol=2e-3)  # in a batch of another size
+    torch.testing.assert_close(cache[2].mean, sound[4].mean, rtol=2e-3, atol=2e-3)  # in a batch of another size
     caplog.clear()
     before = files(tmp_path / "spoilt")
     build(tmp_path / "spoilt", spoilt)  # finished: said again, nothing written
@@ -162,7 +165,7 @@ def test_a_card_without_replaced_pairs_is_that_of_earlier_versions(tmp_path: Pat
 
 def test_the_count_survives_an_interruption(tmp_path: Path) -> None:
     class Stopped(SpoiltPairs):
-        def __getitem__(self, number: int) -> dict:
+        def __getitem__(self, number: int) -> PixelPair:
             if number == 6:
                 raise KeyboardInterrupt
             return super().__getitem__(number)
@@ -200,10 +203,10 @@ def test_a_finished_cache_is_only_opened(tmp_path: Path) -> None:
 
 def test_loaders_share_it(tmp_path: Path) -> None:
     cache = build(tmp_path / "cache")
-    alone = torch.stack([cache[number]["mean"] for number in range(7)])
-    loaded = torch.cat([batch["mean"] for batch in DataLoader(cache, batch_size=3, num_workers=2)])
+    alone = torch.stack([cache[number].mean for number in range(7)])
+    loaded = torch.cat([pairs.mean for pairs in DataLoader(cache, 3, num_workers=2, collate_fn=LatentPair.stack)])
     assert torch.equal(loaded, alone)
-    assert torch.equal(pickle.loads(pickle.dumps(cache))[5]["mean"], alone[5])
+    assert torch.equal(pickle.loads(pickle.dumps(cache))[5].mean, alone[5])
 
 
 def test_what_is_no_cache_is_named(tmp_path: Path) -> None:

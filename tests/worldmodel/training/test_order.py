@@ -4,40 +4,40 @@ import pytest
 import torch
 
 from worldmodel.errors import InputError
-from worldmodel.training.order import Draws, Order, Place, ShareOfOrder
+from worldmodel.training.order import Draws, Place, SampleOrder, ShareOfOrder
 
 
-def steps(order: Order, count: int) -> list[list[Place]]:
+def steps(order: SampleOrder, count: int) -> list[list[Place]]:
     return [order.step(number) for number in range(count)]
 
 
 def test_an_epoch_has_every_sample_once_and_the_next_another_order() -> None:
-    order = Order([12], 4, seed=0)
+    order = SampleOrder([12], 4, seed=0)
     epochs = [[place.number for step in range(3 * e, 3 * e + 3) for place in order.step(step)] for e in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
     assert epochs[0] != epochs[1]
 
 
 def test_it_follows_from_the_seed() -> None:
-    assert steps(Order([50], 4, 3), 30) == steps(Order([50], 4, 3), 30)
-    assert steps(Order([50], 4, 3), 30) != steps(Order([50], 4, 4), 30)
+    assert steps(SampleOrder([50], 4, 3), 30) == steps(SampleOrder([50], 4, 3), 30)
+    assert steps(SampleOrder([50], 4, 3), 30) != steps(SampleOrder([50], 4, 4), 30)
 
 
 def test_a_step_is_of_one_length_and_all_lengths_come() -> None:
-    order = Order([20, 9], 4, seed=1)
+    order = SampleOrder([20, 9], 4, seed=1)
     groups = [{place.group for place in step} for step in steps(order, order.steps_per_epoch)]
     assert all(len(group) == 1 for group in groups)
     assert [group.pop() for group in groups].count(1) == 2
 
 
 def test_seeds_differ_between_samples_and_steps() -> None:
-    seeds = [place.seed for step in steps(Order([8], 4, 0), 10) for place in step]
+    seeds = [place.seed for step in steps(SampleOrder([8], 4, 0), 10) for place in step]
     assert len(set(seeds)) == 40
 
 
 @pytest.mark.parametrize(("accumulate", "processes"), [(1, 1), (2, 1), (1, 2), (3, 2), (2, 3)])
 def test_processes_and_accumulation_share_the_same_steps(accumulate: int, processes: int) -> None:
-    order = Order([40], 12, seed=2)
+    order = SampleOrder([40], 12, seed=2)
     shares = [list(ShareOfOrder(order, 1, 5, accumulate, rank, processes)) for rank in range(processes)]
     for step in range(1, 5):
         first = (step - 1) * accumulate
@@ -48,7 +48,7 @@ def test_processes_and_accumulation_share_the_same_steps(accumulate: int, proces
 
 def test_too_few_samples_are_named() -> None:
     with pytest.raises(InputError, match="a step takes 8 samples, the data give 7"):
-        Order([7], 8, 0)
+        SampleOrder([7], 8, 0)
 
 
 def test_draws_belong_to_the_row_not_to_the_batch() -> None:

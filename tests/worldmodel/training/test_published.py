@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -25,6 +24,7 @@ from worldmodel.backbones.ltx.backbone import LTXBackbone
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.cli.commands.cache_build import CacheBuildConfig, build_cache
 from worldmodel.conventions import PAPER, PUBLISHED
+from worldmodel.datasets.pairs import Batch, LatentPair
 from worldmodel.errors import InputError
 from worldmodel.models.families import WAN
 from worldmodel.models.pipeline import FlowFramesPipeline
@@ -35,8 +35,8 @@ from worldmodel.training.chunks import Pool
 from worldmodel.training.data import open_pairs, samples
 from worldmodel.training.latent_cache import LatentCache, shard_file, write_shards
 from worldmodel.training.latents import LatentEncoder
-from worldmodel.training.objectives import FlowFrames
-from worldmodel.training.order import Draws, Order, ShareOfOrder
+from worldmodel.training.objectives import FlowFramesObjective
+from worldmodel.training.order import Draws, SampleOrder, ShareOfOrder
 
 pytestmark = pytest.mark.slow
 
@@ -56,22 +56,22 @@ class Stored(Draws):
         return self.given[f"{self.case}_x1_noise"].to(tensor)
 
 
-def published_batch(given: dict[str, Tensor]) -> dict[str, Any]:
+def published_batch(given: dict[str, Tensor]) -> Batch:
     """The stored posteriors, inverted chunk and prompts as the latent cache gives them: latents normalised."""
     mean, std = (given[name].view(1, -1, 1, 1, 1) for name in ("mean_of_means", "std_of_means"))
     shape = given["mean0"].shape
-    return {
-        "mean": torch.stack([(given[name] - mean) / std for name in ("mean0", "mean1")], dim=1),
-        "std": torch.exp(0.5 * given["logvar0"]) / std,
-        "future_std": torch.exp(0.5 * given["logvar1"]) / std,
-        "noise": given["xhat1_packed"].transpose(1, 2).reshape(shape),
-        "prompt": given["prompt_embeds"],
-        "prompt_mask": given["prompt_mask"],
-        "frame_rate": [12.0] * shape[0],
-    }
+    latents = LatentPair(
+        mean=torch.stack([(given[name] - mean) / std for name in ("mean0", "mean1")], dim=1),
+        std=torch.exp(0.5 * given["logvar0"]) / std,
+        future_std=torch.exp(0.5 * given["logvar1"]) / std,
+        noise=given["xhat1_packed"].transpose(1, 2).reshape(shape),
+        prompt=given["prompt_embeds"],
+        prompt_mask=given["prompt_mask"],
+    )
+    return Batch(latents=latents, frame_rates=(12.0,) * shape[0])
 
 
-def published_objective(case: Golden, transformer: Golden, folder: Path) -> FlowFrames:
+def published_objective(case: Golden, transformer: Golden, folder: Path) -> FlowFramesObjective:
     path = folder / f"{transformer.name}.safetensors"
     save_file(transformer.weights(), path, metadata={"config": json.dumps({"transformer": transformer.config})})
     vae = tiny_vae(base_channels=4, latent_channels=128, spatial=32, temporal=8)
@@ -79,7 +79,7 @@ def published_objective(case: Golden, transformer: Golden, folder: Path) -> Flow
     vae.latents_std.copy_(case.tensors["std_of_means"])
     backbone = LTXBackbone(vae, ltx_official.load_transformer(path))
     settings = TrainConfig(DataConfig("unused"), conventions="published", rho=case.spec["rho"], precision="no")
-    return FlowFrames(backbone, settings)
+    return FlowFramesObjective(backbone, settings)
 
 
 def largest(ours: Tensor, theirs: Tensor) -> float:
@@ -92,7 +92,7 @@ def test_a_step_is_the_published_one(golden: Callable[[str], list[Golden]], tmp_
         batch, given = published_batch(case.tensors), case.tensors
         for name, said in case.spec["cases"].items():
             draws = Stored(name, given, said["coin"])
-            at = objective.path_sample({key: batch[key] for key in ("mean", "std", "future_std", "noise")}, draws)
+            at = objective.path_sample(batch.latents, draws)
             assert largest(at.sigma, given[f"{name}_sigma"]) < 1e-6
             assert largest(at.x_sigma, given[f"{name}_x_sigma"]) < 2e-5
             assert largest(at.velocity, given[f"{name}_target"]) < 2e-5
@@ -110,8 +110,8 @@ def test_a_step_is_the_published_one(golden: Callable[[str], list[Golden]], tmp_
 def test_by_the_papers_conventions_the_same_step_is_another(golden, tmp_path: Path) -> None:
     case = golden("flowc2s_train")[0]
     theirs = published_objective(case, golden(case.spec["transformer"])[0], tmp_path)
-    ours = FlowFrames(theirs.backbone, replace(theirs.config, conventions="paper"))
-    batch = published_batch(case.tensors) | {"seed": [0, 1, 2]}
+    ours = FlowFramesObjective(theirs.backbone, replace(theirs.config, conventions="paper"))
+    batch = replace(published_batch(case.tensors), seeds=(0, 1, 2))
     loss = float(ours(batch, Stored("mixed", case.tensors, 0.3))["loss"])
     assert abs(loss - case.spec["cases"]["mixed"]["loss"]) > 0.05
 
@@ -205,11 +205,9 @@ def test_the_cache_holds_both_deviations_and_each_caption_once(settings: TrainCo
     prompt = pipeline._encode(["a car turns left", "rain", ""])
     for number in (0, 3, 4, 11):
         sample = cache[number]
-        torch.testing.assert_close(sample["prompt"].float(), prompt.embeds_BLD[number // 4], rtol=2e-3, atol=2e-3)
-        assert torch.equal(sample["prompt_mask"].float(), prompt.mask_BL[number // 4])
-        assert sample["future_std"].shape == sample["std"].shape and not torch.equal(
-            sample["future_std"], sample["std"]
-        )
+        torch.testing.assert_close(sample.prompt.float(), prompt.embeds_BLD[number // 4], rtol=2e-3, atol=2e-3)
+        assert torch.equal(sample.prompt_mask.float(), prompt.mask_BL[number // 4])
+        assert sample.future_std.shape == sample.std.shape and not torch.equal(sample.future_std, sample.std)
     before = shard_file(folder, 0).read_bytes()
     shard_file(folder, 0).unlink()
     build_cache(CacheBuildConfig(**{each.name: getattr(run, each.name) for each in fields(run)}))
@@ -293,16 +291,16 @@ def test_a_run_of_two_processes_that_is_killed_is_the_undisturbed_one(settings: 
 
 
 def test_a_pair_keeps_its_targets_noise_and_a_micro_batch_its_coin() -> None:
-    order = Order([6, 5], 4, seed=1)
+    order = SampleOrder([6, 5], 4, seed=1)
     seen: dict[int, list[int]] = {}
-    pool = Pool([[{"number": number} for number in range(size)] for size in (6, 5)])
+    pool = Pool([[torch.tensor(number) for number in range(size)] for size in (6, 5)])
     for step in range(8):
         parts = [list(ShareOfOrder(order, step, step + 1, 2, rank, 2)) for rank in range(2)]
         coins = [{place.coin for part in parts for place in part[batch]} for batch in range(2)]
         assert [len(each) for each in coins] == [1, 1] and coins[0] != coins[1]
         for place in (place for part in parts for batch in part for place in batch):
             sample = pool[place]
-            seen.setdefault(sample["pair"], []).append((place.group, sample["number"]))
+            seen.setdefault(sample.number, []).append((place.group, int(sample.content)))
     assert all(len(set(places)) == 1 for places in seen.values()) and len(seen) > 8
 
 
@@ -326,31 +324,32 @@ def test_wan_is_fed_whole_timesteps_and_captions_without_a_mask() -> None:
     backbone = WAN.random_backbone("tiny")
     shape = (2, backbone.geometry.channels, 2, 4, 4)
     generator = torch.Generator().manual_seed(0)
-    batch = {name: torch.rand(shape, generator=generator) for name in ("std", "future_std", "noise")}
-    batch["mean"] = torch.randn(2, 2, *shape[1:], generator=generator)
-    batch["prompt"] = torch.randn(2, 3, backbone.transformer.config.text_dim, generator=generator)
-    more = {"seed": [1, 2], "pair": [0, 5], "coin": [0.2, 0.2], "frame_rate": [12.0, 12.0]}
+    parts = {name: torch.rand(shape, generator=generator) for name in ("std", "future_std", "noise")}
+    means = torch.randn(2, 2, *shape[1:], generator=generator)
+    prompt = torch.randn(2, 3, backbone.transformer.config.text_dim, generator=generator)
+    latents = LatentPair(mean=means, prompt=prompt, **parts)
+    batch = Batch(latents=latents, seeds=(1, 2), numbers=(0, 5), coins=(0.2, 0.2), frame_rates=(12.0, 12.0))
     settings = TrainConfig(DataConfig("unused"), conventions="published", sigma_shift=0.0)
-    objective = FlowFrames(backbone, settings)
-    at = objective.path_sample(batch, objective.draws_of(more))
+    objective = FlowFramesObjective(backbone, settings)
+    at = objective.path_sample(latents, objective.draws_of(batch))
     mean, std = backbone.latent_statistics()
-    drawn = Draws([4324421, 4324426]).normal_like(batch["std"])
-    target = batch["mean"][:, 1] + batch["future_std"] * drawn
-    source = batch["mean"][:, 0] + batch["std"] * (batch["noise"] * std + mean)
+    drawn = Draws([4324421, 4324426]).normal_like(latents.std)
+    target = latents.mean[:, 1] + latents.future_std * drawn
+    source = latents.mean[:, 0] + latents.std * (latents.noise * std + mean)
     torch.testing.assert_close(at.velocity, source - target)
     assert torch.equal(at.sigma, torch.cat([torch.sigmoid(row) for row in Draws([1, 2]).normal().split(1)]))
-    velocity = backbone.velocity(at.x_sigma, at.sigma, batch["prompt"], whole_timesteps=True)
-    loss = objective({**batch, **more})["loss"]
+    velocity = backbone.velocity(at.x_sigma, at.sigma, prompt, whole_timesteps=True)
+    loss = objective(batch)["loss"]
     torch.testing.assert_close(loss, (velocity - at.velocity).square().mean())
-    exact = backbone.velocity(at.x_sigma, at.sigma, batch["prompt"])
+    exact = backbone.velocity(at.x_sigma, at.sigma, prompt)
     assert not torch.equal(velocity, exact)
 
 
 def test_mixing_finds_wans_statistics_where_the_latents_are() -> None:
     backbone = WAN.random_backbone("tiny")
     shape = (2, backbone.geometry.channels, 2, 4, 4)
-    elsewhere = {name: torch.zeros(shape, device="meta") for name in ("std", "future_std", "noise")}
-    elsewhere["mean"] = torch.zeros(2, 2, *shape[1:], device="meta")
-    objective = FlowFrames(backbone, TrainConfig(DataConfig("unused"), conventions="published"))
+    parts = {name: torch.zeros(shape, device="meta") for name in ("std", "future_std", "noise")}
+    elsewhere = LatentPair(mean=torch.zeros(2, 2, *shape[1:], device="meta"), **parts)
+    objective = FlowFramesObjective(backbone, TrainConfig(DataConfig("unused"), conventions="published"))
     source = objective.coupling(elsewhere, Draws([1, 2], coins_B=[0.2, 0.2])).x_source
     assert source.device.type == "meta" and source.shape == shape

@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from worldmodel.datasets.pairs import Batch
 from worldmodel.errors import InputError
 from worldmodel.measure.hashes import weights_hash
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training import AutoencoderConfig, OptimizerConfig, TrainConfig, train
 from worldmodel.training.checkpoints import checkpoints_of
 from worldmodel.training.curves import plot_logs
-from worldmodel.training.objectives import FlowFrames
+from worldmodel.training.objectives import FlowFramesObjective
 
 
 def log_of(run: TrainConfig) -> list[dict]:
@@ -50,13 +51,13 @@ def test_the_log_has_every_fifth_step(runs) -> None:
 
 
 def test_the_log_has_the_mean_over_the_batches_of_a_step(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forward, found = FlowFrames.forward, []
+    forward, found = FlowFramesObjective.forward, []
 
-    def noted(objective: FlowFrames, batch: dict) -> dict[str, torch.Tensor]:
+    def noted(objective: FlowFramesObjective, batch: Batch) -> dict[str, torch.Tensor]:
         found.append(forward(objective, batch))
         return found[-1]
 
-    monkeypatch.setattr(FlowFrames, "forward", noted)
+    monkeypatch.setattr(FlowFramesObjective, "forward", noted)
     run = replace(runs.flowframes, out=str(tmp_path / "run"), steps=2, accumulate=3, log_every=1)
     train(run)
     for name in ("loss", "unexplained"):

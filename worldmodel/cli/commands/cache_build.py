@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldmodel.conventions import conventions_of
 from worldmodel.errors import InputError
 from worldmodel.settings import Count, Natural
 from worldmodel.training.config import TrainConfig
@@ -33,25 +32,17 @@ def build_cache(config: CacheBuildConfig) -> list[Path]:
     import torch
 
     from worldmodel.training import data
-    from worldmodel.training.captions import CaptionEncoder
-    from worldmodel.training.latents import LatentEncoder
-    from worldmodel.training.trainer import started_processes, starting_pipeline
+    from worldmodel.training.processes import started_processes
+    from worldmodel.training.start import open_model
 
     if started_processes() > 1:
         raise InputError("cache build: a launcher's processes would all do the same; start jobs with task=I tasks=N")
-    pipeline = starting_pipeline(config)
-    pipeline.vae.requires_grad_(False).eval()
-    pipeline.transformer.requires_grad_(False).eval()
     device = torch.device("cuda" if torch.cuda.is_available() and config.device == "auto" else "cpu")
-    pipeline.to(device)
-    backbone = pipeline.backbone
-    backbone.conventions = conventions_of(config.conventions)
-    captions = CaptionEncoder(pipeline, device) if config.captioned else None
-    encoder = LatentEncoder(backbone, config.inversion_steps * config.inverts, config.precision, captions)
+    encoder = open_model(config, device).encoder
     folders = []
     for frames in config.data.frames:
         pairs = data.open_pairs(config.data, frames, data.store_folder(config), config.captioned)
-        folder = data.write_cache(config, pairs, frames, encoder, device, (config.task, config.tasks))
+        folder = data.write_cache(config, pairs, encoder, (config.task, config.tasks))
         print(f"{folder}: {len(pairs)} pairs of {frames} + {frames} frames, share {config.task + 1} of {config.tasks}")
         folders.append(folder)
     return folders

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from worldmodel.conventions import Conventions, conventions_of
+from worldmodel.datasets.pairs import LatentPair
 from worldmodel.errors import InputError
 from worldmodel.files import written_whole
 from worldmodel.flow.inversion import midpoint
@@ -23,7 +24,7 @@ from worldmodel.settings import Count, Settings, Text
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.latent_cache import LatentCache
 from worldmodel.training.latents import LatentEncoder
-from worldmodel.training.trainer import starting_pipeline
+from worldmodel.training.start import starting_pipeline
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def look_into_cache(config: CacheLookConfig) -> Path:
     if encoder.vae_sha256 != cache.card.vae or encoder.network_sha256 != cache.card.network:
         raise InputError(f"{config.folder}: made by another model than pretrained={config.pretrained}; give that one")
     numbers = np.linspace(0, len(cache) - 1, min(config.pairs, len(cache))).round().astype(int).tolist()
-    told = conventions_of(cache.card.conventions)
-    rows = [_row(pipeline, cache[number], config.steps, told) for number in numbers]
+    conventions = conventions_of(cache.card.conventions)
+    rows = [_row(pipeline, cache[number], config.steps, conventions) for number in numbers]
     with written_whole(config.out, ".png") as part:
         Image.fromarray(np.concatenate(rows)).save(part, "PNG")
     print(f"{config.out}: {len(rows)} of {len(cache)} pairs; {_columns(cache)}")
@@ -76,19 +77,20 @@ def _columns(cache: LatentCache) -> str:
 
 @torch.no_grad()
 def _row(
-    pipeline: FlowFramesPipeline, sample: dict[str, Tensor], steps: int, conventions: Conventions
+    pipeline: FlowFramesPipeline, pair: LatentPair, steps: int, conventions: Conventions
 ) -> UInt8[np.ndarray, "H w 3"]:
-    observed, future = (_decoded(pipeline, latents) for latents in sample["mean"])
+    observed, future = (_decoded(pipeline, latents) for latents in pair.mean)
     frames = [observed[-1], *_two_of(future)]
-    if "noise" in sample:
-        backbone, told = pipeline.backbone, conventions.training
-        backbone.conventions, rate = conventions, told.frame_rate or float(sample["frame_rate"])
+    if pair.noise is not None:
+        backbone, rate = pipeline.backbone, conventions.training.frame_rate or pair.frame_rate
+        assert rate is not None
+        backbone.conventions = conventions
         prompt, mask = backbone.empty_prompt()
 
         def velocity(x: Tensor, sigma_B: Tensor) -> Tensor:
             return backbone.velocity(x, sigma_B, prompt, mask, rate)
 
-        frames += _two_of(_decoded(pipeline, midpoint(velocity, sample["noise"].float()[None], 1.0, 0.0, steps).x[0]))
+        frames += _two_of(_decoded(pipeline, midpoint(velocity, pair.noise.float()[None], 1.0, 0.0, steps).x[0]))
     return torch.cat(frames, dim=2).permute(1, 2, 0).numpy()
 
 
