@@ -13,7 +13,9 @@ Generators = torch.Generator | list[torch.Generator] | None
 def normal_like(like: Tensor, generator: Generators) -> Tensor:
     """Standard normal numbers, drawn on the CPU so that they are the same on every device; None is a fixed seed."""
     check_generators(generator, len(like))
-    return randn_tensor(like.shape, generator or torch.Generator().manual_seed(0), like.device, like.dtype)
+    generator = generator or torch.Generator().manual_seed(0)
+    drawn: Tensor = randn_tensor(like.shape, generator, like.device, like.dtype)
+    return drawn
 
 
 def check_generators(generator: Generators, batch: int) -> None:

@@ -137,7 +137,8 @@ def set_sigmas(
         equal = np.linspace(first, first / num_inference_steps, num_inference_steps)
         scheduler.set_timesteps(num_inference_steps, device=device, sigmas=equal)
     scheduler.set_begin_index(0)  # truncated timesteps may repeat, so a step is never looked up by its timestep
-    return scheduler.sigmas.tolist()
+    sigmas: list[float] = scheduler.sigmas.tolist()
+    return sigmas
 
 
 def check_scheduler(scheduler: Any) -> None:

@@ -170,7 +170,7 @@ class FlowFramesPipeline(SavedPipeline):
         generator: Generators = None,
     ) -> Float[Tensor, "B C f h w"]:
         """What the flow starts from for pixels in [-1, 1]: the posterior's mean or a sample of it, normalised."""
-        parts = video_BCFHW.split(vae_batch_size or len(video_BCFHW))
+        parts = torch.split(video_BCFHW, vae_batch_size or len(video_BCFHW))
         posteriors = [backbone.encode(part.to(self._execution_device)) for part in parts]
         mean_BCfhw = torch.cat([posterior.mean_BCfhw.float() for posterior in posteriors])
         if backbone.source == "mean":
@@ -230,9 +230,9 @@ def _decode(
 ) -> Float[Tensor, "B F 3 H W"]:
     """Pixels in [0, 1], float32."""
     if isinstance(generator, list):
-        parts = [backbone.decode(part, own) for part, own in zip(latents.split(1), generator, strict=True)]
+        parts = [backbone.decode(part, own) for part, own in zip(torch.split(latents, 1), generator, strict=True)]
     else:
-        parts = [backbone.decode(part, generator) for part in latents.split(vae_batch_size or len(latents))]
+        parts = [backbone.decode(part, generator) for part in torch.split(latents, vae_batch_size or len(latents))]
     pixels_BCFHW = torch.cat(parts)
     refuse_not_finite(pixels_BCFHW, "what the VAE decoded")
     return unit_from_signed(pixels_BCFHW.float()).clamp(0, 1).transpose(1, 2)

@@ -32,7 +32,7 @@ class PromptCache(ModelMixin, ConfigMixin):
     # before open here and those saved here open in the versions of before.
     __module__ = "worldmodel.prompts"
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]  # diffusers' own
     def __init__(self, tokens: int, width: int, masked: bool) -> None:
         super().__init__()
         self.embeds = torch.nn.Parameter(torch.zeros(1, tokens, width), requires_grad=False)
@@ -41,7 +41,7 @@ class PromptCache(ModelMixin, ConfigMixin):
     @classmethod
     def of(cls, embeds_1LD: Float[Tensor, "1 L D"], mask_1L: Tensor | None) -> "PromptCache":
         """Keep this prompt, in the dtype and on the device of its embedding."""
-        cache = cls(embeds_1LD.shape[1], embeds_1LD.shape[2], mask_1L is not None).to(embeds_1LD)
+        cache: PromptCache = cls(embeds_1LD.shape[1], embeds_1LD.shape[2], mask_1L is not None).to(embeds_1LD)
         cache.embeds.data.copy_(embeds_1LD)
         if mask_1L is not None:
             cache.mask.data.copy_(mask_1L)

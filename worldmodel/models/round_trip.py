@@ -23,7 +23,7 @@ def vae_round_trip(
     """
     refuse_other_than_8_bit("VAE round trip", truth_NTCHW)
     device = next(backbone.vae.parameters()).device
-    chunks = truth_NTCHW.split(chunk_frames, dim=1)
+    chunks = torch.split(truth_NTCHW, chunk_frames, dim=1)
     passed = [
         torch.cat([_round_trip(backbone, camera_FCHW[None], device) for camera_FCHW in chunk_NFCHW])
         for chunk_NFCHW in chunks

@@ -132,7 +132,7 @@ class SavedPipeline(DiffusionPipeline):
             dtype = kwargs.get("dtype") or kwargs.get("torch_dtype") or torch.float32
             if isinstance(dtype, torch.dtype) and not kwargs.keys() & DIFFUSERS_LOADS:
                 kwargs |= load_networks(folder, kwargs.keys(), dtype)
-        pipeline: PipelineT = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        pipeline: PipelineT = super().from_pretrained(*args, **kwargs)
         for component in pipeline.components.values():
             if isinstance(component, torch.nn.Module):
                 align_weights(component)

@@ -14,7 +14,7 @@ from worldmodel.errors import InputError
 from worldmodel.models.checkpoint import checkpoint_hashes, place_of
 from worldmodel.models.families import WAN
 from worldmodel.models.noise_conditioned import NoiseConditionedPipeline
-from worldmodel.models.open import open_pipeline
+from worldmodel.models.open import open_backbone, open_pipeline
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.start import starting_pipeline
@@ -154,3 +154,12 @@ def test_a_path_with_a_slip_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_option_that_no_conventions_decide_is_refused(base: Path) -> None:
     with pytest.raises(InputError, match="decode_time: conventions decide no such option; use decode_timestep, "):
         open_pipeline(base, device="cpu", decode_time=0.1)
+
+
+def test_random_weights_are_a_checkpoint_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pipeline, again = (open_pipeline("random wan tiny", device="cpu") for _ in range(2))
+    assert pipeline.conventions.name == "paper" and pipeline.family is WAN
+    assert torch.equal(predicted(pipeline), predicted(again))
+    assert place_of("random") is None and checkpoint_hashes("random wan tiny", None) == {"checkpoint_sha256": None}
+    assert open_backbone("random ltx tiny", dtype=torch.bfloat16).transformer.dtype == torch.bfloat16

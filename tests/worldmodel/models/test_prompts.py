@@ -1,11 +1,14 @@
 """Prompts: embedded ones, texts through real tiny text encoders, the cached empty one, and guidance by them."""
 
+import json
+
 import pytest
 import torch
 from diffusers import LTXPipeline, WanPipeline
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
 
+from worldmodel.checkpoints import shipped
 from worldmodel.errors import InputError
 from worldmodel.flow.solvers import Evaluations
 from worldmodel.models.pipeline import FlowFramesPipeline
@@ -131,6 +134,10 @@ def test_the_cached_empty_prompt_serves_without_the_text_encoder(reading, video,
     again = FlowFramesPipeline.from_pretrained(tmp_path / "bare")
     assert torch.equal(again.prompt_cache.embeds, reading.prompt_cache.embeds)
     assert not (tmp_path / "bare" / "text_encoder").exists()
+    # The name by which pipelines of every version know the component; the shipped ones open by it too.
+    listed = json.loads((tmp_path / "bare" / "model_index.json").read_text())["prompt_cache"]
+    assert listed == ["worldmodel.prompts", "PromptCache"]
+    assert listed == json.loads((shipped("tiny") / "model_index.json").read_text())["prompt_cache"]
 
 
 def test_a_text_encoder_without_cache_gives_the_same_empty_prompt(reading, video):

@@ -103,7 +103,8 @@ class LTXBackbone(Backbone):
             timestep_B = raw_BCfhw.new_full((len(raw_BCfhw),), self.decode_timestep)
         vae_dtype = self.vae.dtype
         timestep_B = None if timestep_B is None else timestep_B.to(vae_dtype)
-        return self.vae.decode(raw_BCfhw.to(vae_dtype), timestep_B).sample
+        pixels_BCFHW: Tensor = self.vae.decode(raw_BCfhw.to(vae_dtype), timestep_B).sample
+        return pixels_BCFHW
 
     def velocity(
         self,
@@ -134,7 +135,7 @@ class LTXBackbone(Backbone):
             prompt_embeds = prompt_embeds.expand(batch, -1, -1)
         if prompt_mask is not None and len(prompt_mask) != batch:
             prompt_mask = prompt_mask.expand(batch, -1)
-        tokens_BNC = self.transformer(
+        tokens_BNC: Tensor = self.transformer(
             hidden_states=sequence_BCfhw.flatten(2).transpose(1, 2).to(dtype),
             encoder_hidden_states=prompt_embeds.to(dtype),
             timestep=timestep_BN,
@@ -188,4 +189,5 @@ class LTXBackbone(Backbone):
         if generator is None:
             # One noise for every clip: a prediction then depends neither on the batch nor on who predicted before.
             generator, shape = torch.Generator("cpu").manual_seed(0), (1, *shape[1:])
-        return randn_tensor(shape, generator=generator, device=like_BCfhw.device, dtype=like_BCfhw.dtype)
+        noise: Tensor = randn_tensor(shape, generator=generator, device=like_BCfhw.device, dtype=like_BCfhw.dtype)
+        return noise

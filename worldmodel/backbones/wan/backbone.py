@@ -29,6 +29,7 @@ class WanBackbone(Backbone):
 
     vae: Any  # diffusers' classes carry no types for what is read here
     transformer: Any
+    text_length: int
     default_guidance = 5.0  # the paper's Table 4
 
     def __init__(
@@ -90,7 +91,8 @@ class WanBackbone(Backbone):
         """Normalised latents to pixels, clamped to [-1, 1] by the VAE itself; nothing is drawn from `generator`."""
         mean_1C111, std_1C111 = self.latent_statistics(latents_BCfhw.device)
         raw_BCfhw = latents_BCfhw.float() * std_1C111 + mean_1C111
-        return self.vae.decode(raw_BCfhw.to(self.vae.dtype)).sample
+        pixels_BCFHW: Tensor = self.vae.decode(raw_BCfhw.to(self.vae.dtype)).sample
+        return pixels_BCFHW
 
     def velocity(
         self,
@@ -119,7 +121,7 @@ class WanBackbone(Backbone):
                 ],
                 dim=1,
             )
-        predicted_BCfhw = self.transformer(
+        predicted_BCfhw: Tensor = self.transformer(
             hidden_states=sequence_BCfhw.to(dtype),
             timestep=timestep,
             encoder_hidden_states=self._padded(prompt_embeds, prompt_mask, len(latents_BCfhw)).to(dtype),
