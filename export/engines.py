@@ -6,11 +6,9 @@ What is there already for this GPU, this TensorRT and these ONNX files is kept; 
 touched or used. Needs TensorRT's Python module and cuda-python, neither torch nor Hydra.
 """
 
-import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 from worldmodel.errors import InputError
 from worldmodel.export.check.parsers import parser_of
@@ -18,78 +16,17 @@ from worldmodel.export.engine_process import BuildRequest, Built, Shapes, build_
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.engine_files import NAME, Build, Machine, source_sha256
 from worldmodel.export.runtime.manifest import Manifest
-from worldmodel.files import file_sha256, remove_partial, written_whole
-from worldmodel.settings import Positive, Settings, Text, within
+from worldmodel.files import file_sha256, written_whole
 
 GIB = 2**30
 TIMING_CACHE = "timing.cache"
 MODULE = "tensorrt"
 
 
-@dataclass(frozen=True)
-class BuildConfig(Settings):
-    """What to build, and with how much memory.
-
-    Attributes:
-        artifact: folder that `worldmodel export` wrote.
-        parts: of the artifact, such as [step]; by default all that a prediction runs.
-        workspace_gb: limit of a builder's scratch memory; on a Jetson it comes out of the memory that the CPU uses too.
-        level: how hard TensorRT searches for fast kernels, 0 to 5.
-        timing_cache: keep the times of kernels beside the plans, so that building again takes seconds.
-        again: build even what is there already.
-    """
-
-    artifact: Text
-    parts: tuple[Text, ...] = ()
-    workspace_gb: Positive = 4.0
-    level: Annotated[int, within(0, 5)] = 3
-    timing_cache: bool = True
-    again: bool = False
-
-
-def build(config: BuildConfig) -> Build:
-    """Build what is missing; print a line a part and, last, a line of JSON.
-
-    Raises:
-        InputError: no artifact, an altered file, no TensorRT or GPU, a TensorRT too old, or a part that will not build.
-            Parts that were finished before stay and are used by the next call.
-    """
-    if config.workspace_gb <= 0 or not 0 <= config.level <= 5:
-        raise InputError(f"workspace_gb={config.workspace_gb:g} level={config.level}: give more than 0, and 0 to 5")
-    artifact = Artifact.open(config.artifact)
-    parts = chosen_parts(artifact, config.parts, artifact.parts)
-    files = artifact.onnx_files(parts)
-    machine = this_machine()
-    folder, done = engine_folder(artifact.folder, machine)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_partial(folder)
-    for part in parts:
-        if not config.again and is_current(artifact, folder, done, part):
-            print(f"{part}: there already, built from the same ONNX by TensorRT {machine.tensorrt}", flush=True)
-            continue
-        plan = folder / f"{part}.plan"
-        built = build_part(files[part], plan, config, folder, profile(artifact.manifest, part))
-        done = with_part(done, artifact, part, plan, built.seconds)
-        done.write(folder / NAME)
-        size, peak = f"{built.bytes / 1e6:.1f} MB", f"{built.peak_memory_mb:.0f} MB"
-        print(f"{part}: {size} in {built.seconds:.0f} s, peak {peak}", flush=True)
-    print(json.dumps({"engines": str(folder), **asdict(done)}))
-    return done
-
-
-def build_part(onnx: Path, plan: Path, config: BuildConfig, folder: Path, shapes: Shapes) -> Built:
+def build_part(request: BuildRequest) -> Built:
     """One plan, whole or not at all, and the timing cache with it."""
-    with written_whole(plan) as partial:
-        request = BuildRequest(
-            MODULE,
-            str(onnx.resolve()),
-            str(partial.resolve()),
-            workspace_bytes=int(config.workspace_gb * GIB),
-            timing_cache=str((folder / TIMING_CACHE).resolve()) if config.timing_cache else None,
-            shapes=shapes,
-            level=config.level,
-        )
-        return build_apart(request)
+    with written_whole(request.plan) as partial:
+        return build_apart(replace(request, plan=str(partial.resolve())))
 
 
 def this_machine() -> Machine:

@@ -24,7 +24,7 @@ class Result:
         manifest: of the first artifact.
         reference: the entry that speed-ups are against.
         not_run: entry to reason.
-        machine: see `worldmodel.export.bench.verb.machine_now`.
+        machine: see `worldmodel.cli.commands.export_bench.machine_now`.
     """
 
     manifest: Manifest

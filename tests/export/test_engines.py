@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import small_artifact as small
 
+from worldmodel.cli.commands.export_build import BuildConfig, build
 from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.engine_process import BuildRequest, build_apart, machine_apart, request_of
-from worldmodel.export.engines import BuildConfig, build, chosen_parts, engine_folder, is_current, profile, with_part
+from worldmodel.export.engines import chosen_parts, engine_folder, is_current, profile, with_part
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.engine_files import Build, Machine, plans_for
 from worldmodel.export.runtime.manifest_fields import Port

@@ -133,8 +133,8 @@ VERBS: dict[str, Verb] = {
     ),
     "export run": Verb(
         "predict from videos with an exported artifact; needs no torch",
-        "worldmodel.export.runtime.run:RunConfig",
-        "worldmodel.export.runtime.run:run",
+        "worldmodel.cli.commands.export_run:RunConfig",
+        "worldmodel.cli.commands.export_run:run",
         (
             "worldmodel export run artifacts/tiny drive.mp4 future.mp4",
             "worldmodel export run artifacts/rig front.mp4 left.mp4 right.mp4 outputs/future chunks=2 feed=latents",
@@ -143,8 +143,8 @@ VERBS: dict[str, Verb] = {
     ),
     "export verify": Verb(
         "compare an artifact with its pipeline, part by part and from frames to frames",
-        "worldmodel.export.verify.config:VerifyConfig",
-        "worldmodel.export.verify.verb:verify",
+        "worldmodel.cli.commands.export_verify:VerifyConfig",
+        "worldmodel.cli.commands.export_verify:verify",
         (
             "worldmodel export verify artifacts/tiny source=data/toyworld",
             "worldmodel export verify artifacts/ltx prompt_embeds=prompt.safetensors 'steps=[5]' backend=tensorrt",
@@ -153,8 +153,8 @@ VERBS: dict[str, Verb] = {
     ),
     "export check": Verb(
         "say whether an artifact will build for a chip: rules, and NVIDIA's own builder where installed, without a GPU",
-        "worldmodel.export.check.verb:CheckConfig",
-        "worldmodel.export.check.verb:check",
+        "worldmodel.cli.commands.export_check:CheckConfig",
+        "worldmodel.cli.commands.export_check:check",
         (
             "worldmodel export check artifacts/tiny target=orin",
             "worldmodel export check artifacts/ltx-fp8 target=thor 'parts=[step]'",
@@ -163,8 +163,8 @@ VERBS: dict[str, Verb] = {
     ),
     "export build": Verb(
         "build TensorRT engines of an artifact on the machine that will run them; needs no torch",
-        "worldmodel.export.engines:BuildConfig",
-        "worldmodel.export.engines:build",
+        "worldmodel.cli.commands.export_build:BuildConfig",
+        "worldmodel.cli.commands.export_build:build",
         (
             "worldmodel export build artifacts/tiny",
             "worldmodel export build artifacts/ltx workspace_gb=2",
@@ -174,7 +174,7 @@ VERBS: dict[str, Verb] = {
     "export bench": Verb(
         "time an artifact's parts and predictions on this machine, beside torch and beside other precisions",
         "worldmodel.export.bench.config:BenchConfig",
-        "worldmodel.export.bench.verb:bench",
+        "worldmodel.cli.commands.export_bench:bench",
         (
             "worldmodel export bench artifacts/ltx-fp32 artifacts/ltx-int8",
             "worldmodel export bench artifacts/tiny 'backends=[onnxruntime,tensorrt]' out=outputs/bench",

@@ -136,7 +136,7 @@ def test_no_torch_in_the_process_that_asks(place: Path) -> None:
     words = ["export", "bench", "wide", "backends=[onnxruntime]", *SHORT]
     code = f"""
 import sys
-import worldmodel.export.bench.verb
+import worldmodel.cli.commands.export_bench
 from worldmodel.cli.main import main
 status = main({words})
 absent = {{"torch", "diffusers", "onnx", "onnxruntime", "hydra", "omegaconf", "jaxtyping"}}

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from export_models import FAMILIES
 
+from worldmodel.cli.commands.export_check import CheckConfig, check
 from worldmodel.errors import InputError
 from worldmodel.export.check import tensorrt_rtx
 from worldmodel.export.check.targets import TARGETS, TargetName
-from worldmodel.export.check.verb import CheckConfig, check
 from worldmodel.export.quantisation import QuantisationOptions, quantise
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.manifest_fields import Precision

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import small_artifact as small
 
+from worldmodel.cli.commands.export_check import CheckConfig, check
 from worldmodel.cli.main import main
 from worldmodel.errors import InputError
-from worldmodel.export.check.verb import CheckConfig, check
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.manifest_fields import Precision
 from worldmodel.files import file_sha256

@@ -14,6 +14,7 @@ import torch
 from export_models import GUIDANCE, small_backbone, some_prompt, some_video
 from onnx import numpy_helper
 
+from worldmodel.cli.commands.export_verify import VerifyConfig, verify
 from worldmodel.cli.main import main
 from worldmodel.errors import InputError
 from worldmodel.export.reference_pipeline import OriginalConfig, open_original
@@ -21,9 +22,8 @@ from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest import Manifest
 from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import observed_frames
-from worldmodel.export.verify.config import VerifyConfig
+from worldmodel.export.verify.parity import SEED
 from worldmodel.export.verify.reference import reference_of
-from worldmodel.export.verify.verb import SEED, verify
 from worldmodel.files import file_sha256
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.pixels import to_uint8

@@ -1,40 +1,19 @@
-"""`worldmodel export check`: rules for every TensorRT that a target may have, and NVIDIA's builder where installed."""
+"""What rules and NVIDIA's builder, where installed, say of each part of an artifact, as records and as a table."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from worldmodel.errors import InputError, UserError
+from worldmodel.errors import UserError
 from worldmodel.export.check import tensorrt_rtx
 from worldmodel.export.check.parsers import parser_of
 from worldmodel.export.check.rules import Finding, check_graph, load_graph
-from worldmodel.export.check.targets import Target, TargetName, check_precision, target_named
+from worldmodel.export.check.targets import Target
 from worldmodel.export.engine_process import Built
-from worldmodel.export.engines import chosen_parts, profile
-from worldmodel.export.runtime.artifact import Artifact
+from worldmodel.export.engines import profile
 from worldmodel.export.runtime.manifest import Manifest
-from worldmodel.settings import Settings, Text
 
 SHOWN = 5  # findings of one part and version
-
-
-@dataclass(frozen=True)
-class CheckConfig(Settings):
-    """Which artifact, for which machine.
-
-    Attributes:
-        artifact: folder that `worldmodel export` wrote.
-        target: orin (JetPack 6 and 7.2), thor (JetPack 7) or x86.
-        build: also parse and build with NVIDIA's TensorRT-RTX; by default where it is installed.
-        parts: of the artifact, such as [step]; by default all.
-    """
-
-    artifact: Text
-    target: TargetName
-    build: bool | None = None
-    parts: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,31 +37,6 @@ class PartReport:
         return [f"{self.part}: {said}" for said in dict.fromkeys(fatal + ([self.refused] if self.refused else []))]
 
 
-def check(config: CheckConfig) -> list[PartReport]:
-    """Print a table and, last, a line of JSON.
-
-    Raises:
-        InputError: no such artifact or part, a precision that the chip lacks, or a part that will not build; the line
-            names the operator.
-    """
-    artifact, target = Artifact.open(config.artifact), target_named(config.target)
-    parts = chosen_parts(artifact, config.parts, tuple(artifact.manifest.parts))
-    check_precision(config.target, precision_by_part(artifact.manifest, parts))
-    files = artifact.onnx_files(parts)
-    build = tensorrt_rtx.installed() is not None if config.build is None else config.build
-    reports = [_reported(part, files[part], target, artifact.manifest, build) for part in parts]
-    print(table(target, reports, build))
-    problems = [problem for report in reports for problem in report.problems]
-    print(json.dumps(_summary(config, reports, problems)))
-    if problems:
-        more = f" (and {len(problems) - 1} more, see above)" if len(problems) > 1 else ""
-        raise InputError(
-            f"{config.artifact} will not build for target={config.target}: {problems[0]}{more};"
-            " export with another precision or size, or report the operator"
-        )
-    return reports
-
-
 def precision_by_part(manifest: Manifest, parts: tuple[str, ...]) -> dict[str, str]:
     """Precision of each of these parts; a single file computes in all three."""
     known = asdict(manifest.precision)
@@ -90,7 +44,8 @@ def precision_by_part(manifest: Manifest, parts: tuple[str, ...]) -> dict[str, s
     return {stage: known[stage] for part in parts for stage in stages[part]}
 
 
-def _reported(part: str, path: Path, target: Target, manifest: Manifest, build: bool) -> PartReport:
+def part_report(part: str, path: Path, target: Target, manifest: Manifest, build: bool) -> PartReport:
+    """What every TensorRT of the target would say of one part's ONNX file, and its builder where that is wanted."""
     model = load_graph(path)
     findings = {version: check_graph(model, parser_of(version)) for version in target.tensorrt.values()}
     if not build:
@@ -135,8 +90,3 @@ def _built(report: PartReport, build: bool) -> str:
     if build:
         return "refused"
     return "not installed" if tensorrt_rtx.installed() is None else "not asked"
-
-
-def _summary(config: CheckConfig, reports: list[PartReport], problems: list[str]) -> dict[str, Any]:
-    built = {report.part: asdict(report.built) for report in reports if report.built}
-    return {"artifact": config.artifact, "target": config.target, "problems": problems, "tensorrt_rtx": built}
