@@ -8,6 +8,7 @@ from dataclasses import Field, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from worldmodel.cli.presets import GROUPS
 from worldmodel.cli.words import bare, given_values, merge
 from worldmodel.errors import InputError
 from worldmodel.files import expanded
@@ -17,9 +18,6 @@ ConfigT = TypeVar("ConfigT")
 
 MISSING = "???"
 """Stands in shown settings, and may stand in a preset, for a value that must be given."""
-
-GROUPS = ("experiment",)
-"""Folders of presets below `worldmodel/cli/presets`."""
 
 PLAIN_TEXT = re.compile(r"[A-Za-z_/](:(?! )|[\w ./@?-])*(?<![ :])")
 OTHER_THAN_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from worldmodel.cli.compose import GROUPS
+from worldmodel.cli.presets import GROUPS
 from worldmodel.cli.words import dotted_keys, hint_at
 from worldmodel.errors import InputError
 from worldmodel.settings import unknown_key

@@ -70,7 +70,7 @@ def heed_interrupts() -> None:
 
 
 def fetched(url: str, server: subprocess.Popen) -> str:
-    for _ in range(100):
+    for _ in range(600):
         assert server.poll() is None, server.stderr.read()
         try:
             return urllib.request.urlopen(url, timeout=5).read().decode()
