@@ -1,4 +1,4 @@
-"""`worldmodel export budget`: what a chip cannot beat, before anyone buys it.
+"""What a chip cannot beat, before anyone buys it.
 
     floor of a part = max(FLOPs / peak rate, bytes / bandwidth)        of a chunk = encoder + steps * step + decoder
 
@@ -16,7 +16,6 @@ from worldmodel.export.flops import work_of_artifact, work_of_family
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.manifest_fields import PrecisionName
 from worldmodel.measure.flops import PartWork, base_of
-from worldmodel.measure.report import publish
 from worldmodel.settings import Count, NotNegative, Positive, Settings, Text
 
 
@@ -91,18 +90,6 @@ class Job:
     def flops(self) -> float:
         """Of a chunk."""
         return sum(work.flops * self.runs[part] for part, work in self.work.items())
-
-
-def budget(config: BudgetConfig) -> list[Floor]:
-    """Print the floors of chips; the last line is JSON.
-
-    Raises:
-        InputError: a size without a latent, an unknown chip, or an artifact that cannot be counted.
-    """
-    job, title = job_of(config)
-    floors = [floor_of(chip, job) for chip in chosen(config.chip)]
-    publish(report(title, job, floors), _headline(job, floors))
-    return floors
 
 
 def job_of(config: BudgetConfig) -> tuple[Job, str]:
@@ -215,7 +202,8 @@ def _row(floor: Floor, parts: list[str]) -> str:
     return f"| {floor.chip} | " + " | ".join(cells) + " |"
 
 
-def _headline(job: Job, floors: list[Floor]) -> dict[str, object]:
+def headline(job: Job, floors: list[Floor]) -> dict[str, object]:
+    """For programs: the work of each part, and what each chip needs at least."""
     return {
         "tflop": {part: round(work.flops / 1e12, 6) for part, work in job.work.items()},
         "chunk_seconds": {floor.chip: round(floor.chunk, 6) for floor in floors if floor.lacks is None},

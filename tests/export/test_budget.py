@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import small_artifact as small
 
+from worldmodel.cli.commands.export_budget import budget
 from worldmodel.cli.main import main
 from worldmodel.errors import InputError
-from worldmodel.export.budget import BudgetConfig, Job, budget, chosen, floor_of, job_of, part_limits
+from worldmodel.export.budget import BudgetConfig, Job, chosen, floor_of, job_of, part_limits
 from worldmodel.export.chips import CHIPS, Chip
 from worldmodel.export.flops import work_of_artifact, work_of_family, work_of_file
 from worldmodel.export.runtime.artifact import Artifact

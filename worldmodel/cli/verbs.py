@@ -185,7 +185,7 @@ VERBS: dict[str, Verb] = {
     "export budget": Verb(
         "say what a chip cannot beat for a size, steps and cameras, from FLOPs and bytes",
         "worldmodel.export.budget:BudgetConfig",
-        "worldmodel.export.budget:budget",
+        "worldmodel.cli.commands.export_budget:budget",
         (
             "worldmodel export budget family=ltx frames=17 height=256 width=384 steps=5 cameras=6",
             "worldmodel export budget family=wan precision=int8 'chip=[Orin]'",

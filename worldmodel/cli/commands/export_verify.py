@@ -84,7 +84,7 @@ def verify(config: VerifyConfig) -> "list[Comparison]":
 
 def _settings(config: VerifyConfig, artifact: Artifact) -> dict[str, Any]:
     from worldmodel.export.verify.parity import SEED
-    from worldmodel.measure.provenance import versions
+    from worldmodel.measure.machine import versions
 
     manifest = artifact.manifest
     return {
