@@ -43,7 +43,7 @@ class PromptCache(ModelMixin, ConfigMixin):
         """Keep this prompt, in the dtype and on the device of its embedding."""
         cache: PromptCache = cls(embeds_1LD.shape[1], embeds_1LD.shape[2], mask_1L is not None).to(embeds_1LD)
         cache.embeds.data.copy_(embeds_1LD)
-        if mask_1L is not None:
+        if mask_1L is not None and cache.mask is not None:
             cache.mask.data.copy_(mask_1L)
         return cache
 
