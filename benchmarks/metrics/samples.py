@@ -8,7 +8,7 @@ Shape legend: S samples, V values of a sample.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -16,6 +16,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from worldmodel.errors import InputError
+
+MetricT = TypeVar("MetricT", bound=Metric)
 
 
 class SampleTable(Metric):
@@ -76,6 +78,12 @@ def synced(metric: Metric) -> Iterator[None]:
     else:
         with metric.sync_context(should_sync=metric.sync_on_compute):
             yield
+
+
+def alone(metric: MetricT) -> MetricT:
+    """The metric, which asks no other process from now on: for one process that adds up the clips of all."""
+    metric.sync_on_compute = False
+    return metric
 
 
 def first_of_each(numbers_S: Int64[Tensor, " S"]) -> Int64[Tensor, " T"]:

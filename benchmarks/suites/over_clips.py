@@ -25,11 +25,13 @@ from worldmodel.benchmarks.suites.scoring import Frames, Scores, features_of, sc
 from worldmodel.benchmarks.suites.table import ResultsTable
 from worldmodel.datasets.pairs import PixelPair
 from worldmodel.errors import InputError, UserError
+from worldmodel.launch import launched_on_cpu
 from worldmodel.measure.hashes import weights_hash
 
 
 def run_over_clips(config: BenchmarkConfig, folder: BenchmarkFolder) -> Results | None:
     """Predict and score what is missing, then add up; the results are the first process', the others have none."""
+    PartialState(cpu=launched_on_cpu())  # what the first state of a process is told holds for all later ones
     context = open_context(config)
     methods = fill(context, folder)
     return added_up(context, folder, methods) if PartialState().is_main_process else None

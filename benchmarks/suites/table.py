@@ -12,6 +12,7 @@ from worldmodel.benchmarks.metrics.distribution import FrechetDistance
 from worldmodel.benchmarks.metrics.drift import drift_of, drift_of_distances
 from worldmodel.benchmarks.metrics.figure import MetricFigure
 from worldmodel.benchmarks.metrics.pairwise import PairwiseScore
+from worldmodel.benchmarks.metrics.samples import alone
 from worldmodel.benchmarks.metrics.statistics import distance
 from worldmodel.benchmarks.published import quality_of
 from worldmodel.benchmarks.suites.folder import BenchmarkFolder, RowFolder
@@ -63,7 +64,7 @@ class ResultsTable:
         names = sorted({camera for sample in self.samples for camera in sample.cameras})
         frames = folder.scores.tensor(self.samples[0].number, "PSNR").shape[1]
         base = replace(self.references.base, frames=frames, preprocessing=self.references.read_at(size))
-        metrics = pairwise_scores(self.metrics, base, names)
+        metrics = [alone(metric) for metric in pairwise_scores(self.metrics, base, names)]
         for sample in self.samples:
             scores = folder.scores.read(sample.number)
             places_N1 = torch.tensor([[float(names.index(camera))] for camera in sample.cameras]).double()
@@ -82,7 +83,7 @@ class ResultsTable:
 
     def _cross_view(self, row: Row, folder: RowFolder) -> None:
         base = self.references.base
-        metric = CrossView(replace(base, frames=row.spec["future_frames"] * self.references.chunks))
+        metric = alone(CrossView(replace(base, frames=row.spec["future_frames"] * self.references.chunks)))
         for sample in self.samples:
             row_14 = folder.scores.tensor(sample.number, CROSS_VIEW)[None]
             metric.add(row_14, torch.tensor([sample.number]), torch.tensor([sample.drive]))
@@ -114,7 +115,7 @@ class ResultsTable:
         title = extractor.title_of(width) + (f" chunk {chunk + 1}" if self.references.chunks > 1 else "")
         protocol = self.references.protocol(extractor, width, row.spec["size"], chunk, frames)
         real = self.references.get(name, protocol, chunk, folder.truth(frames, row.spec["size"], name))
-        metric = FrechetDistance(title, protocol, extractor.rows(frames), reference=real)
+        metric = alone(FrechetDistance(title, protocol, extractor.rows(frames), reference=real))
         key = feature_name(name, width, chunk)
         for sample in self.samples:
             features = folder.row(row.label).scores.tensor(sample.number, key)

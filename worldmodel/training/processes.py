@@ -1,17 +1,16 @@
 """The processes that train together, as accelerate sees them."""
 
-import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from worldmodel.errors import InputError
+from worldmodel.launch import launched_on_cpu, started_processes
 from worldmodel.training.config import TrainConfig
 
 LONGEST_WAIT = timedelta(hours=24)  # of processes for the first one, which scans the videos
@@ -26,11 +25,9 @@ def join_processes(config: TrainConfig) -> Accelerator:
     # accelerate keeps the precision of the first run of a process for all later ones.
     AcceleratorState._reset_state()
     started = started_processes()
-    # Told nothing, accelerate takes processes that were launched on a machine without a GPU for strangers.
-    on_cpu = config.device == "cpu" or (started > 1 and not torch.cuda.is_available())
     accelerator = Accelerator(
         mixed_precision=config.precision,
-        cpu=on_cpu,
+        cpu=config.device == "cpu" or launched_on_cpu(),
         step_scheduler_with_optimizer=False,
         log_with=list(config.trackers) or None,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
@@ -48,11 +45,6 @@ def join_processes(config: TrainConfig) -> Accelerator:
                 "optimizer.ema, lora.rank, validation.every do not go with FSDP: set them to 0, or use DDP"
             )
     return accelerator
-
-
-def started_processes() -> int:
-    """How many processes a launcher (torchrun, accelerate) says that it has started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def keep_float32(plugin: Any) -> None:

@@ -31,8 +31,8 @@ def build_cache(config: CacheBuildConfig) -> list[Path]:
     """Write this job's shards of every length; shards that are there stay."""
     import torch
 
+    from worldmodel.launch import started_processes
     from worldmodel.training import data
-    from worldmodel.training.processes import started_processes
     from worldmodel.training.start import open_model
 
     if started_processes() > 1:
