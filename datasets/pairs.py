@@ -6,6 +6,7 @@ of pixels or channels of latents, H height, W width, f h w of latents, L prompt 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,13 +82,15 @@ class LatentPair:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "LatentPair":
         """The same pair with every tensor changed, for example moved to a device."""
-        return replace(self, **{name: change(tensor) for name, tensor in self.tensors().items()})
+        changed: dict[str, Any] = {name: change(tensor) for name, tensor in self.tensors().items()}
+        return replace(self, **changed)
 
     @classmethod
     def stack(cls, pairs: "Sequence[LatentPair]") -> "LatentPair":
         """B pairs as one, a leading axis added to every tensor; all have the same fields."""
         rows = [pair.tensors() for pair in pairs]
-        return cls(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+        stacked: dict[str, Any] = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return cls(**stacked)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def reading(
 
 
 @contextmanager
-def iterating(batches: "DataLoader") -> Iterator[Iterator[Any]]:
+def iterating(batches: "DataLoader[Any]") -> Iterator[Iterator[Any]]:
     """The batches of a loader; its readers end with the block, and not when somebody collects the garbage."""
     iterator: Any = iter(batches)
     try:

@@ -241,15 +241,24 @@ def _below(key: str, name: object) -> str:
     return f"{key}.{name}" if key else str(name)
 
 
-@functools.cache
 def hints_of(kind: Any) -> dict[str, Any]:
     """The annotations of a dataclass by field, with their rules."""
+    return _hints_of(kind)
+
+
+def fields_of(kind: Any) -> dict[str, dataclasses.Field[Any]]:
+    """The fields that make a dataclass, by name."""
+    return _fields_of(kind)
+
+
+# Apart from the two above, as mypy holds that the class of a dataclass has no hash.
+@functools.cache
+def _hints_of(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
 @functools.cache
-def fields_of(kind: Any) -> dict[str, dataclasses.Field[Any]]:
-    """The fields that make a dataclass, by name."""
+def _fields_of(kind: Any) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in fields(kind) if field.init}
 
 

@@ -128,15 +128,16 @@ class I3D(Extractor):
         return {LOGITS: torch.stack(logits) if logits else torch.zeros(0, 1, LOGITS)}
 
     def _logits(self, clip_BFCHW: UInt8[Tensor, "1 F 3 H W"]) -> Float[Tensor, "1 400"]:
+        logits: Tensor
         pixels_FCHW = clip_BFCHW[0].float()
         if self.file == "styleganv":  # squashes and scales by itself
             with torch.jit.fuser("none"):
-                logits: Tensor = self.network(
+                logits = self.network(
                     pixels_FCHW.transpose(0, 1)[None], rescale=True, resize=True, return_features=True
                 )
             return logits
         pixels_FCHW = functional.interpolate(pixels_FCHW, (SIDE, SIDE), mode="bilinear", align_corners=False)
-        logits: Tensor = self.network(signed_from_uint8(pixels_FCHW.transpose(0, 1)[None]))
+        logits = self.network(signed_from_uint8(pixels_FCHW.transpose(0, 1)[None]))
         return logits
 
 

@@ -74,7 +74,7 @@ def scene_clips(root: Path, version: str, camera: str, length: int, size: tuple[
         rows_KF = longest_run([row for row, name in zip(rows_PL, scenes, strict=True) if name == scene], length)[:most]
         if len(rows_KF) < LEAST:
             return None
-        frames_KFHWC = np.array([[pairs.read_frame(int(row)) for row in rows_F] for rows_F in rows_KF])
+        frames_KFHWC = np.array([[pairs.frames.read_one(int(row)) for row in rows_F] for rows_F in rows_KF])
         return torch.from_numpy(frames_KFHWC).movedim(-1, 2)
 
     return sorted(set(scenes)), read

@@ -55,5 +55,5 @@ def headline(results: Results, folder: BenchmarkFolder) -> dict[str, object]:
         row.label: {name: round(figure.value, 6) for name, figure in row.figures.items()} for row in results.rows
     }
     left_out = {label: results.skipped[label] for label in results.asked if label in results.skipped}
-    line = {"results": str(folder.out / "results.json"), **figures}
+    line: dict[str, object] = {"results": str(folder.out / "results.json"), **figures}
     return line | ({"left_out": left_out} if left_out else {})

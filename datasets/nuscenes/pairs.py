@@ -69,7 +69,7 @@ class NuScenesPairs(Dataset[PixelPair]):
     ) -> None:
         self.frames, self.rows, self.skip_bad = frames, rows, skip_bad
         self._report = NuScenesReport() if report is None else report
-        self._bad_P: torch.Tensor = torch.zeros(len(rows), dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+        self._bad_P: torch.Tensor = torch.zeros(len(rows), dtype=torch.uint8).share_memory_()
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -66,7 +66,7 @@ def composed_values(
     return {key: at_home(value, key) for key, value in values.items()}
 
 
-def defaults_of(kind: type) -> dict[str, Any]:
+def defaults_of(kind: Any) -> dict[str, Any]:
     """Every key with its default, or ``???``, parts as dictionaries."""
     return {name: _default_of(field, bare(hints_of(kind)[name])) for name, field in fields_of(kind).items()}
 

@@ -51,7 +51,7 @@ def given_values(
     return values, chosen
 
 
-def dotted_keys(kind: type, prefix: str = "") -> set[str]:
+def dotted_keys(kind: Any, prefix: str = "") -> set[str]:
     """All keys of a dataclass, those of its parts with dots."""
     keys = set()
     for name in fields_of(kind):
