@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def test_two_process_launch_from_the_root_finds_both_datasets(repository: Path) 
     done = subprocess.run(words, cwd=repository, env=env, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("probe passed") == 2
+
+
+def test_no_module_needs_itself_by_way_of_others(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lazy imports counted; which room may know which is import-linter's, `make check`."""
+    grimp = pytest.importorskip("grimp", reason="import-linter is not installed")
+    monkeypatch.syspath_prepend(repository)
+    roots = ("worldmodel", *(f"worldmodel.{room}" for room in ROOMS))
+    graph = grimp.build_graph(*roots, exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imports) > 300
+    TopologicalSorter(imports).prepare()  # raises CycleError with the circle
 
 
 @pytest.fixture(scope="module")
