@@ -3,15 +3,18 @@
 Training has its own answer while a run is going (`worldmodel.training.stopping`): it writes a checkpoint first.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1  # of Linux' <sys/prctl.h>
 
 
 class Terminated(BaseException):
@@ -78,3 +81,12 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, handler)
         for waiting in came:
             os.kill(os.getpid(), waiting)
+
+
+def end_with_parent() -> None:
+    """Called in a new process: once the one that started it is gone, even by SIGKILL, Linux ends it too.
+
+    The process may then run another program (`exec`); those that it starts itself are not ended.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -21,13 +21,13 @@ from typing import Any
 
 import torch
 from lines import Lines
-from processes import end_with_parent
 from safetensors.torch import load_file, save_file
 from tiny_data import unpack
 
 from worldmodel.backbones.tiny import tiny_backbone
 from worldmodel.checkpoints import shipped
 from worldmodel.models.pipeline import FlowFramesPipeline
+from worldmodel.termination import end_with_parent
 from worldmodel.training.chunks import StorePairs
 from worldmodel.training.latent_cache import CARD, build_latent_cache
 from worldmodel.training.latents import LatentEncoder

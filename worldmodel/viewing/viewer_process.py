@@ -1,4 +1,4 @@
-"""Rerun's viewer as a process of its own, which ends with the block that started it."""
+"""Rerun's viewer as a process of its own, which ends with the block that started it, and with the process."""
 
 import os
 import signal
@@ -6,28 +6,43 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from worldmodel.errors import InputError, RunFailed
-from worldmodel.termination import signals_held
+from worldmodel.termination import end_with_parent, signals_held
 
 
 @contextmanager
 def viewer_process(arguments: Sequence[str], quiet: bool = False) -> Iterator[subprocess.Popen]:
     """Start it with these arguments; `quiet` keeps its messages back."""
     silenced = subprocess.DEVNULL if quiet else None
-    command = [sys.executable, "-m", "rerun", *arguments]
+    command = [*viewer_command(), *arguments]
     viewer = None
     try:
         with signals_held():
-            # `-m rerun` starts the viewer as a child of its own: only their process group ends both.
-            viewer = subprocess.Popen(command, stdout=silenced, stderr=silenced, start_new_session=True)
+            viewer = subprocess.Popen(
+                command, stdout=silenced, stderr=silenced, start_new_session=True, preexec_fn=end_with_parent
+            )
         yield viewer
     finally:
         if viewer is not None:
             with suppress(ProcessLookupError):
                 os.killpg(viewer.pid, signal.SIGTERM)
             viewer.wait()
+
+
+def viewer_command() -> list[str]:
+    """The viewer's own program, or, where it does not lie in its package, the module that finds it.
+
+    The module starts the viewer as a child of its own, which outlives both where this process is killed.
+    """
+    package = find_spec("rerun_cli")
+    if package is not None and package.origin is not None and "RERUN_CLI_PATH" not in os.environ:
+        program = Path(package.origin).with_name("rerun")
+        if program.is_file():
+            return [str(program)]
+    return [sys.executable, "-m", "rerun"]
 
 
 def checked_recording(path: str | Path) -> Path:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 from lines import Lines
-from processes import end_with_parent
+
+from worldmodel.termination import end_with_parent
 
 
 @dataclass(frozen=True)
