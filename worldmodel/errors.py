@@ -27,3 +27,8 @@ class Stopped(UserError):
     """
 
     exit_code = 143
+
+
+def first_line(error: Exception, most: int = 160) -> str:
+    """What another library's error says, short enough to stand in brackets within a sentence of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:most]

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, first_line
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 WRAPPED = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -90,7 +90,9 @@ class Weights:
         try:
             file = safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{path}: not a readable safetensors file ({_line(error)}); download it again") from None
+            raise InputError(
+                f"{path}: not a readable safetensors file ({first_line(error, 120)}); download it again"
+            ) from None
         self.metadata.update(file.metadata() or {})
         for name in file.keys():
             self._read[name] = file.get_tensor
@@ -102,7 +104,7 @@ class Weights:
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise InputError(
-                f"{path}: not a readable weights-only {path.suffix} file ({_line(error)}); download it again"
+                f"{path}: not a readable weights-only {path.suffix} file ({first_line(error, 120)}); download it again"
             ) from None
         tensors = self._table(path, loaded)
         for name, value in tensors.items():
@@ -223,7 +225,7 @@ def _shard_names(index: Path) -> list[str]:
     try:
         return sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{index}: not a readable list of shards ({_line(error)}); restore it") from None
+        raise InputError(f"{index}: not a readable list of shards ({first_line(error, 120)}); restore it") from None
 
 
 def _refuse_what_is_no_weight_file(path: Path) -> None:
@@ -237,8 +239,3 @@ def _refuse_what_is_no_weight_file(path: Path) -> None:
         raise InputError(f"{path}: a Git LFS pointer, not weights; run `git lfs pull` in its folder")
     if not head:
         raise InputError(f"{path}: an empty file; download it again")
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:120]

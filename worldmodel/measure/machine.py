@@ -5,8 +5,9 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from worldmodel.measure.report import Record
 from worldmodel.version import __version__
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def device_name(device: "torch.device") -> str:
     return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def describe(packages: Sequence[str]) -> dict[str, Any]:
+def describe(packages: Sequence[str]) -> Record:
     """The record of a dated result: processor, cores, memory in GiB, system, load and versions of `packages`."""
     return {
         "processor": processor_name(),
@@ -74,7 +75,7 @@ def describe(packages: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def described(machine: dict[str, Any]) -> str:
+def described(machine: Record) -> str:
     """`describe`'s record as a line for people."""
     numbers = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"

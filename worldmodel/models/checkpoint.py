@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from worldmodel.checkpoints import shipped
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, first_line
 from worldmodel.files import expanded, file_sha256, read_json
 from worldmodel.measure.hashes import folder_hash
 from worldmodel.models.families import FAMILIES, ChunkSize, Family, Sizes, family_named
@@ -115,7 +115,6 @@ def downloaded(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[*_HUB_FILES, *names]))
     except (HfHubHTTPError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise InputError(
-            f"{name}: not a local path, and the hub did not give it ({reason}); pass the downloaded folder"
+            f"{name}: not a local path, and the hub did not give it ({first_line(error)}); pass the downloaded folder"
         ) from None

@@ -16,8 +16,9 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.official import GivenConfig
 from worldmodel.checkpoints import shipped, shipped_names
 from worldmodel.conventions import conventions_of
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, first_line
 from worldmodel.files import expanded, read_json
+from worldmodel.measure.report import Record
 from worldmodel.models.checkpoint import downloaded, is_ours, place_of, random_weights
 from worldmodel.models.families import Family, family_named, family_of_class, titles
 from worldmodel.models.networks import lone_transformer, network_files
@@ -136,8 +137,7 @@ def open_text_encoder(source: str, family: Family) -> tuple[Any, Any]:
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, subfolder="tokenizer")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise InputError(f"{source}: its text encoder does not load ({reason}); download it again") from None
+        raise InputError(f"{source}: its text encoder does not load ({first_line(error)}); download it again") from None
     return encoder.requires_grad_(False).eval(), tokenizer
 
 
@@ -181,7 +181,7 @@ def _saved(
         logging.enable_progress_bar()
 
 
-def _family_of_index(index: dict[str, Any], folder: Path) -> Family:
+def _family_of_index(index: Record, folder: Path) -> Family:
     entry = index.get("vae")
     name = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
     family = family_of_class("vae", name)

@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from worldmodel.errors import InputError
 from worldmodel.files import remove_partial, save_tensors, written_whole
+from worldmodel.measure.report import Record
 from worldmodel.training.config import TrainConfig
 
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
@@ -58,7 +59,7 @@ class TrainingState:
     optimizer: Any
     schedule: Any
     average: EMAModel | None
-    fingerprint: dict[str, Any]
+    fingerprint: Record
     progress: Progress = field(default_factory=Progress)
 
 
@@ -110,7 +111,7 @@ def _write(folder: Path, weights: dict[str, Any], moments: dict[str, Any], state
 class Contents:
     """What a checkpoint's files hold."""
 
-    document: dict[str, Any]
+    document: Record
     weights: dict[str, Any]
     moments: Any
     average: dict[str, torch.Tensor]
@@ -192,7 +193,7 @@ def _put(state: TrainingState, contents: Contents) -> None:
     state.progress = Progress(**document["progress"])
 
 
-def refuse_other_settings(now: dict[str, Any], then: dict[str, Any], folder: Path) -> None:
+def refuse_other_settings(now: Record, then: Record, folder: Path) -> None:
     """Raise `InputError` that names the settings in which a run and its checkpoint differ."""
     now, then = json.loads(json.dumps(now)), EARLIER | then
     differing = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
@@ -201,15 +202,15 @@ def refuse_other_settings(now: dict[str, Any], then: dict[str, Any], folder: Pat
         raise InputError(f"{folder}: made with other settings ({changes}); set them back or start a new run")
 
 
-def flat_settings(config: Any, prefix: str = "") -> dict[str, Any]:
+def flat_settings(config: Any, prefix: str = "") -> Record:
     """A nested dataclass as one dictionary with dotted keys."""
-    flat: dict[str, Any] = {}
+    flat: Record = {}
     for name, value in asdict(config).items() if not isinstance(config, dict) else config.items():
         flat |= flat_settings(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
 
 
-def deciding_settings(config: TrainConfig) -> dict[str, Any]:
+def deciding_settings(config: TrainConfig) -> Record:
     """The settings that decide a run's result, which must be the same when it is resumed."""
     free = config.free_on_resume
     flat = flat_settings(config).items()

@@ -30,6 +30,7 @@ from worldmodel.datasets.pairs import Batch, LatentPair, PixelPair
 from worldmodel.datasets.reading import reading
 from worldmodel.errors import InputError
 from worldmodel.files import is_kept, remove_partial, save_tensors, written_whole
+from worldmodel.measure.report import Record
 from worldmodel.training.attention import fastest_attention
 from worldmodel.training.chunks import Pairs, stacked
 from worldmodel.training.latents import LatentEncoder
@@ -69,7 +70,7 @@ class CacheCard:
     captions: str = ""
 
     @property
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Record:
         """What card.json holds; of `LATER` what is not the default: caches without it stay the same."""
         plain = {field.name: field.default for field in fields(self) if field.name in LATER}
         return {name: value for name, value in asdict(self).items() if name not in LATER or value != plain[name]}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from worldmodel.errors import MissingDependency
 from worldmodel.files import written_whole
+from worldmodel.measure.report import Record
 from worldmodel.training.checkpoints import flat_settings
 from worldmodel.training.config import TrainConfig
 
@@ -45,7 +46,7 @@ class RunLog:
         if self.accelerator.is_main_process:
             self.file.close()
 
-    def write(self, step: int, figures: dict[str, Any]) -> None:
+    def write(self, step: int, figures: Record) -> None:
         """One line, and the same to the trackers."""
         if self.accelerator.is_main_process:
             self.file.write(json.dumps({"step": step} | figures) + "\n")

@@ -1,8 +1,8 @@
 """What a run minimises. The loop is one; what differs between trainings lives here.
 
 An objective is a module: its `forward` takes a batch and gives a loss and figures to log, so that accelerate wraps it
-as a whole. Parameters that are not trained do not require gradients. Random numbers follow from
-the batch's seeds alone.
+as a whole. Parameters that are not trained do not require gradients. Random numbers follow from the batch's seeds
+alone.
 
 Shape legend: B batch, F frames, H height, W width, 3 colours; C f h w are latents.
 """

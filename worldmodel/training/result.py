@@ -8,6 +8,7 @@ from accelerate.utils import DistributedType
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from worldmodel.measure.machine import device_name, versions
+from worldmodel.measure.report import Record
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.adapters import merge_adapters
 from worldmodel.training.checkpoints import TrainingState, save_checkpoint
@@ -53,7 +54,7 @@ def predicting_pipeline(pipeline: FlowFramesPipeline, objective: Objective) -> F
     return objective.pipeline_class(**pipeline.components, **options)
 
 
-def _card(loop: Loop, identity: dict[str, list[str]]) -> dict[str, Any]:
+def _card(loop: Loop, identity: dict[str, list[str]]) -> Record:
     """What training.json says."""
     accelerator, progress = loop.state.accelerator, loop.state.progress
     return {

@@ -4,10 +4,10 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from worldmodel.errors import InputError
 from worldmodel.files import disk_errors, replace_folder, written_whole
+from worldmodel.measure.report import Record
 from worldmodel.models.pipeline import FlowFramesPipeline
 from worldmodel.training.config import TrainConfig
 
@@ -34,7 +34,7 @@ def prepare(config: TrainConfig) -> Path:
     return out
 
 
-def save_pipeline(out: Path, pipeline: FlowFramesPipeline, training: dict[str, Any]) -> Path:
+def save_pipeline(out: Path, pipeline: FlowFramesPipeline, training: Record) -> Path:
     """Write the finished pipeline with `training.json`, which says how it was trained."""
     part = out / "pipeline.part"
     shutil.rmtree(part, ignore_errors=True)

@@ -29,16 +29,14 @@ class CacheBuildConfig(TrainConfig):
 
 def build_cache(config: CacheBuildConfig) -> list[Path]:
     """Write this job's shards of every length; shards that are there stay."""
-    import torch
-
     from worldmodel.launch import started_processes
+    from worldmodel.models.open import chosen_device
     from worldmodel.training import data
     from worldmodel.training.start import open_model
 
     if started_processes() > 1:
         raise InputError("cache build: a launcher's processes would all do the same; start jobs with task=I tasks=N")
-    device = torch.device("cuda" if torch.cuda.is_available() and config.device == "auto" else "cpu")
-    encoder = open_model(config, device).encoder
+    encoder = open_model(config, chosen_device(config.device)).encoder
     folders = []
     for frames in config.data.frames:
         pairs = data.open_pairs(config.data, frames, data.store_folder(config), config.captioned)
