@@ -69,6 +69,7 @@ def open_source(
 
     Raises:
         InputError: nothing usable there, an unknown version, scene or camera.
+        MissingDependency: decord is asked for and not installed.
     """
     root = Path(path)
     versions = find_versions(root)

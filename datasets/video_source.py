@@ -130,6 +130,7 @@ def open_videos(
 
     Raises:
         InputError: nothing there, no video in it, two kinds in one folder, an unknown camera, a missing part.
+        MissingDependency: decord is asked for and not installed.
     """
     path = Path(path)
     if not path.exists():

@@ -14,6 +14,7 @@ from torch import Tensor
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
 from worldmodel.conventions import ConventionsName
+from worldmodel.datasets.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 from worldmodel.models.checkpoint import trained_chunk
 from worldmodel.models.families import FAMILIES, family_of
@@ -59,7 +60,7 @@ class ModelOptions(Settings):
     frames: Count | None = None
     steps: Count = 5
     guidance: NotNegative | None = None
-    frame_rate: Positive = 12.0
+    frame_rate: Positive = NOMINAL_RATE
     prompt: Text | None = None
     negative_prompt: Text | None = None
     prompts: Text | None = None

@@ -22,6 +22,7 @@ from torch import Tensor
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.ltx.positions import frame_coords
 from worldmodel.benchmarks.methods.method import Licences, Method, Noise, Spec
+from worldmodel.datasets.timing import NOMINAL_RATE
 from worldmodel.errors import InputError
 from worldmodel.flow.guidance import Prompt, skip_reason
 from worldmodel.flow.solvers import Evaluations
@@ -62,7 +63,7 @@ class LTXVConditionOptions(Settings):
     future_frames: Count = 17
     steps: Count = 40
     guidance: NotNegative = 3.5
-    frame_rate: Positive = 12.0
+    frame_rate: Positive = NOMINAL_RATE
     image_cond_noise_scale: NotNegative = 0.15
     decode_timestep: Share = 0.05
     decode_noise_scale: Share = 0.025

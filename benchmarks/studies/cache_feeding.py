@@ -35,6 +35,7 @@ from tests.support.drawn_videos import encode_video, moving_pictures
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.benchmarks.studies.results import publish
 from worldmodel.datasets.openvid import VideoFiles, open_collection, read_list
+from worldmodel.datasets.timing import NOMINAL_RATE
 from worldmodel.files import save_tensors
 from worldmodel.measure import machine
 from worldmodel.measure.report import Record, table_of
@@ -69,7 +70,7 @@ def write_cache(
         shard = {"mean": torch.randn(rows, 2, *latents).half(), "std": torch.rand(rows, *latents).half()}
         if inverted:
             shard["noise"] = torch.randn(rows, *latents).half()
-        save_tensors(shard | {"frame_rate": torch.full((rows,), 12.0)}, shard_file(folder, number))
+        save_tensors(shard | {"frame_rate": torch.full((rows,), NOMINAL_RATE)}, shard_file(folder, number))
     (folder / CARD).write_text(json.dumps(asdict(card)))
     return LatentCache(folder)
 

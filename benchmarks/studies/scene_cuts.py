@@ -1,4 +1,4 @@
-"""How many scene cuts `datasets.cuts` finds, and how many it invents.
+"""How many scene cuts `datasets.video.cuts` finds, and how many it invents.
 
     python -m worldmodel.benchmarks.studies.scene_cuts [--footage FOLDER] [--keep]
     pip install scenedetect-headless                               # optional: its detectors beside ours
@@ -74,7 +74,7 @@ def generated(folder: Path) -> list[Case]:
     return cases
 
 
-# --- real videos -----------------------------------------------------------------------------------------------------
+# --- real videos ----------------------------------------------------------------------------------------------------
 def splices(videos: list[np.ndarray], held: int, skipped: int, shortest: int, longest: int) -> list[Case]:
     """Random stretches of videos, given as histograms [F, 1024], put end to end."""
     chance, cases = random.Random(held * 1000 + skipped * 100 + shortest), []

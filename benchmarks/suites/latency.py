@@ -20,7 +20,9 @@ MEASURES = {
     "evaluations": Measure("s", "lower", "", {"what": "all calls of the network in one prediction, median"}),
     "one evaluation": Measure("s", "lower", "", {"what": "one call of the network, median"}),
     "decode": Measure("s", "lower", "", {"what": "all calls of the VAE's decoder in one prediction, median"}),
-    "times real time": Measure("", "lower", "", {"what": f"seconds over those predicted, at {NOMINAL_RATE:g} Hz"}),
+    "times real time": Measure(
+        "", "lower", "", {"what": f"seconds over the duration of the predicted frames at {NOMINAL_RATE:g} Hz"}
+    ),
 }
 
 

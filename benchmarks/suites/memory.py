@@ -112,12 +112,12 @@ def line(points: list[Point], what: str) -> tuple[float, float]:
 def figures(points: list[Point], protocol: MemoryProtocol = PAPER.memory) -> dict[str, Figure]:
     """By the names of `measures_of`, in the protocol's unit."""
     points = points if protocol.encoding else [point.without_encoding() for point in points]
-    figures = {}
+    slopes_and_offsets = {}
     for name in measures_of(protocol):
         letter, _, what = name.partition(" ")
         value = line(points, LINES[what])["kb".index(letter)]
-        figures[name] = Figure(value if protocol.unit_bytes == 10**6 else value * 1e6 / protocol.unit_bytes)
-    return figures
+        slopes_and_offsets[name] = Figure(value if protocol.unit_bytes == 10**6 else value * 1e6 / protocol.unit_bytes)
+    return slopes_and_offsets
 
 
 def _mean(values: list[float]) -> float:

@@ -71,11 +71,6 @@ class VideoFiles:
         held = self._held(video)
         return None if held is None else self._extracted(*held)
 
-    def archive_of(self, video: str) -> Path | None:
-        """Which archive holds the video (of a split one, its first piece); None where none does."""
-        held = self._held(video)
-        return None if held is None else self.archives[held[0]][0]
-
     def _held(self, video: str) -> tuple[int, zipfile.ZipInfo] | None:
         """Number of the archive, and the member in it."""
         members = _ending_in(video, self._members)

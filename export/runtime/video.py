@@ -1,7 +1,7 @@
 """Videos to the frames that a model sees, and predictions to files, with PyAV alone.
 
 Frames are found, and pictures cut at the centre to the model's aspect and scaled (area averaging down, bicubic up), by
-the code that does it for training (`worldmodel.datasets.video.file`, `fitting`). Rotation tags are applied; pixels that
+the code that does it for training (`worldmodel.datasets.video.file`, `resize`). Rotation tags are applied; pixels that
 are not square are stretched in width.
 
 Shape legend: B cameras, F frames, H height, W width, C colours (3).

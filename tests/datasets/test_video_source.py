@@ -207,7 +207,7 @@ def test_listed_rigs_join_and_sort(footage_folder: Path, footage_manifest: list)
             cameras = counts.setdefault((footage_folder / entry["file"]).parent, {})
             cameras.setdefault(camera, []).append(int(entry["frames"]))
     if not counts:
-        pytest.skip("no rig in parts is listed in the source collection")
+        pytest.skip("no rig in parts is listed in the footage collection")
     for folder, cameras in counts.items():
         chosen = dict(list(cameras.items())[:2])  # the others are the same work again
         source = open_videos(folder, list(chosen))

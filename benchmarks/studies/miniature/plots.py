@@ -75,7 +75,7 @@ def _panel(axes: Any, result: Result, curve: Callable[[Result], tuple[Any, Any]]
     """Mean over seeds as a line, the range of the seeds as a band."""
     for (name, runs), colour in zip(result["variants"].items(), COLOURS, strict=False):
         curves = [curve(run) for run in runs.values()]
-        values = np.array([curve[1] for curve in curves])
+        values = np.array([heights for _, heights in curves])
         axes.plot(curves[0][0], values.mean(axis=0), color=colour, label=name, linewidth=1.6)
         axes.fill_between(curves[0][0], values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel=x, ylabel=y, title=title)

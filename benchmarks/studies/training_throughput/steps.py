@@ -8,6 +8,7 @@ import torch
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.wan.backbone import WanBackbone
 from worldmodel.datasets.pairs import Batch, LatentPair
+from worldmodel.datasets.timing import NOMINAL_RATE
 from worldmodel.training.config import DataConfig, TrainConfig
 from worldmodel.training.objectives import objective_of
 from worldmodel.training.optimizer import adamw
@@ -55,7 +56,7 @@ class TrainingSteps:
             std=torch.rand(batch, *self.latents).half(),
             noise=torch.randn(batch, *self.latents).half(),
         )
-        held = Batch(latents=latents, frame_rates=(12.0,) * batch, seeds=tuple(range(batch)))
+        held = Batch(latents=latents, frame_rates=(NOMINAL_RATE,) * batch, seeds=tuple(range(batch)))
         return held.pin_memory() if self.device.type == "cuda" else held
 
 
