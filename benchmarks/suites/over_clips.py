@@ -93,7 +93,7 @@ class RowRun:
     metrics: Metrics
     truth: Mapping[str, Scores]
 
-    def open_clips(self, numbers: list[int]) -> list[int]:
+    def unfinished(self, numbers: list[int]) -> list[int]:
         """Those of `numbers` that are not scored, or whose true frames were not seen."""
         kept = (self.folder.scores, *self.truth.values())
         return [number for number in numbers if not all(scores.has(number) for scores in kept)]
@@ -140,7 +140,7 @@ def fill_row(context: EvalContext, row: RowSpec, method: Method, folder: Benchma
     run, pairs = RowRun(context, method, row_folder, metrics, truth), context.pairs(spec.size)
     # By turns, not in blocks, so that the clips of a long drive fall to all processes alike.
     share = context.numbers[state.process_index :: state.num_processes]
-    for number in tqdm(run.open_clips(share), desc=row.label, unit="clip", disable=not state.is_main_process):
+    for number in tqdm(run.unfinished(share), desc=row.label, unit="clip", disable=not state.is_main_process):
         run.clip(number, pairs[number])
     state.wait_for_everyone()
 
