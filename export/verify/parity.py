@@ -55,32 +55,38 @@ def compare(
     """
     manifest = artifact.manifest
     with Predictor(artifact, open_backend(backend, artifact, **options)) as predictor:
-        found = compare_parts(predictor, references)
-        predicted = {count: [predictor.predict(one.observed, count) for one in references] for count in steps}
+        comparisons = compare_parts(predictor, references)
+        predicted = {
+            count: [predictor.predict(reference.observed, count) for reference in references] for count in steps
+        }
     for count, frames in predicted.items():
-        found.append(compared_frames(manifest, "prediction", count, frames, _frames(references, count)))
+        comparisons.append(compared_frames(manifest, "prediction", count, frames, _frames(references, count)))
     if "single" in manifest.parts and manifest.default_steps in steps and backend == "onnxruntime":
-        count, frames = manifest.default_steps, [run_single(artifact, one.observed) for one in references]
-        found.append(compared_frames(manifest, "single", count, frames, _frames(references, count)))
-    return found, {str(count): [pixels_sha256(one) for one in frames] for count, frames in predicted.items()}
+        count = manifest.default_steps
+        frames = [run_single(artifact, reference.observed) for reference in references]
+        comparisons.append(compared_frames(manifest, "single", count, frames, _frames(references, count)))
+    hashes = {str(count): [pixels_sha256(video) for video in videos] for count, videos in predicted.items()}
+    return comparisons, hashes
 
 
 def compare_parts(predictor: Predictor, references: list[Reference]) -> list[Comparison]:
     """Encoder, step and decoder on what the pipeline's own were given, and the latents after all steps."""
     manifest = predictor.artifact.manifest
-    encoded = [predictor.encode(one.observed) for one in references]
-    found = [compared_latents(manifest, "encoder", "latents", None, encoded, [one.latents for one in references])]
+    encoded = [predictor.encode(reference.observed) for reference in references]
+    sources = [reference.latents for reference in references]
+    comparisons = [compared_latents(manifest, "encoder", "latents", None, encoded, sources)]
     for steps in references[0].runs:
-        runs = [one.runs[steps] for one in references]
-        met = [(state, sigma) for run in runs for state, sigma in zip(run.states, run.sigmas, strict=True)]
-        answers = [predictor.velocity(state, sigma) for state, sigma in met]
+        runs = [reference.runs[steps] for reference in references]
+        points = [point for run in runs for point in zip(run.states, run.sigmas, strict=True)]
+        answers = [predictor.velocity(state, sigma) for state, sigma in points]
         velocities = [velocity for run in runs for velocity in run.velocities]
-        found.append(compared_latents(manifest, "step", "velocity", steps, answers, velocities))
-        reached = [predictor.integrate(one.latents, manifest.schedule(steps)) for one in references]
-        found.append(compared_latents(manifest, "steps", "latents", steps, reached, [run.reached for run in runs]))
-        frames = [predictor.decode(run.reached) for run in runs]
-        found.append(compared_frames(manifest, "decoder", steps, frames, [run.frames for run in runs]))
-    return found
+        comparisons.append(compared_latents(manifest, "step", "velocity", steps, answers, velocities))
+        reached = [predictor.integrate(source, manifest.schedule(steps)) for source in sources]
+        expected = [run.reached for run in runs]
+        comparisons.append(compared_latents(manifest, "steps", "latents", steps, reached, expected))
+        frames = [predictor.decode(latents) for latents in expected]
+        comparisons.append(compared_frames(manifest, "decoder", steps, frames, [run.frames for run in runs]))
+    return comparisons
 
 
 def run_single(artifact: Artifact, observed_BFHWC: np.ndarray) -> np.ndarray:
@@ -92,4 +98,4 @@ def run_single(artifact: Artifact, observed_BFHWC: np.ndarray) -> np.ndarray:
 
 
 def _frames(references: list[Reference], steps: int) -> list[np.ndarray]:
-    return [one.runs[steps].frames for one in references]
+    return [reference.runs[steps].frames for reference in references]

@@ -148,7 +148,7 @@ def named(loose: list[str], positional: tuple[str, ...]) -> list[tuple[str, Word
 
 
 def read(hint: Any, text: Word, key: str) -> Any:
-    """`text` as the value that `hint` suggests, or as the text that it is."""
+    """`text` as the value that `hint` suggests, or as the text that it is; `null` is no text, `'null'` is."""
     hint = bare(hint)
     origin, arms = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -161,7 +161,7 @@ def read(hint: Any, text: Word, key: str) -> Any:
         raise InputError(f"{key}=[{','.join(text)}]: give one value")
     if hint is Any or origin is dict or is_dataclass(hint):
         return any_value(text)
-    return read_one(hint, unquoted(text))
+    return None if text == "null" else read_one(hint, unquoted(text))
 
 
 def read_optional(arms: tuple[Any, ...], text: Word, key: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import MissingDependency
+from worldmodel.errors import InputError, MissingDependency
 
 
 def cuda_runtime() -> ModuleType:
@@ -32,14 +32,15 @@ class Cuda:
     """One stream on the first GPU; everything is enqueued on it, and `synchronise` waits for it.
 
     Raises:
-        InputError: no bindings, or no GPU. Any call of CUDA that fails later raises `RuntimeError` with its code.
+        MissingDependency: no bindings.
+        InputError: no GPU. Any call of CUDA that fails later raises `RuntimeError` with its code.
     """
 
     def __init__(self) -> None:
         self._runtime = cuda_runtime()
         code, count = self._runtime.cudaGetDeviceCount()
         if int(code) or not count:
-            raise MissingDependency("backend=tensorrt: CUDA finds no GPU here; use backend=onnxruntime")
+            raise InputError("backend=tensorrt: CUDA finds no GPU here; use backend=onnxruntime")
         self.stream = int(self._call("cudaStreamCreate"))
 
     def gpu(self) -> tuple[str, str]:

@@ -45,6 +45,7 @@ def test_every_kind_of_key() -> None:
     assert sample(*words) == Sample(Path("a"), ("x", "y"), "out", (2, 3), "a b", 7, 5.0, "unipc", True)
     assert isinstance(sample(*words).rate, float)
     assert sample("root=a", "steps=null", "prompt=null", "videos=[]") == Sample(Path("a"))
+    assert sample("root=a", "out='null'").out == "null"
     assert sample("root=a", "steps=1", "steps=2").steps == 2, "the last counts"
 
 
@@ -92,6 +93,7 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
         (["root=a", "steps=1.5"], "steps=1.5: give a whole number"),
         (["root=a", "rate=fast"], "rate=fast: give a number"),
         (["root=a", "loud=1"], "loud=1: give true or false"),
+        (["root=a", "out=null"], "out=null: give text"),
         (["root=a", "size=[1]"], "size=[1]: give 2 values, size=[…,…]"),
         (["root=a", "size=[1,x]"], "size=x: give a whole number"),
         (["root=a", "videos=L,R"], "videos=L,R: for a list write 'videos=[a,b]'"),

@@ -1,6 +1,5 @@
 """`worldmodel benchmark clips`: build or check one clip list."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from worldmodel.benchmarks.clips.clip_list import ClipList
 from worldmodel.benchmarks.clips.documents import header_path, read_clip_list, write_clip_list
 from worldmodel.benchmarks.clips.registry import ClipsConfig, clip_list, label_of
 from worldmodel.errors import InputError
+from worldmodel.measure.report import publish
 
 
 def clips(config: ClipsConfig) -> ClipList:
@@ -22,11 +22,10 @@ def clips(config: ClipsConfig) -> ClipList:
     label = label_of(config.list)
     path = Path(config.out or f"outputs/clips/{label}{'' if config.frames is None else f'-{config.frames}'}.json")
     chosen = _checked(config, path) if config.check else _written(config, path)
-    print(summary(chosen))
-    print(f"{path}: {'is what these data give' if config.check else f'written, with {header_path(path).name}'}")
-    said = {"list": chosen.label, "sha256": chosen.sha256, "frames_sha256": chosen.frames_sha256}
+    outcome = "is what these data give" if config.check else f"written, with {header_path(path).name}"
+    hashes = {"list": chosen.label, "sha256": chosen.sha256, "frames_sha256": chosen.frames_sha256}
     counts = {"clips": len(chosen), "expected": chosen.expected, "frames": chosen.frames}
-    print(json.dumps(said | counts | {"out": str(path)}))
+    publish(f"{summary(chosen)}\n{path}: {outcome}", hashes | counts | {"out": str(path)})
     return chosen
 
 

@@ -22,7 +22,7 @@ from worldmodel.measure import machine
 from worldmodel.measure.report import publish
 
 NAMES = ("bench.json", "bench.md")
-Found = dict[str, list[Measured | None]]
+Rounds = dict[str, list[Measured | None]]
 """What each entry measured, by round."""
 
 
@@ -39,8 +39,8 @@ def bench(config: BenchConfig) -> dict[str, Any]:
     artifacts = open_variants(config)
     entries = entries_of(config, artifacts)
     started = machine_now(entries[0].request.threads)
-    found, not_run = measured(entries, config.rounds)
-    ran = [entry for entry in entries if any(found[entry.name])]
+    rounds, not_run = measured(entries, config.rounds)
+    ran = [entry for entry in entries if any(rounds[entry.name])]
     if not ran:
         raise InputError("; ".join(f"{name}: {reason}" for name, reason in not_run.items()))
     reference = next((entry for entry in ran if entry.backend == "eager"), ran[0])
@@ -48,30 +48,32 @@ def bench(config: BenchConfig) -> dict[str, Any]:
         manifest=artifacts[0].manifest,
         steps=reference.request.steps,
         chunks=config.chunks,
-        figures=[figures_of(entry, found[entry.name], found[reference.name], artifacts[0]) for entry in ran],
+        figures=[figures_of(entry, rounds[entry.name], rounds[reference.name], artifacts[0]) for entry in ran],
         reference=reference.name,
         not_run=not_run,
-        machine=with_workers(started, (one for rounds in found.values() for one in rounds if one is not None)),
+        machine=with_workers(
+            started, (worker for workers in rounds.values() for worker in workers if worker is not None)
+        ),
     )
-    return published(config, result, found)
+    return published(config, result, rounds)
 
 
-def measured(entries: Sequence[BenchEntry], rounds: int) -> tuple[Found, dict[str, str]]:
+def measured(entries: Sequence[BenchEntry], count: int) -> tuple[Rounds, dict[str, str]]:
     """All rounds, one process after another; an entry that cannot run is left out from then on, with its reason."""
-    found: Found = {entry.name: [None] * rounds for entry in entries}
+    rounds: Rounds = {entry.name: [None] * count for entry in entries}
     not_run: dict[str, str] = {}
-    for place in range(rounds):
+    for place in range(count):
         for entry in entries if place % 2 == 0 else reversed(entries):
             if entry.name in not_run:
                 continue
             begun = time.monotonic()
             try:
-                found[entry.name][place] = measured_apart(entry.request)
+                rounds[entry.name][place] = measured_apart(entry.request)
             except UserError as refusal:
                 not_run[entry.name] = str(refusal)
-            said = "not run" if entry.name in not_run else f"{time.monotonic() - begun:.0f} s"
-            print(f"round {place + 1} of {rounds}: {entry.name}: {said}", flush=True)
-    return found, not_run
+            outcome = "not run" if entry.name in not_run else f"{time.monotonic() - begun:.0f} s"
+            print(f"round {place + 1} of {count}: {entry.name}: {outcome}", flush=True)
+    return rounds, not_run
 
 
 def machine_now(threads: int) -> dict[str, Any]:
@@ -95,10 +97,10 @@ def with_workers(started: dict[str, Any], workers: Iterable[Measured]) -> dict[s
     return started | {"versions": versions, "gpu": gpu}
 
 
-def published(config: BenchConfig, result: Result, found: Found) -> dict[str, Any]:
+def published(config: BenchConfig, result: Result, rounds: Rounds) -> dict[str, Any]:
     """Write both files, print everything and, last, the line of JSON."""
     folder, text, line = Path(config.out or config.artifacts[0]), report(result), headline(config, result)
-    raw = {name: [asdict(one) if one else None for one in rounds] for name, rounds in found.items()}
+    raw = {name: [asdict(worker) if worker else None for worker in workers] for name, workers in rounds.items()}
     contents = (json.dumps(line | {"raw": raw}), text)
     files = {folder / name: content + "\n" for name, content in zip(NAMES, contents, strict=True)}
     publish(f"\n{text}\n", line, files)
@@ -117,7 +119,7 @@ def headline(config: BenchConfig, result: Result) -> dict[str, Any]:
         "chunk_seconds": manifest.frames / manifest.frame_rate,
         "config": asdict(config) | {"steps": result.steps},
         "reference": result.reference,
-        "entries": [asdict(one) for one in result.figures],
+        "entries": [asdict(figures) for figures in result.figures],
         "not_run": result.not_run,
         "machine": result.machine,
         "date": datetime.date.today().isoformat(),

@@ -3,7 +3,6 @@
 Shape legend: B cameras, F frames, G predicted frames, H height, W width, C colours (3).
 """
 
-import json
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from worldmodel.export.runtime.predictor import Predictor
 from worldmodel.export.runtime.self_test import SelfTestResult
 from worldmodel.export.runtime.video import ARRAYS, VIDEOS, read_frames, write_video
 from worldmodel.files import written_whole
+from worldmodel.measure.report import publish
 from worldmodel.settings import Count, Seconds, Settings, Text
 from worldmodel.version import __version__
 
@@ -91,9 +91,9 @@ class RunResult:
     versions: dict[str, str]
     self_test: SelfTestResult | None
 
-    def json_line(self) -> str:
+    def headline(self) -> dict[str, object]:
         """For programs."""
-        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def run(config: RunConfig) -> RunResult:
@@ -111,8 +111,7 @@ def run(config: RunConfig) -> RunResult:
         predicted_BGHWC = predictor.rollout(observed_BFHWC, config.chunks, config.feed, config.steps)
     write(config, predicted_BGHWC, artifact.manifest.frame_rate)
     result = result_of(config, predictor, predicted_BGHWC.shape, tested)
-    print(table(result))
-    print(result.json_line())
+    publish(table(result), result.headline())
     return result
 
 

@@ -67,12 +67,12 @@ def verify(config: VerifyConfig) -> "list[Comparison]":
         config.checkpoint, config.prompt_embeds, config.negative_prompt_embeds, config.transformer
     )
     references = references_of(artifact, original, config.source, config.samples, steps)
-    options: dict[str, Any] = {"device": config.device, "threads": config.threads}
-    options = {} if config.backend == "tensorrt" else options
+    of_onnxruntime: dict[str, Any] = {"device": config.device, "threads": config.threads}
+    options = {} if config.backend == "tensorrt" else of_onnxruntime
     comparisons, pixels = compare(artifact, config.backend, options, references, steps)
     settings = _settings(config, artifact) | {"samples": len(references), "pixels_sha256": pixels}
     report(artifact.folder, settings, comparisons)
-    failed = [one for one in comparisons if not one.passed]
+    failed = [comparison for comparison in comparisons if not comparison.passed]
     if failed:
         more = f" (and {len(failed) - 1} more, see its parity.md)" if len(failed) > 1 else ""
         raise InputError(
