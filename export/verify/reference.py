@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from worldmodel.export.source import ExportSource
-from worldmodel.flow.guidance import Prompt, guided_velocity
+from worldmodel.flow.guidance import GuidedVelocity, Prompt
 from worldmodel.flow.solvers import Velocity, integrate
 from worldmodel.pixels import signed_from_uint8, to_uint8, unit_from_signed
 
@@ -58,7 +58,7 @@ def reference_of(
 
 def _guided(source: ExportSource, clips: int) -> Velocity:
     backbone, (*against, condition) = source.pipeline.backbone, source.prompts.prompts
-    return guided_velocity(
+    return GuidedVelocity(
         lambda x, sigma_B, text: backbone.velocity(
             x, sigma_B, text.embeds_BLD, text.mask_BL, source.chunk.told_rate, None, backbone.whole_timesteps
         ),

@@ -48,13 +48,20 @@ Network = Callable[[Tensor, Tensor, Prompt], Tensor]
 class GuidedVelocity(CountedVelocity):
     """The velocity under classifier-free guidance: v(negative) + scale * (v(prompt) - v(negative)).
 
-    Both branches are one forward call on 2 B rows where the prompts are equally long, else two calls.
+    Both branches are one forward call on 2 B rows where the prompts are equally long, else two calls. Where guidance
+    would change nothing the negative branch is left out, and `guidance_skipped` says why.
+
+    Args:
+        prompt, negative: conditions of the same B rows as x; `negative` None stands for "no prompt given".
+        guidance_scale: 1 is no guidance.
     """
 
-    def __init__(self, network: Network, prompt: Prompt, negative: Prompt | None, scale: float) -> None:
-        self._network, self._prompt, self._scale = network, prompt, scale
+    def __init__(
+        self, network: Network, prompt: Prompt, negative: Prompt | None = None, guidance_scale: float = 1.0
+    ) -> None:
+        self._network, self._prompt, self._scale = network, prompt, guidance_scale
         self._negative = prompt if negative is None else negative
-        self.guidance_skipped = skip_reason(prompt, negative, scale)
+        self.guidance_skipped = skip_reason(prompt, negative, guidance_scale)
         self.restart()
 
     def __call__(self, x: Float[Tensor, "B ..."], sigma_B: Float[Tensor, " B"]) -> Float[Tensor, "B ..."]:
@@ -85,16 +92,3 @@ def skip_reason(prompt: Prompt, negative: Prompt | None, scale: float) -> str | 
     if prompt.equals(negative):
         return "prompt and negative prompt are equal"
     return None
-
-
-def guided_velocity(
-    network: Network, prompt: Prompt, negative: Prompt | None = None, guidance_scale: float = 1.0
-) -> GuidedVelocity:
-    """A velocity for `integrate`; the guided branch is skipped, and `guidance_skipped` says why, where it is a no-op.
-
-    Args:
-        network: called as network(x, sigma_B, prompt).
-        prompt, negative: conditions of the same B rows as x; `negative` None stands for "no prompt given".
-        guidance_scale: 1 is no guidance.
-    """
-    return GuidedVelocity(network, prompt, negative, guidance_scale)

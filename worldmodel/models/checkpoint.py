@@ -21,10 +21,7 @@ class RandomWeights:
     """Weights drawn anew, for memory and latency: as a checkpoint it is called `random FAMILY SIZES`."""
 
     family: Family
-    sizes: Sizes = "real"
-
-    def __str__(self) -> str:
-        return f"random {self.family.name} {self.sizes}"
+    sizes: Sizes
 
 
 def random_weights(checkpoint: str | Path) -> RandomWeights | None:

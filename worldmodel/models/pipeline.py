@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldmodel.backbones.backbone import Backbone
 from worldmodel.errors import InputError
-from worldmodel.flow.guidance import GuidedVelocity, Prompt, guided_velocity
+from worldmodel.flow.guidance import GuidedVelocity, Prompt
 from worldmodel.flow.noise import Generators, check_generators, normal_like
 from worldmodel.flow.solvers import Integration, Velocity, integrate
 from worldmodel.models.prompts import NOT_GIVEN, GivenPrompt, PromptReader
@@ -140,7 +140,7 @@ class FlowFramesPipeline(SavedPipeline):
             conditioning = self._conditioning(observed, len(x))
             return backbone.velocity(x, sigma_B, text.embeds_BLD, text.mask_BL, rate, conditioning, whole_timesteps)
 
-        return guided_velocity(network, condition, negative, scale)
+        return GuidedVelocity(network, condition, negative, scale)
 
     def _observed(
         self,

@@ -11,7 +11,7 @@ from worldmodel.errors import InputError
 from worldmodel.export.graphs.families import graphs_of
 from worldmodel.export.graphs.parts import BakedPrompts, Chunk
 from worldmodel.export.graphs.wan_vae_stream import streamed
-from worldmodel.flow.guidance import Prompt, guided_velocity
+from worldmodel.flow.guidance import GuidedVelocity, Prompt
 from worldmodel.pixels import to_uint8
 
 backbone_of = cache(small_backbone)
@@ -59,7 +59,7 @@ def test_step_is_the_guided_velocity(family: str, kind: str) -> None:
     negative = some_prompt(backbone, tokens=7, masked=3, seed=1) if kind == "negative" else None
     scale = 1.0 if kind == "prompt" else 3.5
     prompts = BakedPrompts.of(empty, prompt, negative, scale)
-    velocity = guided_velocity(
+    velocity = GuidedVelocity(
         lambda x, sigma_B, text: backbone.velocity(x, sigma_B, text.embeds_BLD, text.mask_BL, CHUNK.frame_rate),
         for_clips(prompt or empty),
         None if prompt is None else for_clips(negative or empty),
