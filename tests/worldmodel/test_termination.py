@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from worldmodel.cli.main import main
-from worldmodel.termination import Terminated, unwound_by_signals
+from worldmodel.termination import Terminated, end_with_parent, unwound_by_signals
 from worldmodel.viewing.screenshot import _free_port
 
 SAID = "ended by SIGTERM: finished files are kept, half-written ones are not"
@@ -21,10 +21,11 @@ SAID = "ended by SIGTERM: finished files are kept, half-written ones are not"
 
 @contextmanager
 def started(folder: Path, *words: str) -> Iterator[subprocess.Popen]:
-    """A verb in a session of its own, whose processes are ended whatever the test finds."""
+    """A verb in a session of its own, whose processes are ended whatever the test finds, or where that is killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "worldmodel", *words],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=end_with_parent,
     )  # fmt: skip
     try:
         yield process

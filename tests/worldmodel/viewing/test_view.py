@@ -14,6 +14,7 @@ from PIL import Image
 
 from worldmodel.cli.commands.view import ViewConfig, view
 from worldmodel.errors import InputError
+from worldmodel.termination import end_with_parent
 from worldmodel.viewing import write_recording, write_screenshot
 from worldmodel.viewing.screenshot import _free_port
 
@@ -55,7 +56,7 @@ def test_serve_hands_out_the_web_viewer(recording):
     code = "from worldmodel.cli.commands.view import *\n"
     code += f"view(ViewConfig(path={str(recording)!r}, mode='serve', port={port}))"
     server = subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed_interrupts
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, preexec_fn=as_from_a_terminal
     )
     try:
         page = fetched(f"http://127.0.0.1:{port}/", server)
@@ -64,9 +65,10 @@ def test_serve_hands_out_the_web_viewer(recording):
     assert "web viewer" in page
 
 
-def heed_interrupts() -> None:
-    """Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that."""
+def as_from_a_terminal() -> None:
+    """Heed SIGINT, which tests in the background of a shell ignore, and end with tests that are killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent()
 
 
 def fetched(url: str, server: subprocess.Popen) -> str:
