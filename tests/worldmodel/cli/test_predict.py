@@ -18,6 +18,7 @@ from nuscenes_small import write_dataset
 
 from worldmodel.backbones.tiny import tiny_backbone, tiny_transformer, tiny_vae
 from worldmodel.cli.commands.predict import PredictConfig, predict
+from worldmodel.cli.commands.predict_report import origin
 from worldmodel.datasets.sources import open_source
 from worldmodel.errors import InputError
 from worldmodel.models.pipeline import FlowFramesPipeline
@@ -104,6 +105,11 @@ def test_a_video_is_predicted_beyond_its_end(film: Path, checkpoint: Path, tmp_p
     assert "frames" not in result["files"]
     with av.open(str(tmp_path / "out" / "rollout.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 9 + 18
+
+
+def test_the_report_says_where_the_weights_are_from() -> None:
+    assert origin("tiny", "0123456789abcdef") == "0123456789ab"
+    assert origin("random wan tiny", None) == "drawn anew" and origin("owner/model", None) == "of the hub"
 
 
 def test_without_truth_there_are_no_scores(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from worldmodel.measure.report import scores_table
+from worldmodel.models.checkpoint import random_weights
 
 
 def report(result: dict[str, Any]) -> str:
@@ -12,7 +13,7 @@ def report(result: dict[str, Any]) -> str:
     lines = [
         f"{result['scene']}: {result['predicted_frames']} frames of {_counted(len(cameras), 'camera')} predicted from"
         f" {result['observed_frames']} at {result['frame_rate']:g}/s, {height}x{width},"
-        f" checkpoint {result['checkpoint']} ({(result['checkpoint_sha256'] or 'of the hub')[:12]}),"
+        f" checkpoint {result['checkpoint']} ({origin(result['checkpoint'], result['checkpoint_sha256'])}),"
         f" conventions {result['conventions']}"
     ]
     lines += result["notes"]
@@ -33,6 +34,13 @@ def report(result: dict[str, Any]) -> str:
         f"{result['out']}: {', '.join(result['files'].values())}, prediction.json",
     ]
     return "\n".join(lines)
+
+
+def origin(checkpoint: str, sha256: str | None) -> str:
+    """Where the weights are from: the first digits of their files' sha256, where there are files on this machine."""
+    if sha256 is not None:
+        return sha256[:12]
+    return "of the hub" if random_weights(checkpoint) is None else "drawn anew"
 
 
 def headline(result: dict[str, Any]) -> dict[str, Any]:
