@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
+from worldmodel.datasets.nearest import nearest
 from worldmodel.datasets.timing import mean_step
-from worldmodel.datasets.video.index import nearest
 
 
 class Track(ABC):

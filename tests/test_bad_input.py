@@ -186,7 +186,7 @@ def test_pictures_and_videos(case: str, place: Path, capsys: pytest.CaptureFixtu
 
 SETTINGS: dict[str, tuple[str, str]] = {
     "unknown key": (PREDICT + "film.mp4 step=5", "did you mean steps"),
-    "wrong type": (PREDICT + "film.mp4 chunks=two", "chunks: "),
+    "wrong type": (PREDICT + "film.mp4 chunks=two", "chunks=two: give a whole number"),
     "missing key": ("predict", "key 'source'"),
     "several runs": (PREDICT + "film.mp4 seed=1,2", "seed=1,2"),
     "unknown choice": (PREDICT + "film.mp4 save_frames=bmp", "png, webp, none"),

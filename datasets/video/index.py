@@ -225,15 +225,6 @@ def _checked(index: VideoIndex, path: Path) -> VideoIndex:
     return index
 
 
-def nearest(own_s: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
-    """Numbers of the frames at `own_s` that are nearest to the wanted times, int64; ties go to the earlier."""
-    if len(own_s) == 1:
-        return np.zeros(len(wanted_s), np.int64)
-    right = np.clip(np.searchsorted(own_s, wanted_s), 1, len(own_s) - 1)
-    left = right - 1
-    return np.where(wanted_s - own_s[left] <= own_s[right] - wanted_s, left, right)
-
-
 def frames_of(shown: Iterable[av.VideoFrame | int | None], most: int | None = None) -> list[int | None]:
     """Stamps of decoded frames in the order in which they come, at most so many."""
     stamps: list[int | None] = []

@@ -60,8 +60,8 @@ def read_frames(
     Raises:
         InputError: missing, not a video, damaged, or it ends too early.
     """
+    from worldmodel.datasets.nearest import nearest
     from worldmodel.datasets.video.file import VideoFile
-    from worldmodel.datasets.video.index import nearest
 
     wanted_s = start_s + np.arange(frames) / frame_rate
     video = VideoFile(path, until_s=float(wanted_s[-1]))
