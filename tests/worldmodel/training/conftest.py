@@ -68,7 +68,7 @@ def runs(autoencoder_run: TrainConfig) -> Runs:
     folder = Path(first.out).parent
     vae = str(folder / "autoencoder/pipeline")
     base = replace(first, objective="noise_to_video", precision="bf16", out=str(folder / "base"), pretrained=vae)
-    last = replace(first, objective="flowframes", out=str(folder / "ff"), pretrained=str(folder / "base/pipeline"))
+    last = replace(base, objective="flowframes", out=str(folder / "ff"), pretrained=str(folder / "base/pipeline"))
     for run in (first, base, last):
         train(run)
     return Runs(first, base, last)

@@ -202,7 +202,7 @@ def test_the_cache_holds_both_deviations_and_each_caption_once(settings: TrainCo
     with safe_open(shard_file(folder, 0), "pt") as shard:
         assert shard.get_slice("prompts").get_shape()[0] == 3
     pipeline = FlowFramesPipeline.from_pretrained(run.pretrained)
-    prompt = pipeline._encode(["a car turns left", "rain", ""])
+    prompt = pipeline.embed(["a car turns left", "rain", ""])
     for number in (0, 3, 4, 11):
         sample = cache[number]
         torch.testing.assert_close(sample.prompt.float(), prompt.embeds_BLD[number // 4], rtol=2e-3, atol=2e-3)

@@ -48,7 +48,8 @@ def test_two_processes_with_accumulation_give_the_update_of_one(run: TrainConfig
     assert run_through(one, 1)
     assert run_through(two, 2)
     first, second = (load_file(checkpoints_of(Path(each.out))[-1] / "weights.safetensors") for each in (one, two))
-    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-6
+    moved = 3 * 1e-3  # what three steps at this rate may move a weight
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-3 * moved
     start = load_file(checkpoints_of(Path(one.out))[0] / "weights.safetensors")
     assert max(float((first[name] - start[name]).abs().max()) for name in first) > 1e-4  # it did move
 
