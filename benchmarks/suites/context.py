@@ -103,10 +103,7 @@ def open_context(config: BenchmarkConfig) -> EvalContext:
     if metrics.cross_view and (not clips.tables or min(len(clip.cameras) for clip in clips.clips) < 2):
         metrics.cross_view = False
         metrics.skipped[CROSS_VIEW] = "skipped: it needs clips of two or more calibrated cameras"
-    context = EvalContext(config, clips, numbers, metrics, dict(metrics.skipped))
-    # Of a written list the data are not open yet: what is not there is told before a folder is made.
-    context.pairs((32, 32))
-    return context
+    return EvalContext(config, clips, numbers, metrics, dict(metrics.skipped))
 
 
 def samples_of(clips: ClipList, numbers: Sequence[int]) -> list[ClipSample]:

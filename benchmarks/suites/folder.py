@@ -11,6 +11,7 @@ out/results.json, report.md, plots.png, recordings
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from worldmodel.benchmarks.suites.compare import differing
@@ -52,9 +53,11 @@ class BenchmarkFolder:
             part.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
 
     def discard_unused(self) -> None:
-        """Take the settings away again where no row was begun, so that another try needs no `overwrite`."""
+        """Take the folder away again where no row was begun, so that another try needs no `overwrite`."""
         if not (self.out / "rows").exists():
             (self.out / SETTINGS).unlink(missing_ok=True)
+            with suppress(OSError):  # what else lies in it stays
+                self.out.rmdir()
 
     def truth(self, frames: int, size: Sequence[int], extractor: str) -> Scores:
         """Features of the true frames of this size, so many a chunk: rows of one size may predict other numbers."""

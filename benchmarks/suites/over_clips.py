@@ -41,13 +41,25 @@ def fill(context: EvalContext, folder: BenchmarkFolder) -> dict[str, str]:
     """Predict and score what is missing; the rows that are there then, label -> method. All processes call it.
 
     Raises:
-        InputError: every row was left out, because it lacks weights or needs other frames than the clips have.
+        InputError: every row was left out, because it lacks weights or needs other frames than the clips have; or the
+            clips' data are not there. A folder in which no row was begun then goes again.
     """
-    state, methods = PartialState(), {}
+    state = PartialState()
     # One process makes the folder or refuses it; the others come when it is made, and meet no half of it.
     with state.main_process_first():
         if state.is_main_process:
             folder.prepare(context.settings, context.config.resume, context.config.overwrite)
+    try:
+        return fill_rows(context, folder)
+    except UserError:
+        if state.is_main_process:
+            folder.discard_unused()
+        raise
+
+
+def fill_rows(context: EvalContext, folder: BenchmarkFolder) -> dict[str, str]:
+    """The same in a folder that is there."""
+    methods: dict[str, str] = {}
     for row in context.rows:
         try:
             method = open_method(row.method, row.options)
@@ -59,8 +71,6 @@ def fill(context: EvalContext, folder: BenchmarkFolder) -> dict[str, str]:
         fill_row(context, row, method, folder)
         methods[row.label] = row.method
     if not methods:
-        if state.is_main_process:
-            folder.discard_unused()
         reasons = "; ".join(f"{row.label}: {context.skipped[row.label]}" for row in context.rows)
         raise InputError(f"clips={context.clips.label}: every row was left out: {reasons}")
     return methods
@@ -127,6 +137,7 @@ class RowRun:
 def fill_row(context: EvalContext, row: RowSpec, method: Method, folder: BenchmarkFolder) -> None:
     """This process' share of one row."""
     state, row_folder, spec = PartialState(), folder.row(row.label), method.spec
+    pairs = context.pairs(spec.size)  # before anything is written: the data may not be there
     with state.main_process_first():
         if state.is_main_process:
             weights = {name: weights_hash(network) for name, network in method.networks.items()}
@@ -137,7 +148,7 @@ def fill_row(context: EvalContext, row: RowSpec, method: Method, folder: Benchma
         for name, extractor in metrics.extractors.items()
         if context.references.missing(extractor, spec.size, spec.future_frames)
     }
-    run, pairs = RowRun(context, method, row_folder, metrics, truth), context.pairs(spec.size)
+    run = RowRun(context, method, row_folder, metrics, truth)
     # By turns, not in blocks, so that the clips of a long drive fall to all processes alike.
     share = context.numbers[state.process_index :: state.num_processes]
     for number in tqdm(run.unfinished(share), desc=row.label, unit="clip", disable=not state.is_main_process):
