@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.errors import RunFailed, UserError
+from worldmodel.errors import RunFailed, UserError, whole_message
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -98,7 +98,7 @@ def dead_processes_named(setting: str, what: str = "reader") -> Iterator[None]:
     except (RuntimeError, ConnectionError, EOFError) as error:
         if not reader_died(error):
             raise
-        first = " ".join(str(error).split()) or type(error).__name__
+        first = whole_message(error)
         raise RunFailed(f"a {what} process died ({first}); with less memory use {setting}") from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, whole_message
 from worldmodel.export.runtime.manifest_fields import Part, Port
 
 OPSET = 20
@@ -72,7 +72,7 @@ def _exported(module: nn.Module, inputs: tuple[Any, ...], free_shapes: Any, name
     except (torch._dynamo.exc.UserError, ValueError, RuntimeError) as error:
         if free_shapes is None:
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = whole_message(error, 200)
         raise InputError(f"dynamic=true: {name} has no graph of free shape ({reason}); leave dynamic out") from error
 
 
@@ -93,7 +93,7 @@ def check(path: Path) -> None:
         # A path, not a model: files above 2 GB. full_check, since only it sees mixed types, which TensorRT refuses.
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = whole_message(error, 300)
         raise InputError(f"{path.name}: not a valid ONNX graph ({reason}); report this") from error
 
 

@@ -32,3 +32,8 @@ class Stopped(UserError):
 def first_line(error: Exception, most: int = 160) -> str:
     """What another library's error says, short enough to stand in brackets within a sentence of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:most]
+
+
+def whole_message(error: BaseException, most: int | None = None) -> str:
+    """The same with all of its lines in one, cut after `most` characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

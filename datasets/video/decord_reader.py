@@ -15,7 +15,7 @@ from worldmodel.datasets.resize import crop_box
 from worldmodel.datasets.video.file import Numbers, VideoFile, asked
 from worldmodel.datasets.video.index import VideoIndex, video_streams
 from worldmodel.datasets.video.reader import VideoReader
-from worldmodel.errors import InputError, MissingDependency
+from worldmodel.errors import InputError, MissingDependency, first_line
 
 SOUND_IN = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
@@ -99,7 +99,7 @@ class DecordReader(VideoReader):
                 str(self.path.resolve()), ctx=decord.cpu(0), width=width, height=height, num_threads=self.threads
             )
         except (decord.base.DECORDError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error, 1000)
             raise self._refused(f"decord cannot read it ({reason})") from error
 
     def _refused(self, why: str) -> InputError:

@@ -35,7 +35,7 @@ from worldmodel.datasets.video.index import (
     scanned,
     stamped_index,
 )
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, whole_message
 from worldmodel.files import media_url
 
 Numbers = Sequence[int] | range | np.ndarray
@@ -192,7 +192,7 @@ def strange_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (av.FFmpegError, ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = whole_message(error)
         raise InputError(f"{path}: damaged or of a kind that FFmpeg cannot read ({reason}); re-export it") from error
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from jaxtyping import Float32
 
-from worldmodel.errors import InputError
+from worldmodel.errors import InputError, whole_message
 from worldmodel.export.runtime.manifest_fields import Schedule
 from worldmodel.export.runtime.sessions import open_session, session_options
 
@@ -99,7 +99,7 @@ def _measured(
     try:
         results = session.run(names, dict(sample))
     except Exception as error:  # ONNX Runtime's exceptions have no class of their own
-        reason = " ".join(str(error).split())[:200]
+        reason = whole_message(error, 200)
         raise InputError(
             f"calibration sample {number} does not fit the graph ({reason}); give its inputs' shapes"
         ) from error
@@ -126,7 +126,7 @@ def _measuring_session(
         content = ir.to_proto(model).SerializeToString()
         session = open_session(content, options)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = whole_message(error, 200)
         raise InputError(
             f"{path}: cannot be calibrated on the CPU ({reason}); use the graph in fp32 or fp16"
         ) from error

@@ -2,7 +2,7 @@
 
 from errno import EACCES, EDQUOT, ENOENT, ENOSPC, EPERM, EROFS
 
-from worldmodel.errors import UserError
+from worldmodel.errors import UserError, whole_message
 
 REMEDIES = {
     ENOSPC: "free some space or choose another folder",
@@ -19,7 +19,7 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted: finished files are kept, half-written ones are not"
     if isinstance(error, UserError):
-        return " ".join(str(error).split())
+        return whole_message(error)
     if isinstance(error, OSError):
         return os_error_line(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -16,7 +16,7 @@ from worldmodel.backbones.backbone import Backbone
 from worldmodel.backbones.official import GivenConfig
 from worldmodel.checkpoints import shipped, shipped_names
 from worldmodel.conventions import conventions_of
-from worldmodel.errors import InputError, first_line
+from worldmodel.errors import InputError, first_line, whole_message
 from worldmodel.files import expanded, read_json
 from worldmodel.measure.report import Record
 from worldmodel.models.checkpoint import downloaded, is_ours, place_of, random_weights
@@ -175,7 +175,7 @@ def _saved(
     except InputError:
         raise
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = whole_message(error, 300)
         raise InputError(f"checkpoint {folder}: does not load ({reason}); save the pipeline again") from error
     finally:
         logging.enable_progress_bar()

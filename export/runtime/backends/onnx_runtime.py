@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import InputError, MissingDependency
+from worldmodel.errors import InputError, MissingDependency, whole_message
 from worldmodel.export.runtime.artifact import Artifact
 from worldmodel.export.runtime.backends.backend import Values
 from worldmodel.export.runtime.sessions import CPU, check_products, open_session, session_options
@@ -64,7 +64,7 @@ class OnnxRuntimeBackend:
         try:
             session = open_session(path, session_options(threads), provider)
         except Exception as error:  # its exceptions have no common class of their own
-            reason = " ".join(str(error).split())[:200]
+            reason = whole_message(error, 200)
             raise InputError(
                 f"{path}: ONNX Runtime {self._onnxruntime.__version__} on {self._device} cannot load it ({reason});"
                 " choose another device or backend, or export with precision=fp16"
