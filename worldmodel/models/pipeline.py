@@ -110,8 +110,8 @@ class FlowFramesPipeline(SavedPipeline):
         if cls is FlowFramesPipeline and design not in (None, cls.__name__):
             words = words_of(str(design))
             raise InputError(
-                f"{folder} is {'-'.join(words)}: open it by worldmodel.models.open.open_pipeline, in a benchmark as "
-                f"methods.{'_'.join(words)}"
+                f"{folder} is {'-'.join(words)}: open it by {design}.from_pretrained, or by open_pipeline with "
+                f"kind={design}, in a benchmark as methods.{'_'.join(words)}"
             )
 
     def _source(self, observed: Tensor, generator: Generators) -> Tensor:
